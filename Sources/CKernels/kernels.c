@@ -1,0 +1,1 @@
+#include "attune_kernels.h"

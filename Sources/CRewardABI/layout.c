@@ -1,0 +1,1 @@
+#include "attune_reward.h"

@@ -1,1 +1,0 @@
-#include "attune_kernels.h"

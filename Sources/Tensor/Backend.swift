@@ -1,0 +1,205 @@
+/// Everything that computes: about forty coarse primitives over opaque storage. A GPU backend is another implementation.
+///
+/// Outputs come first and are written whole unless a comment says that they are added to. Sums have one fixed order that
+/// depends on a row alone, so no result depends on the rows beside it nor on the number of threads. All tensors of a call
+/// share one dtype, f32 or f64, unless a comment says otherwise; a wrong shape is a precondition failure.
+public protocol Backend: AnyObject, Sendable {
+  /// In words, for records and reports.
+  var name: String { get }
+  /// Largest number of bytes in use at once so far.
+  var peakBytes: Int { get }
+
+  // MARK: Memory
+
+  /// A tensor with undefined contents.
+  func empty(_ shape: [Int], _ dtype: DType) -> Tensor
+  /// A tensor of zeros.
+  func zeros(_ shape: [Int], _ dtype: DType) -> Tensor
+  /// A tensor with the given bytes; `bytes.count` is the tensor's size.
+  func upload(_ bytes: UnsafeRawBufferPointer, _ shape: [Int], _ dtype: DType) -> Tensor
+  /// Calls `body` with the tensor's bytes on the host. For results and files, not between primitives.
+  func withHostBytes<R>(_ tensor: Tensor, _ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R
+  func copy(_ y: Tensor, _ x: Tensor)
+  func fillZero(_ y: Tensor)
+  /// f32 to bf16 (to nearest even, subnormals to zero) or bf16 to f32.
+  func convert(_ y: Tensor, _ x: Tensor)
+
+  // MARK: Products
+
+  /// Panels of `w` `[n, k]` for `matmul`: of its transpose (y = x wᵀ), or of itself (`transposed`: dx = dy w).
+  func pack(_ w: Tensor, transposed: Bool, for precision: Precision) -> PackedMatrix
+  /// y `[m, n]` (+)= x `[m, k]` times the packed matrix.
+  func matmul(_ y: Tensor, _ x: Tensor, _ packed: PackedMatrix, accumulate: Bool)
+  /// dw `[n, k]` += dyᵀ x for dy `[m, n]` and x `[m, k]`, rows ascending into the gradient itself.
+  func matmulWeightGradient(_ dw: Tensor, _ dy: Tensor, _ x: Tensor, _ precision: Precision)
+
+  // MARK: Element by element
+
+  func add(_ y: Tensor, _ a: Tensor, _ b: Tensor)
+  /// y += s x
+  func addScaled(_ y: Tensor, _ x: Tensor, _ s: Double)
+  func scale(_ y: Tensor, _ x: Tensor, _ s: Double)
+  /// Every row of y += bias.
+  func addBias(_ y: Tensor, _ bias: Tensor)
+  /// db += column sums of dy.
+  func biasGradient(_ db: Tensor, _ dy: Tensor)
+  func swiGLU(_ y: Tensor, _ gate: Tensor, _ up: Tensor)
+  func swiGLUBackward(_ dGate: Tensor, _ dUp: Tensor, _ dy: Tensor, _ gate: Tensor, _ up: Tensor)
+  func gelu(_ y: Tensor, _ x: Tensor, _ form: GELUForm)
+  func geluBackward(_ dx: Tensor, _ dy: Tensor, _ x: Tensor, _ form: GELUForm)
+
+  // MARK: Rows
+
+  /// y[r] = x[index[r]]; x may be bf16, y then is f32.
+  func gather(_ y: Tensor, _ x: Tensor, _ index: [Int32])
+  /// x[index[r]] = y[r]; indices are distinct.
+  func scatter(_ x: Tensor, _ y: Tensor, _ index: [Int32])
+  /// x[index[r]] += y[r], r ascending.
+  func scatterAdd(_ x: Tensor, _ y: Tensor, _ index: [Int32])
+  /// y `[m, n]` = columns `from ..< from + n` of x.
+  func columns(_ y: Tensor, _ x: Tensor, from: Int)
+  func putColumns(_ x: Tensor, _ y: Tensor, from: Int)
+  func rmsNorm(_ y: Tensor, _ x: Tensor, _ w: Tensor, _ epsilon: Double)
+  /// dw is added to, unless nil.
+  func rmsNormBackward(_ dx: Tensor, _ dw: Tensor?, _ dy: Tensor, _ x: Tensor, _ w: Tensor, _ epsilon: Double)
+  func layerNorm(_ y: Tensor, _ x: Tensor, _ w: Tensor, _ b: Tensor, _ epsilon: Double)
+  func layerNormBackward(
+    _ dx: Tensor, _ dw: Tensor?, _ db: Tensor?, _ dy: Tensor, _ x: Tensor, _ w: Tensor, _ epsilon: Double)
+  /// Turns the pairs (i, i + size/2) of each head by the row's angles, `cosine` and `sine` `[rows, size/2]`; backwards turns back.
+  func rotary(_ y: Tensor, _ x: Tensor, _ cosine: Tensor, _ sine: Tensor, size: Int, backwards: Bool)
+
+  // MARK: Attention
+
+  /// output and q `[queries, heads * size]`; k and v `[keys, kvHeads * size]`; lse `[queries, heads]`, wanted for the backward pass.
+  func attention(
+    _ output: Tensor, _ lse: Tensor?, _ q: Tensor, _ k: Tensor, _ v: Tensor, _ plan: AttentionPlan, _ heads: AttentionHeads)
+  func attentionBackward(
+    _ dq: Tensor, _ dk: Tensor, _ dv: Tensor, _ dOutput: Tensor, _ output: Tensor, _ lse: Tensor, _ q: Tensor, _ k: Tensor,
+    _ v: Tensor, _ plan: AttentionPlan, _ heads: AttentionHeads)
+
+  // MARK: Language-model head
+
+  /// streams `[6, rows]` in the order of `HeadStream` from logits `[rows, vocabulary]`; streams not in `wanted` stay undefined.
+  func head(
+    _ streams: Tensor, firstRow: Int, _ logits: Tensor, _ targets: ArraySlice<Int32>, _ temperature: Double,
+    _ wanted: Set<HeadStream>)
+  /// logits become the gradient of themselves given `dStreams` `[6, rows]`.
+  func headBackward(
+    _ logits: Tensor, _ dStreams: Tensor, firstRow: Int, _ targets: ArraySlice<Int32>, _ temperature: Double,
+    _ wanted: Set<HeadStream>)
+
+  // MARK: Optimizer
+
+  /// Sum of squares in f64, in one fixed order.
+  func sumOfSquares(_ x: Tensor) -> Double
+  /// One AdamW step on a parameter and its moments; see `AdamW`.
+  func adamW(_ p: Tensor, _ m: Tensor, _ v: Tensor, _ g: Tensor, _ step: AdamWStep)
+}
+
+/// What products are computed in. Sums are always f32 (f64 for f64 operands).
+public enum Precision: String, Sendable {
+  /// Operands as they are, fused multiply-add.
+  case full
+  /// Operands rounded to bf16.
+  case bf16
+}
+
+/// A matrix in the layout that products read: panels of 16 columns.
+public struct PackedMatrix: Sendable {
+  public let storage: Storage
+  /// Summed length.
+  public let k: Int
+  /// Output columns.
+  public let n: Int
+  public let dtype: DType
+  public let precision: Precision
+}
+
+/// The two forms of GELU: the exact one by the error function, and the approximation by tanh.
+public enum GELUForm: Sendable { case exact, tanh }
+
+/// How the columns of q, k and v divide into heads.
+public struct AttentionHeads: Sendable {
+  public let heads: Int
+  public let kvHeads: Int
+  public let size: Int
+  /// Multiplies the scores; usually size to the power of -1/2.
+  public let scale: Double
+
+  public init(heads: Int, kvHeads: Int, size: Int, scale: Double) {
+    precondition(heads % kvHeads == 0, "\(heads) query heads do not divide among \(kvHeads) key/value heads")
+    self.heads = heads
+    self.kvHeads = kvHeads
+    self.size = size
+    self.scale = scale
+  }
+}
+
+/// Per-token results of the fused head, in nats at the given temperature.
+public enum HeadStream: Int, Sendable, CaseIterable {
+  /// Log-probability of the target.
+  case logprob = 0
+  /// −Σ p log p.
+  case entropy
+  /// Log-sum-exp of the scaled logits.
+  case logSumExp
+  /// Mean scaled logit over the vocabulary.
+  case meanLogit
+  /// log Σ p².
+  case logSumSquares
+  /// 1 where the target is the likeliest id, the lowest among equals.
+  case top1
+}
+
+/// The scalars of one AdamW update.
+public struct AdamWStep: Sendable {
+  /// Multiplies the gradient before anything else (clipping).
+  public var gradientScale: Double
+  public var learningRate: Double
+  public var beta1: Double
+  public var beta2: Double
+  public var epsilon: Double
+  public var weightDecay: Double
+  /// Step number, from 1.
+  public var step: Int
+
+  public init(
+    gradientScale: Double = 1, learningRate: Double, beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8,
+    weightDecay: Double = 0, step: Int
+  ) {
+    self.gradientScale = gradientScale
+    self.learningRate = learningRate
+    self.beta1 = beta1
+    self.beta2 = beta2
+    self.epsilon = epsilon
+    self.weightDecay = weightDecay
+    self.step = step
+  }
+}
+
+extension Backend {
+  public func upload(_ values: [Float], _ shape: [Int]) -> Tensor {
+    values.withUnsafeBytes { upload($0, shape, .f32) }
+  }
+  public func upload(_ values: [Double], _ shape: [Int]) -> Tensor {
+    values.withUnsafeBytes { upload($0, shape, .f64) }
+  }
+  /// `values` as f32 or f64.
+  public func upload(_ values: [Double], _ shape: [Int], as dtype: DType) -> Tensor {
+    dtype == .f64 ? upload(values, shape) : upload(values.map(Float.init), shape)
+  }
+  /// The values of an f32 (or widened bf16) tensor.
+  public func floats(_ tensor: Tensor) -> [Float] {
+    if tensor.dtype == .bf16 {
+      let wide = empty(tensor.shape, .f32)
+      convert(wide, tensor)
+      return floats(wide)
+    }
+    precondition(tensor.dtype == .f32, "\(tensor.dtype) is not f32")
+    return withHostBytes(tensor) { Array($0.bindMemory(to: Float.self)) }
+  }
+  public func doubles(_ tensor: Tensor) -> [Double] {
+    if tensor.dtype == .f64 { return withHostBytes(tensor) { Array($0.bindMemory(to: Double.self)) } }
+    return floats(tensor).map(Double.init)
+  }
+}

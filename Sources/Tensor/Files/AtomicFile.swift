@@ -1,0 +1,139 @@
+import Core
+
+#if canImport(Glibc)
+  import Glibc
+#else
+  import Darwin
+#endif
+
+/// Writes files so that a reader sees the old contents or the new, never a part: temporary name, sync, rename, sync the folder.
+public enum AtomicFile {
+  /// Replaces `path` with what `body` writes.
+  ///
+  /// - Throws: what `body` throws, or `.work` naming the file and the system's reason; the old file then stands unchanged.
+  public static func write(_ path: String, _ body: (inout Writer) throws -> Void) throws {
+    let temporary = "\(path).\(getpid()).tmp"
+    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+    guard descriptor >= 0 else { throw failure("cannot create", temporary) }
+    var writer = Writer(descriptor: descriptor, path: path)
+    do {
+      try body(&writer)
+      try writer.flush()
+      guard fsync(descriptor) == 0 else { throw failure("cannot sync", path) }
+    } catch {
+      close(descriptor)
+      unlink(temporary)
+      throw error
+    }
+    close(descriptor)
+    guard rename(temporary, path) == 0 else {
+      let error = failure("cannot rename a finished file to", path)
+      unlink(temporary)
+      throw error
+    }
+    try syncFolder(of: path)
+  }
+
+  /// Replaces `path` with `bytes`.
+  public static func write(_ path: String, bytes: some Sequence<UInt8>) throws {
+    let contents = Array(bytes)
+    try write(path) { writer in try contents.withUnsafeBytes { try writer.append($0) } }
+  }
+
+  /// Replaces `path` with `text` in UTF-8.
+  public static func write(_ path: String, text: String) throws { try write(path, bytes: text.utf8) }
+
+  /// Makes a rename in the folder that holds `path` survive a power cut.
+  public static func syncFolder(of path: String) throws {
+    var folder = "."
+    if let slash = path.lastIndex(of: "/") { folder = slash == path.startIndex ? "/" : String(path[..<slash]) }
+    let descriptor = open(folder, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw failure("cannot open the folder", folder) }
+    defer { close(descriptor) }
+    guard fsync(descriptor) == 0 else { throw failure("cannot sync the folder", folder) }
+  }
+
+  static func failure(_ what: String, _ path: String) -> AttuneError {
+    .work("\(what) \(path): \(String(cString: strerror(errno)))")
+  }
+
+  /// Collects bytes and writes them in large pieces.
+  public struct Writer {
+    private let descriptor: Int32
+    private let path: String
+    private var buffer: [UInt8] = []
+
+    init(descriptor: Int32, path: String) {
+      self.descriptor = descriptor
+      self.path = path
+    }
+
+    public mutating func append(_ bytes: UnsafeRawBufferPointer) throws {
+      if bytes.count >= 1 << 20 {
+        try flush()
+        try put(bytes)
+      } else {
+        buffer.append(contentsOf: bytes)
+        if buffer.count >= 1 << 20 { try flush() }
+      }
+    }
+
+    mutating func flush() throws {
+      let pending = buffer
+      buffer.removeAll(keepingCapacity: true)
+      try pending.withUnsafeBytes { try put($0) }
+    }
+
+    private func put(_ bytes: UnsafeRawBufferPointer) throws {
+      var at = 0
+      while at < bytes.count {
+        let written = systemWrite(descriptor, bytes.baseAddress! + at, bytes.count - at)
+        if written < 0 {
+          if errno == EINTR { continue }
+          throw AtomicFile.failure("cannot write", path)
+        }
+        at += written
+      }
+    }
+  }
+}
+
+private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int {
+  write(descriptor, bytes, count)
+}
+
+/// A file's bytes mapped read-only into memory; pages are read when they are touched.
+public final class MappedFile: @unchecked Sendable {
+  // Safety: the mapping is read-only and lives as long as this object.
+  public let bytes: UnsafeRawBufferPointer
+  public let path: String
+
+  /// - Throws: `.request` if the file is missing, `.work` if it cannot be read.
+  public init(_ path: String) throws {
+    self.path = path
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else {
+      if errno == ENOENT { throw AttuneError.request("no such file", at: .init(file: path)) }
+      throw AtomicFile.failure("cannot open", path)
+    }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw AtomicFile.failure("cannot inspect", path) }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      throw AttuneError.request("this is not a file", at: .init(file: path))
+    }
+    let size = Int(status.st_size)
+    guard size > 0 else {
+      bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+      return
+    }
+    guard let base = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED else {
+      throw AtomicFile.failure("cannot map", path)
+    }
+    bytes = UnsafeRawBufferPointer(start: base, count: size)
+  }
+
+  deinit {
+    if let base = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: base), bytes.count) }
+  }
+}

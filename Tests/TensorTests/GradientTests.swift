@@ -1,0 +1,189 @@
+import AttuneTensor
+import Core
+import TestSupport
+import Testing
+
+/// One way to call an operation: inputs and parameters in, output out.
+private struct GradientCase: Sendable {
+  let name: String
+  /// Shapes of the inputs that the tape watches.
+  var inputs: [[Int]] = []
+  /// Shapes of the trained parameters.
+  var parameters: [[Int]] = []
+  let run: @Sendable (Tape, [Tensor], [Parameter]) -> Tensor
+}
+
+/// Every differentiable operation against central differences in f64, relative 1e-6.
+@Suite struct GradientTests {
+  private static let backend = try! CPUBackend(threads: 2)
+
+  private static func angles(_ rows: Int, _ half: Int) -> RotaryAngles {
+    let values = (0..<rows * half).map { PortableMath.sineAndCosine(Double($0) * 0.37) }
+    return RotaryAngles(
+      cosine: backend.upload(values.map(\.cosine), [rows, half]), sine: backend.upload(values.map(\.sine), [rows, half]))
+  }
+
+  private static var forest: Forest {
+    var forest = Forest()
+    let root = forest.append(count: 5)
+    let child = forest.append(count: 3, parent: root)
+    forest.append(count: 2, parent: child)
+    forest.append(count: 4, parent: root)
+    forest.append(count: 6)
+    return forest
+  }
+
+  private static func frames() -> AttentionPlan {
+    var plan = AttentionPlan(causal: false)
+    for (row, count) in [(0, 7), (7, 5)] {
+      let span = plan.addSpan(row: row, count: count)
+      plan.addRun(query: row, rows: count, offset: 0, path: [span])
+      plan.endTree()
+    }
+    return plan
+  }
+
+  /// Cases by operation; the test below fails for an operation without one.
+  private static let cases: [DifferentiableOperation: [GradientCase]] = [
+    .linear: [
+      GradientCase(name: "with bias", inputs: [[7, 5]], parameters: [[19, 5], [19]]) {
+        $0.linear($1[0], $2[0], bias: $2[1])
+      },
+      GradientCase(name: "wide", inputs: [[3, 40]], parameters: [[33, 40]]) { $0.linear($1[0], $2[0]) },
+    ],
+    .embedding: [GradientCase(name: "repeated ids", parameters: [[6, 5]]) { tape, _, p in tape.embedding(p[0], [2, 0, 2, 5, 2]) }],
+    .add: [
+      GradientCase(name: "two", inputs: [[3, 4], [3, 4]]) { tape, x, _ in tape.add(x[0], x[1]) },
+      GradientCase(name: "one tensor twice", inputs: [[3, 4]]) { tape, x, _ in tape.add(x[0], x[0]) },
+    ],
+    .addScaled: [GradientCase(name: "scaled", inputs: [[3, 4], [3, 4]]) { tape, x, _ in tape.addScaled(x[0], x[1], by: -1.7) }],
+    .gatherRows: [GradientCase(name: "repeated", inputs: [[5, 3]]) { tape, x, _ in tape.gatherRows(x[0], [4, 1, 4]) }],
+    .putRows: [GradientCase(name: "some", inputs: [[5, 3], [2, 3]]) { tape, x, _ in tape.putRows(x[0], x[1], at: [3, 0]) }],
+    .addRows: [GradientCase(name: "some", inputs: [[5, 3], [2, 3]]) { tape, x, _ in tape.addRows(x[0], x[1], at: [1, 4]) }],
+    .columns: [GradientCase(name: "middle", inputs: [[4, 9]]) { tape, x, _ in tape.columns(x[0], 2..<6) }],
+    .rmsNorm: [
+      GradientCase(name: "rows", inputs: [[3, 20]], parameters: [[20]]) { $0.rmsNorm($1[0], $2[0], epsilon: 1e-6) },
+      GradientCase(name: "heads", inputs: [[3, 24]], parameters: [[8]]) { $0.rmsNorm($1[0], $2[0], epsilon: 1e-6) },
+    ],
+    .layerNorm: [
+      GradientCase(name: "rows", inputs: [[3, 21]], parameters: [[21], [21]]) {
+        $0.layerNorm($1[0], $2[0], $2[1], epsilon: 1e-6)
+      }
+    ],
+    .rotary: [
+      GradientCase(name: "two heads", inputs: [[3, 20]]) { tape, x, _ in tape.rotary(x[0], angles(3, 5), size: 10) }
+    ],
+    .swiGLU: [GradientCase(name: "plain", inputs: [[3, 7], [3, 7]]) { tape, x, _ in tape.swiGLU(gate: x[0], up: x[1]) }],
+    .gelu: [
+      GradientCase(name: "tanh", inputs: [[3, 7]]) { tape, x, _ in tape.gelu(x[0], .tanh) },
+      GradientCase(name: "exact", inputs: [[3, 7]]) { tape, x, _ in tape.gelu(x[0], .exact) },
+    ],
+    .attention: [
+      GradientCase(name: "causal forest, grouped heads", inputs: [[20, 24], [20, 12], [20, 12]]) { tape, x, _ in
+        tape.attention(
+          x[0], x[1], x[2], forest.attentionPlan, AttentionHeads(heads: 4, kvHeads: 2, size: 6, scale: 0.4))
+      },
+      GradientCase(name: "frames", inputs: [[12, 16], [12, 16], [12, 16]]) { tape, x, _ in
+        tape.attention(x[0], x[1], x[2], frames(), AttentionHeads(heads: 2, kvHeads: 2, size: 8, scale: 0.35))
+      },
+    ],
+    .head: [
+      GradientCase(name: "all streams", inputs: [[5, 6]], parameters: [[21, 6]]) { tape, x, p in
+        tape.head(
+          x[0], p[0], targets: [3, 20, 0, 7, 7], temperature: 0.8,
+          wanted: [.logprob, .entropy, .logSumExp, .meanLogit, .logSumSquares])
+      },
+      GradientCase(name: "logprob alone", inputs: [[5, 6]], parameters: [[21, 6]]) { tape, x, p in
+        tape.head(x[0], p[0], targets: [3, 20, 0, 7, 7], temperature: 1, wanted: [.logprob])
+      },
+    ],
+  ]
+
+  @Test(arguments: DifferentiableOperation.allCases)
+  func gradientEqualsFiniteDifferences(operation: DifferentiableOperation) throws {
+    let cases = try #require(Self.cases[operation], "no finite-difference case for \(operation)")
+    #expect(!cases.isEmpty)
+    for item in cases { check(item, operation) }
+  }
+
+  private func check(_ item: GradientCase, _ operation: DifferentiableOperation) {
+    let backend = Self.backend
+    var random = Randomness(seed: 11, for: .testing).stream(operation.rawValue.utf8.count, item.name.utf8.count)
+    var values = (item.inputs + item.parameters).map { shape in
+      (0..<shape.reduce(1, *)).map { _ in random.normal() }
+    }
+    var weights: [Double]?
+    // The loss is a fixed random weighting of the output; returns it, and the analytic gradients if wanted.
+    func evaluate(gradients: Bool) -> (loss: Double, gradients: [[Double]]) {
+      let tape = Tape(backend, recording: gradients)
+      let inputs = item.inputs.enumerated().map { backend.upload(values[$0], $1) }
+      let parameters = item.parameters.enumerated().map {
+        Parameter(
+          name: "p\($0)", value: backend.upload(values[item.inputs.count + $0], $1), precision: .full, trainable: true,
+          backend: backend)
+      }
+      for input in inputs { tape.watch(input) }
+      let output = item.run(tape, inputs, parameters)
+      if gradients { #expect(tape.operations.contains(operation)) }
+      let y = backend.doubles(output)
+      if weights == nil { weights = y.map { _ in random.normal() } }
+      let loss = zip(y, weights!).reduce(0) { $0 + $1.0 * $1.1 }
+      guard gradients else { return (loss, []) }
+      tape.backward(from: output, seed: backend.upload(weights!, output.shape))
+      let found =
+        inputs.map { tape.gradient(of: $0).map(backend.doubles) ?? [] }
+        + parameters.map { backend.doubles($0.gradient!) }
+      return (loss, found)
+    }
+    let analytic = evaluate(gradients: true).gradients
+    for which in values.indices {
+      guard analytic[which].count == values[which].count else {
+        Issue.record("\(operation) \(item.name): no gradient for operand \(which)")
+        continue
+      }
+      let scale = analytic[which].map(abs).max() ?? 0
+      let numeric = values[which].indices.map { i in
+        let x = values[which][i]
+        let h = 1e-5
+        values[which][i] = x + h
+        let above = evaluate(gradients: false).loss
+        values[which][i] = x - h
+        let below = evaluate(gradients: false).loss
+        values[which][i] = x
+        return (above - below) / (2 * h)
+      }
+      expectClose(
+        analytic[which], numeric, absolute: 1e-6 * max(scale, 1e-3), relative: 1e-6,
+        "\(operation) \(item.name), operand \(which)")
+    }
+  }
+
+  /// A parameter's gradient adds up over calls, and two tapes on two threads do not see each other.
+  @Test func tapesShareNothing() async throws {
+    let results = await withTaskGroup(of: [Float].self) { group in
+      for seed in 0..<4 {
+        group.addTask {
+          let backend = try! CPUBackend(threads: 1)
+          var random = Randomness(seed: UInt64(seed / 2), for: .testing).stream()
+          let weight = Parameter(
+            name: "w", value: backend.upload((0..<64).map { _ in Float(random.normal()) }, [8, 8]), precision: .full,
+            trainable: true, backend: backend)
+          let x = backend.upload((0..<24).map { _ in Float(random.normal()) }, [3, 8])
+          for _ in 0..<50 {
+            let tape = Tape(backend, recording: true)
+            tape.watch(x)
+            let y = tape.linear(tape.swiGLU(gate: x, up: x), weight)
+            tape.backward(from: y, seed: y)
+            #expect(tape.gradient(of: x) != nil)
+          }
+          return backend.floats(weight.gradient!)
+        }
+      }
+      var all: [[Float]] = []
+      for await result in group { all.append(result) }
+      return Set(all)
+    }
+    // Two seeds, each run twice at once: two distinct results.
+    #expect(results.count == 2)
+  }
+}

@@ -1,0 +1,245 @@
+import AttuneTensor
+import CKernels
+import Core
+import TestSupport
+import Testing
+
+@Suite struct KernelTests {
+  private func values(_ count: Int, _ seed: Int) -> [Float] {
+    var random = Randomness(seed: 3, for: .testing).stream(seed)
+    return (0..<count).map { _ in Float(random.normal()) }
+  }
+
+  private func bits(_ x: [Float]) -> [UInt32] { x.map(\.bitPattern) }
+
+  /// What bf16 holds of x.
+  private func rounded(_ x: Float) -> Float {
+    let u = x.bitPattern
+    return Float(bitPattern: (u &+ 0x7FFF &+ (u >> 16 & 1)) & 0xFFFF_0000)
+  }
+
+  /// y = x wᵀ by the definition: one accumulator, k ascending, fused.
+  private func naive(_ x: [Float], _ w: [Float], _ m: Int, _ n: Int, _ k: Int) -> [Float] {
+    var y = [Float](repeating: 0, count: m * n)
+    for i in 0..<m {
+      for j in 0..<n {
+        var sum: Float = 0
+        for l in 0..<k { sum.addProduct(x[i * k + l], w[j * k + l]) }
+        y[i * n + j] = sum
+      }
+    }
+    return y
+  }
+
+  /// The bf16 dot by its definition: for each pair odd then even, product and sum rounded to f32.
+  private func naivePairs(_ x: [Float], _ w: [Float], _ m: Int, _ n: Int, _ k: Int) -> [Float] {
+    var y = [Float](repeating: 0, count: m * n)
+    for i in 0..<m {
+      for j in 0..<n {
+        var sum: Float = 0
+        for l in stride(from: 0, to: k, by: 2) {
+          if l + 1 < k { sum += rounded(x[i * k + l + 1]) * rounded(w[j * k + l + 1]) }
+          sum += rounded(x[i * k + l]) * rounded(w[j * k + l])
+        }
+        y[i * n + j] = sum
+      }
+    }
+    return y
+  }
+
+  @Test(arguments: CPUBackend.instructionSets, [1, 2, 3])
+  func matmulEqualsItsDefinitionBitForBit(isa: String, threads: Int) throws {
+    let backend = try CPUBackend(threads: threads, isa: isa)
+    for (m, n, k) in [(1, 16, 8), (1, 200, 37), (5, 33, 64), (13, 70, 129), (64, 48, 96), (3, 17, 1100)] {
+      let x = values(m * k, 1)
+      let w = values(n * k, 2)
+      let xt = backend.upload(x, [m, k])
+      let wt = backend.upload(w, [n, k])
+      let y = backend.empty([m, n], .f32)
+      backend.matmul(y, xt, backend.pack(wt, transposed: false, for: .full), accumulate: false)
+      #expect(bits(backend.floats(y)) == bits(naive(x, w, m, n, k)), "f32 \(m) \(n) \(k)")
+      backend.matmul(y, xt, backend.pack(wt, transposed: false, for: .bf16), accumulate: false)
+      #expect(bits(backend.floats(y)) == bits(naivePairs(x, w, m, n, k)), "bf16 \(m) \(n) \(k)")
+
+      // dx = dy w, and dw = dyᵀ x: the same definition on transposed operands.
+      let dy = values(m * n, 3)
+      let dyt = backend.upload(dy, [m, n])
+      let transposed = (0..<k).flatMap { l in (0..<n).map { w[$0 * k + l] } }
+      let dx = backend.empty([m, k], .f32)
+      backend.matmul(dx, dyt, backend.pack(wt, transposed: true, for: .full), accumulate: false)
+      #expect(bits(backend.floats(dx)) == bits(naive(dy, transposed, m, k, n)), "f32 dx")
+      backend.matmul(dx, dyt, backend.pack(wt, transposed: true, for: .bf16), accumulate: false)
+      #expect(bits(backend.floats(dx)) == bits(naivePairs(dy, transposed, m, k, n)), "bf16 dx")
+      let dyColumns = (0..<n).flatMap { j in (0..<m).map { dy[$0 * n + j] } }
+      let xColumns = (0..<k).flatMap { l in (0..<m).map { x[$0 * k + l] } }
+      let dw = backend.zeros([n, k], .f32)
+      backend.matmulWeightGradient(dw, dyt, xt, .full)
+      #expect(bits(backend.floats(dw)) == bits(naive(dyColumns, xColumns, n, k, m)), "f32 dw")
+      backend.fillZero(dw)
+      backend.matmulWeightGradient(dw, dyt, xt, .bf16)
+      #expect(bits(backend.floats(dw)) == bits(naivePairs(dyColumns, xColumns, n, k, m)), "bf16 dw")
+    }
+  }
+
+  /// Every kernel gives the same bits on every instruction set and thread count.
+  @Test func instructionSetsAgreeBitForBit() throws {
+    func run(_ isa: String, _ threads: Int) throws -> [[UInt32]] {
+      let backend = try CPUBackend(threads: threads, isa: isa)
+      var out: [[UInt32]] = []
+      for precision in [Precision.full, .bf16] {
+        let tape = Tape(backend, recording: true)
+        func parameter(_ shape: [Int], _ seed: Int) -> Parameter {
+          Parameter(
+            name: "p", value: backend.upload(values(shape.reduce(1, *), seed), shape), precision: precision, trainable: true,
+            backend: backend)
+        }
+        let x = backend.upload(values(20 * 40, 1), [20, 40])
+        tape.watch(x)
+        var forest = Forest()
+        let root = forest.append(count: 9)
+        forest.append(count: 4, parent: root)
+        forest.append(count: 7, parent: root)
+        let parameters = [
+          parameter([40], 2), parameter([48, 40], 3), parameter([24, 40], 4), parameter([24, 40], 5), parameter([40, 48], 6),
+          parameter([40], 7), parameter([40], 8), parameter([100, 40], 9),
+        ]
+        let h = tape.rmsNorm(x, parameters[0], epsilon: 1e-6)
+        let q = tape.linear(h, parameters[1])
+        let k = tape.linear(h, parameters[2])
+        let v = tape.linear(h, parameters[3])
+        let half = (0..<20 * 6).map { PortableMath.sineAndCosine(Double($0)) }
+        let angles = RotaryAngles(
+          cosine: backend.upload(half.map(\.cosine), [20, 6], as: .f32),
+          sine: backend.upload(half.map(\.sine), [20, 6], as: .f32))
+        let o = tape.attention(
+          tape.rotary(q, angles, size: 12), tape.rotary(k, angles, size: 12), v, forest.attentionPlan,
+          AttentionHeads(heads: 4, kvHeads: 2, size: 12, scale: 0.3))
+        var y = tape.add(x, tape.linear(o, parameters[4]))
+        y = tape.layerNorm(tape.swiGLU(gate: y, up: tape.gelu(y, .exact)), parameters[5], parameters[6], epsilon: 1e-5)
+        y = tape.gelu(y, .tanh)
+        let streams = tape.head(
+          y, parameters[7], targets: (0..<20).map { Int32($0 * 5) }, temperature: 0.9, wanted: Set(HeadStream.allCases))
+        out.append(bits(backend.floats(streams)))
+        tape.backward(from: streams, seed: backend.upload(values(120, 10), [6, 20]))
+        out.append(bits(backend.floats(tape.gradient(of: x)!)))
+        for p in parameters {
+          let m = backend.zeros(p.shape, .f32)
+          let moment = backend.zeros(p.shape, .f32)
+          out.append(bits(backend.floats(p.gradient!)))
+          backend.adamW(p.value, m, moment, p.gradient!, AdamWStep(learningRate: 1e-2, weightDecay: 0.1, step: 3))
+          out.append(bits(backend.floats(p.value)))
+          out.append([UInt32(truncatingIfNeeded: backend.sumOfSquares(p.value).bitPattern)])
+        }
+      }
+      return out
+    }
+    let reference = try run("portable", 1)
+    for isa in CPUBackend.instructionSets {
+      for threads in [1, 2, 3] {
+        let found = try run(isa, threads)
+        for (i, (a, b)) in zip(found, reference).enumerated() { #expect(a == b, "\(isa), \(threads) threads, result \(i)") }
+      }
+    }
+  }
+
+  /// The bf16 products on special values: signed zeros, subnormals, infinities. NaN payloads are exempt.
+  @Test func bf16SpecialValuesAgree() throws {
+    let special: [Float] = [
+      0, -0.0, Float(bitPattern: 0x11233), Float(bitPattern: 0x8000_4321), .leastNormalMagnitude, -.leastNormalMagnitude, 1e-20, -1e-20, 1e-30, .infinity, -.infinity, 1, -1,
+      3e38, .nan, Float(bitPattern: 0x7FFFFF), 5e-20, -5e-20,
+    ]
+    var random = Randomness(seed: 1, for: .testing).stream()
+    let x = (0..<64 * 12).map { _ in special[random.integer(below: special.count)] }
+    let w = (0..<64 * 40).map { _ in special[random.integer(below: special.count)] }
+    var reference: [Float]?
+    for isa in CPUBackend.instructionSets.reversed() {
+      let backend = try CPUBackend(threads: 1, isa: isa)
+      // Short sums, or everything is NaN.
+      let y = backend.empty([192, 640], .f32)
+      backend.matmul(
+        y, backend.upload(x, [192, 4]), backend.pack(backend.upload(w, [640, 4]), transposed: false, for: .bf16),
+        accumulate: false)
+      let found = backend.floats(y)
+      guard let wanted = reference else {
+        reference = found
+        continue
+      }
+      for (a, b) in zip(found, wanted) where !(a.isNaN && b.isNaN) {
+        #expect(a.bitPattern == b.bitPattern)
+        if a.bitPattern != b.bitPattern { return }
+      }
+    }
+  }
+
+  /// A row's attention and products do not depend on the rows beside it, nor on how its path is cut.
+  @Test func attentionOfAPackedForestEqualsEachPathAlone() throws {
+    let backend = try CPUBackend(threads: 2)
+    let heads = AttentionHeads(heads: 4, kvHeads: 2, size: 16, scale: 0.25)
+    let tokens = 37 + 3 * 11
+    let q = values(tokens * 64, 1)
+    let k = values(tokens * 32, 2)
+    let v = values(tokens * 32, 3)
+    var forest = Forest()
+    let root = forest.append(count: 37)
+    for _ in 0..<3 { forest.append(count: 11, parent: root) }
+    func attend(_ q: [Float], _ k: [Float], _ v: [Float], _ plan: AttentionPlan) -> [Float] {
+      let rows = q.count / 64
+      let y = backend.empty([rows, 64], .f32)
+      backend.attention(
+        y, nil, backend.upload(q, [rows, 64]), backend.upload(k, [k.count / 32, 32]), backend.upload(v, [v.count / 32, 32]),
+        plan, heads)
+      return backend.floats(y)
+    }
+    let packed = attend(q, k, v, forest.attentionPlan)
+    for child in 0..<3 {
+      let rows = Array(0..<37) + (0..<11).map { 37 + child * 11 + $0 }
+      func pick(_ x: [Float], _ width: Int) -> [Float] { rows.flatMap { Array(x[$0 * width..<($0 + 1) * width]) } }
+      var single = Forest()
+      single.append(count: 48)
+      let alone = attend(pick(q, 64), pick(k, 32), pick(v, 32), single.attentionPlan)
+      #expect(bits(alone) == bits(pick(packed, 64)), "child \(child)")
+      // Decoding: the last token alone against a cache.
+      var decode = AttentionPlan(causal: true)
+      let a = decode.addSpan(row: 0, count: 37)
+      let b = decode.addSpan(row: 37, count: 11)
+      decode.addRun(query: 0, rows: 1, offset: 10, path: [a, b])
+      decode.endTree()
+      let last = attend(Array(pick(q, 64).suffix(64)), pick(k, 32), pick(v, 32), decode)
+      #expect(bits(last) == bits(Array(alone.suffix(64))), "decode \(child)")
+    }
+  }
+
+  @Test func poolRunsEveryChunkOnce() throws {
+    let pool = try #require(atk_pool_create(4))
+    defer { atk_pool_destroy(pool) }
+    final class Counts: @unchecked Sendable { var values = [Int](repeating: 0, count: 64) }
+    let counts = Counts()
+    counts.values.withUnsafeMutableBufferPointer { buffer in
+      for job in 0..<20_000 {
+        let chunks = job % 64 + 1
+        atk_pool_run(
+          pool, { context, chunk, _ in context.assumingMemoryBound(to: Int.self)[chunk] += 1 }, buffer.baseAddress!, chunks)
+      }
+    }
+    for chunk in 0..<64 {
+      let expected = (0..<20_000).filter { $0 % 64 + 1 > chunk }.count
+      #expect(counts.values[chunk] == expected)
+    }
+  }
+
+  @Test func portableMathIsAccurate() {
+    for i in -7000...7000 {
+      let x = Double(i) * 0.1
+      let e = PortableMath.exp(x)
+      if x > -700, x < 700 { #expect(abs(PortableMath.log(e) - x) <= 2e-15 * max(1, abs(x)), "exp, log \(x)") }
+      let (s, c) = PortableMath.sineAndCosine(x)
+      #expect(abs(s * s + c * c - 1) < 4e-16 * 4)
+    }
+    #expect(abs(PortableMath.exp(1) - 2.718281828459045) < 1e-15)
+    #expect(PortableMath.log(2) == 0.6931471805599453)
+    #expect(PortableMath.exp(0) == 1)
+    #expect(abs(PortableMath.sineAndCosine(1e5).sine - 0.035748797972016503) < 1e-12)
+    #expect(abs(PortableMath.sineAndCosine(0.5235987755982988).sine - 0.5) < 1e-15)
+    #expect(PortableMath.pow(2, 10) == 1024 || abs(PortableMath.pow(2, 10) - 1024) < 1e-11)
+  }
+}

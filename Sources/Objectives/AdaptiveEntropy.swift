@@ -2,10 +2,10 @@ import Core
 
 /// Steers the coefficient of the entropy bonus towards a target entropy (arXiv 2505.22312).
 ///
-/// The bonus of an optimizer step uses what was known at the end of the *previous* one: it applies if the entropy was at
-/// most the target, so never in the first step. The state is small and belongs into every checkpoint.
+/// The bonus of an optimizer step uses what was known at the end of the *previous* one: it applies if the entropy was
+/// at most the target, so never in the first step. The state is small and belongs into every checkpoint.
 ///
-/// One optimizer step: `evaluate` with `appliedCoefficient` and then `observe` for every micro-batch, `finishStep` once.
+/// One optimizer step: `evaluate` with `appliedCoefficient` then `observe` for every micro-batch, `finishStep` once.
 public struct AdaptiveEntropy: Sendable, Equatable {
   public struct Configuration: Sendable, Equatable {
     /// `entropy_coef`: the coefficient to begin with.

@@ -1,8 +1,8 @@
 import Core
 
 extension GRPO {
-  /// Geometric-mean policy optimization (arXiv 2507.20673): one weight per row, the geometric mean of its token weights,
-  /// each clipped in log space on the side that PPO's minimum would clip.
+  /// Geometric-mean policy optimization (arXiv 2507.20673): one weight per row, the geometric mean of its tokens'
+  /// weights, each clipped in log space on the side that PPO's minimum would clip.
   ///
   /// `w_i = exp(mean_t clipped λ_t)`, `ℓ_i = −w_i·A_i + β·mean_t k3`, mean over rows. The bounds are on `λ`, not on the
   /// ratio; the paper takes 0.4 on both sides.

@@ -19,6 +19,9 @@ extension GRPO {
     try normalization.validate()
     try streams.validate()
     try advantages.validate(streams)
+    guard configuration.adaptiveEntropy == nil || entropyCoefficient != nil else {
+      throw AttuneError.work("adaptive entropy needs the coefficient that its controller applies in this step")
+    }
     if configuration.lossType == .gmpo {
       return try evaluateGMPO(streams, advantages: advantages, normalization: normalization)
     }
@@ -69,26 +72,14 @@ extension GRPO {
           phi.add(sequencePhi(logWeight: logSequenceWeight, advantage: advantage))
         }
         let dropped = c.offPolicyMaskThreshold.map { advantage < 0 && !(drift <= $0) } ?? false
-        if dropped || !(kept?[t] ?? true) {
-          term = .zero
-        } else if let sampler, c.lossType != .vespo {
-          let weight = sampler.perToken[t]
-          term =
-            weight == 0
-            ? .zero
-            : PolicyTerm(
-              loss: term.loss * weight, byLogWeight: term.byLogWeight * weight, byLogprob: term.byLogprob * weight)
-        }
+        let keep = !dropped && kept?[t] ?? true
+        // VESPO has the sampler's weight inside its own.
+        let samplerWeight = c.lossType == .vespo ? 1 : sampler?.perToken[t] ?? 1
+        term = keep && samplerWeight != 0 ? term.scaled(by: samplerWeight) : .zero
         if c.beta != 0 {
-          // k3 = e^d − 1 − d with d = r − x, from expm1 so that a small d keeps its digits.
-          let d = Double(reference[t]) - logprob
-          let e = PortableMath.expm1(d)
-          let factor = c.biasCorrectedKL ? w : 1
-          let kl = (e - d) * factor
-          klSum += kl
-          term.loss += c.beta * kl
-          term.byLogWeight += c.biasCorrectedKL ? c.beta * kl : 0
-          term.byLogprob -= c.beta * e * factor
+          let kl = klTerm(reference: Double(reference[t]), policy: logprob, weight: w)
+          klSum += kl.loss
+          term = term.adding(kl, times: c.beta)
         }
         rowLoss += term.loss
         rowByLogWeight += term.byLogWeight
@@ -116,6 +107,15 @@ extension GRPO {
       if c.adaptiveEntropy == nil, normalization.isTraining { metrics.append(.init("entropy_coef", coefficient)) }
     }
     return ObjectiveResult(loss: loss, gradients: gradients, metrics: metrics)
+  }
+
+  /// `k3 = e^d − 1 − d` with `d = r − x`, times the importance weight if the configuration says so.
+  private func klTerm(reference: Double, policy: Double, weight: Double) -> PolicyTerm {
+    let d = reference - policy
+    // From expm1, so that a small d keeps its digits.
+    let e = PortableMath.expm1(d)
+    guard configuration.biasCorrectedKL else { return PolicyTerm(loss: e - d, byLogWeight: 0, byLogprob: -e) }
+    return PolicyTerm(loss: (e - d) * weight, byLogWeight: (e - d) * weight, byLogprob: -e * weight)
   }
 
   /// Sum of the entropies that the bonus acts on, and their number: what `AdaptiveEntropy.observe` wants.

@@ -7,6 +7,16 @@ extension GRPO {
     var byLogprob: Double
 
     static let zero = PolicyTerm(loss: 0, byLogWeight: 0, byLogprob: 0)
+
+    func scaled(by c: Double) -> PolicyTerm {
+      PolicyTerm(loss: loss * c, byLogWeight: byLogWeight * c, byLogprob: byLogprob * c)
+    }
+
+    func adding(_ other: PolicyTerm, times c: Double) -> PolicyTerm {
+      PolicyTerm(
+        loss: loss + c * other.loss, byLogWeight: byLogWeight + c * other.byLogWeight,
+        byLogprob: byLogprob + c * other.byLogprob)
+    }
   }
 
   /// The term of a token.

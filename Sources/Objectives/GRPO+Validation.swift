@@ -39,7 +39,7 @@ extension GRPO.Configuration {
   private func validateCombinations() throws {
     if lossType == .vespo, let mode = samplerCorrection?.mode, mode.isSequenceLevel {
       throw AttuneError.request(
-        "loss_type 'vespo' weighs whole sequences itself and can't be combined with sampler_correction_mode '\(mode.rawValue)'",
+        "loss_type 'vespo' weighs sequences itself and takes no sampler_correction_mode '\(mode.rawValue)'",
         hint: "use 'token_truncate' or 'token_mask'")
     }
     guard lossType == .gmpo else { return }

@@ -19,8 +19,8 @@ import Core
 /// PPO clip: `−min(min(w, δ)·A, clip(w, 1−ε, 1+ε_high)·A)`.
 ///
 /// Departures: (1) the KL term of 2402.03300 is multiplied by `w` unless `use_bias_correction_kl` is off; (2) the
-/// default reduction is DAPO's, not the paper's; (3) the cap of `cispo` is `ε_high` itself, not `1 + ε_high`; (4) `β` is
-/// 0 by default.
+/// default reduction is DAPO's, not the paper's; (3) the cap of `cispo` is `ε_high` itself, not `1 + ε_high`;
+/// (4) `β` is 0 by default.
 public struct GRPO: Sendable {
   public enum LossType: String, NamedChoice {
     case grpo, bnpo
@@ -51,7 +51,7 @@ public struct GRPO: Sendable {
     public var epsilon: Double = 0.2
     /// `epsilon_high`: clip range above 1; nil means `epsilon`.
     public var epsilonHigh: Double?
-    /// `delta`: upper bound of the unclipped branch, felt where `A < 0` (arXiv 2505.07291); take more than `1 + ε_high`.
+    /// `delta`: upper bound of the unclipped branch, felt where `A < 0` (arXiv 2505.07291); above `1 + ε_high`.
     public var delta: Double?
     /// `beta`: coefficient of the KL term; 0 needs no reference model.
     public var beta: Double = 0

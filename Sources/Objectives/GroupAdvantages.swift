@@ -2,8 +2,8 @@ import Core
 
 /// Group-relative advantages: rewards of G completions per prompt, compared with each other (GRPO, arXiv 2402.03300).
 ///
-/// `ρ_i = Σ_k w_k R_ik`, where NaN means that a reward does not apply and adds nothing. A completion for which no reward
-/// applies is unscorable: it stays out of every mean and deviation and gets advantage 0.
+/// `ρ_i = Σ_k w_k R_ik`, where NaN means that a reward does not apply and adds nothing. A completion for which no
+/// reward applies is unscorable: it stays out of every mean and deviation and gets advantage 0.
 ///
 /// - `sum_then_normalize`: `A = ρ − mean of its group`, then divided by `std + 1e-4` of the group, of the batch (arXiv
 ///   2508.08221) or not at all (arXiv 2503.20783).
@@ -11,8 +11,8 @@ import Core
 ///   sums normalized over the batch.
 ///
 /// All deviations have the n − 1 denominator. Departures: (1) the 1e-4 is the field's, not the paper's; (2) a group
-/// counts as flat when `max − min ≤ 1e-9·max(1, |mean|)`, and its advantages are exactly 0: a deviation that is rounding
-/// residue would otherwise become an advantage of thousands.
+/// counts as flat when `max − min ≤ 1e-9·max(1, |mean|)`, and its advantages are exactly 0: a deviation that is
+/// rounding residue would otherwise become an advantage of thousands.
 public struct GroupAdvantages: Sendable {
   public enum Scaling: String, NamedChoice {
     case group, batch, none

@@ -274,6 +274,11 @@ import Testing
       c.beta = 0.1
       _ = try GRPO(c).evaluate(streams, advantages: .perRow(Self.advantages))
     }
+    expectAttuneError(containing: "adaptive entropy", "controller") {
+      var c = GRPO.Configuration()
+      c.adaptiveEntropy = .init()
+      _ = try GRPO(c).evaluate(Self.batch(), advantages: .perRow(Self.advantages))
+    }
     expectAttuneError(containing: "3 advantages for 4 completions") {
       _ = try GRPO().evaluate(Self.batch(), advantages: .perRow([1, 2, 3]))
     }

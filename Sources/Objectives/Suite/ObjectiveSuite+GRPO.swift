@@ -178,8 +178,8 @@ extension ObjectiveSuite {
     return outputs
   }
 
-  /// How often the micro-batch is fed. The schema keeps the number in the outputs alone (the length of `loss_per_step`);
-  /// a case without outputs says it as `steps` in its config, and a controller is watched for three steps otherwise.
+  /// How often the micro-batch is fed. The schema keeps the number in the outputs alone, as the length of
+  /// `loss_per_step`; a case without outputs says it as `steps` in its config, and a controller is watched for three steps otherwise.
   private static func steps(_ c: SuiteCase, adaptive: Bool) -> Int {
     let written = c.json["outputs"]?["values"]?["loss_per_step"]?["shape"]?[0]?.int
     let configured = c.configurationJSON["steps"]?.int

@@ -1,0 +1,44 @@
+import Core
+
+extension GRPO.Normalization {
+  /// - Throws: `AttuneError` for counts below 1.
+  func validate() throws {
+    let counts = [
+      ("accumulation steps", accumulationSteps), ("steps per generation", stepsPerGeneration),
+      ("processes", processCount), ("rows", rowCount ?? 1),
+    ]
+    for (name, count) in counts where count < 1 {
+      throw AttuneError.request("the number of \(name) is \(count); it must be at least 1")
+    }
+  }
+
+  /// The accumulation factor; 1 in evaluation.
+  var accumulation: Double { isTraining ? Double(accumulationSteps) : 1 }
+
+  /// What token `ℓ` of a row with `length` masked tokens is divided by.
+  ///
+  /// Products of counts, exact in Double: pieces of a micro-batch get the very divisor of the whole.
+  func divisor(
+    _ lossType: GRPO.LossType, length: Int, streams: TokenStreams, maskedCount: Int, maxCompletionLength: Int
+  ) -> Double {
+    let rows = Double(rowCount ?? max(1, streams.rowCount))
+    switch lossType {
+    case .grpo, .sapo, .gmpo: return Double(max(1, length)) * rows * accumulation
+    case .bnpo: return Double(max(1, maskedCount)) * accumulation
+    case .drGRPO: return rows * Double(maxCompletionLength) * accumulation
+    case .luspo: return rows * accumulation
+    case .dapo, .cispo, .vespo:
+      let items = Double(max(1, itemCount ?? maskedCount))
+      guard isTraining else { return items / Double(processCount) }
+      return items * Double(accumulationSteps) / (Double(processCount) * Double(stepsPerGeneration))
+    }
+  }
+
+  /// What `policy_loss` multiplies the loss with: types divided by the accumulation steps are logged before that.
+  func policyLossFactor(_ lossType: GRPO.LossType) -> Double {
+    switch lossType {
+    case .dapo, .cispo, .vespo: 1
+    default: accumulation
+    }
+  }
+}

@@ -1,0 +1,48 @@
+/// What every objective returns: the loss, its closed-form gradient for each token stream it read, and its metrics.
+public struct ObjectiveResult: Sendable {
+  /// A number for the log, under the name that the field knows it by.
+  public struct Metric: Sendable, Equatable {
+    public var name: String
+    /// NaN where the batch has nothing to say; such entries are skipped when a log line averages.
+    public var value: Double
+
+    public init(_ name: String, _ value: Double) {
+      self.name = name
+      self.value = value
+    }
+  }
+
+  /// What backward is called on, in nats.
+  public var loss: Double
+  public var gradients: StreamGradients
+  /// In a fixed order, each name once.
+  public var metrics: [Metric]
+
+  public init(loss: Double, gradients: StreamGradients, metrics: [Metric]) {
+    self.loss = loss
+    self.gradients = gradients
+    self.metrics = metrics
+  }
+
+  /// The metric of that name.
+  public subscript(metric name: String) -> Double? { metrics.first { $0.name == name }?.value }
+}
+
+/// d loss / d stream, one value per token and exactly 0 where the mask is false; nil where the loss does not depend on
+/// the stream at all.
+public struct StreamGradients: Sendable {
+  /// For the policy's logprobs.
+  public var logprob: [Float]
+  public var entropy: [Float]?
+  public var logSumExp: [Float]?
+  public var meanLogit: [Float]?
+
+  public init(
+    logprob: [Float], entropy: [Float]? = nil, logSumExp: [Float]? = nil, meanLogit: [Float]? = nil
+  ) {
+    self.logprob = logprob
+    self.entropy = entropy
+    self.logSumExp = logSumExp
+    self.meanLogit = meanLogit
+  }
+}

@@ -1,0 +1,111 @@
+import Core
+
+/// The numbers of one micro-batch that an objective reads: flat streams with one value per token, no padding.
+///
+/// Row `i` (a sequence, a completion) is the tokens `rowOffsets[i] ..< rowOffsets[i + 1]`. The value at a token is the
+/// one that scores *that* token. Four different models' logprobs meet here and never share a name:
+/// *policy* (the weights being trained, the only stream that receives a gradient), *old* (the weights at generation
+/// time, scored by the trainer), *sampling* (what the sampler drew from) and *reference* (the frozen model).
+///
+/// Values where `mask` is false may be anything, infinities and NaN included: they are never read.
+public struct TokenStreams: Sendable {
+  /// Where each row begins, and at the end the number of tokens: `rowCount + 1` ascending values, the first 0.
+  public var rowOffsets: [Int]
+  /// True at tokens that the loss sees: a target of SFT, a token that the policy wrote.
+  public var mask: [Bool]
+  /// Log-probability of the token under the policy, in nats.
+  public var policyLogprobs: [Float]
+  /// Entropy of the policy's distribution at the token, in nats.
+  public var entropies: [Float]?
+  /// Log-sum-exp of the policy's logits at the token.
+  public var logSumExps: [Float]?
+  /// Mean of the policy's logits over the vocabulary at the token.
+  public var meanLogits: [Float]?
+  /// log Σ p² of the policy's distribution at the token.
+  public var logSumSquaredProbs: [Float]?
+  /// True where the token is the policy's most probable one.
+  public var isTop1: [Bool]?
+  /// Log-probability under the policy as it was when the completions were generated; nil means "the policy itself".
+  public var oldLogprobs: [Float]?
+  /// Log-probability that the sampler recorded; NaN where it recorded none.
+  public var samplingLogprobs: [Float]?
+  /// Log-probability under the frozen reference model.
+  public var referenceLogprobs: [Float]?
+
+  public init(
+    rowOffsets: [Int], mask: [Bool], policyLogprobs: [Float], entropies: [Float]? = nil, logSumExps: [Float]? = nil,
+    meanLogits: [Float]? = nil, logSumSquaredProbs: [Float]? = nil, isTop1: [Bool]? = nil,
+    oldLogprobs: [Float]? = nil, samplingLogprobs: [Float]? = nil, referenceLogprobs: [Float]? = nil
+  ) {
+    self.rowOffsets = rowOffsets
+    self.mask = mask
+    self.policyLogprobs = policyLogprobs
+    self.entropies = entropies
+    self.logSumExps = logSumExps
+    self.meanLogits = meanLogits
+    self.logSumSquaredProbs = logSumSquaredProbs
+    self.isTop1 = isTop1
+    self.oldLogprobs = oldLogprobs
+    self.samplingLogprobs = samplingLogprobs
+    self.referenceLogprobs = referenceLogprobs
+  }
+
+  public var rowCount: Int { max(0, rowOffsets.count - 1) }
+  public var tokenCount: Int { policyLogprobs.count }
+
+  /// The tokens of row `i`.
+  public func row(_ i: Int) -> Range<Int> { rowOffsets[i]..<rowOffsets[i + 1] }
+
+  /// How many tokens of row `i` the loss sees.
+  public func maskedCount(inRow i: Int) -> Int { row(i).reduce(0) { mask[$1] ? $0 + 1 : $0 } }
+
+  /// How many tokens the loss sees.
+  public var maskedCount: Int { mask.reduce(0) { $1 ? $0 + 1 : $0 } }
+
+  /// The offsets of rows with these lengths.
+  public static func offsets(ofLengths lengths: [Int]) -> [Int] {
+    var offsets = [0]
+    offsets.reserveCapacity(lengths.count + 1)
+    var sum = 0
+    for length in lengths {
+      sum += length
+      offsets.append(sum)
+    }
+    return offsets
+  }
+
+  /// Checks that the rows cover the tokens and that every stream has one value per token.
+  /// - Throws: `AttuneError` that names the stream that does not fit.
+  public func validate() throws {
+    guard rowOffsets.first == 0, rowOffsets.last == tokenCount, zip(rowOffsets, rowOffsets.dropFirst()).allSatisfy(<=)
+    else {
+      throw AttuneError.work("the rows of a token batch must ascend from 0 to its \(tokenCount) tokens")
+    }
+    let counts: [(String, Int?)] = [
+      ("mask", mask.count), ("entropies", entropies?.count), ("log-sum-exps", logSumExps?.count),
+      ("mean logits", meanLogits?.count), ("log Σp²", logSumSquaredProbs?.count), ("is-top-1", isTop1?.count),
+      ("old logprobs", oldLogprobs?.count), ("sampling logprobs", samplingLogprobs?.count),
+      ("reference logprobs", referenceLogprobs?.count),
+    ]
+    for case (let name, let count?) in counts where count != tokenCount {
+      throw AttuneError.work("the stream '\(name)' has \(count) values for \(tokenCount) tokens")
+    }
+  }
+
+  /// The stream, or an error that says who needed it.
+  func required<T>(_ stream: [T]?, _ name: String, by user: String) throws -> [T] {
+    guard let stream else { throw AttuneError.work("\(user) needs the stream '\(name)', which was not given") }
+    return stream
+  }
+
+  /// Mean of a stream over the tokens that the loss sees; 0 if there are none.
+  func maskedMean(_ stream: [Float]) -> Double {
+    var sum = 0.0
+    var count = 0
+    for t in stream.indices where mask[t] {
+      sum += Double(stream[t])
+      count += 1
+    }
+    return count == 0 ? 0 : sum / Double(count)
+  }
+}

@@ -87,6 +87,11 @@ private struct GradientCase: Sendable {
         tape.attention(x[0], x[1], x[2], frames(), AttentionHeads(heads: 2, kvHeads: 2, size: 8, scale: 0.35))
       },
     ],
+    .mixRows: [
+      GradientCase(name: "two rows", parameters: [[3, 5]]) { tape, _, p in
+        tape.mixRows(p[0], by: tape.backend.upload([0.5, 0.2, 0.3, 0, 1, -1] as [Double], [2, 3]))
+      }
+    ],
     .head: [
       GradientCase(name: "all streams", inputs: [[5, 6]], parameters: [[21, 6]]) { tape, x, p in
         tape.head(

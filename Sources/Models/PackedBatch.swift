@@ -1,0 +1,98 @@
+import AttuneTensor
+
+/// A packed batch as models take it: flat tokens, who sees whom, and pictures with the places of their features.
+public struct PackedBatch: Sendable {
+  public var ids: [Int32]
+  /// One per token.
+  public var positions: [TokenPosition]
+  public var plan: AttentionPlan
+  /// In the order of their places.
+  public var pictures: [PictureInput]
+  /// Token rows that take the pictures' merged features, in order.
+  public var pictureRows: [Int32]
+
+  public init(
+    ids: [Int32], positions: [TokenPosition], plan: AttentionPlan, pictures: [PictureInput] = [], pictureRows: [Int32] = []
+  ) {
+    precondition(ids.count == positions.count, "\(positions.count) positions for \(ids.count) tokens")
+    self.ids = ids
+    self.positions = positions
+    self.plan = plan
+    self.pictures = pictures
+    self.pictureRows = pictureRows
+  }
+}
+
+/// A prompt ready for the model: ids with picture places expanded, positions, pictures.
+public struct EncodedPrompt: Sendable {
+  public let ids: [Int32]
+  public let positions: [TokenPosition]
+  public let pictures: [PictureInput]
+  /// Tokens that stand for places of pictures.
+  public let pictureRows: [Int32]
+  /// Position of the token that follows.
+  public let nextPosition: Int
+}
+
+/// A prompt with the completions that continue it, packed as a root and its children.
+public struct PromptTree: Sendable {
+  public let prompt: EncodedPrompt
+  public let completions: [[Int32]]
+
+  public init(prompt: EncodedPrompt, completions: [[Int32]]) {
+    self.prompt = prompt
+    self.completions = completions
+  }
+}
+
+/// A batch of trees, and where each completion token is predicted.
+public struct TrainingBatch: Sendable {
+  public let batch: PackedBatch
+  /// For every completion token, tree after tree and completion after completion: the row whose hidden state predicts it.
+  public let predictingRows: [Int32]
+  /// The completion tokens themselves, in the same order.
+  public let targets: [Int32]
+  /// One range of `targets` per completion.
+  public let completionRanges: [Range<Int>]
+
+  /// Packs trees. A completion's last token predicts nothing, so it takes no row.
+  public init(_ trees: [PromptTree]) {
+    var forest = Forest()
+    var ids: [Int32] = []
+    var positions: [TokenPosition] = []
+    var pictures: [PictureInput] = []
+    var pictureRows: [Int32] = []
+    var predicting: [Int32] = []
+    var targets: [Int32] = []
+    var ranges: [Range<Int>] = []
+    for tree in trees {
+      let root = forest.append(count: tree.prompt.ids.count)
+      let start = forest.segments[root].start
+      ids += tree.prompt.ids
+      positions += tree.prompt.positions
+      pictures += tree.prompt.pictures
+      pictureRows += tree.prompt.pictureRows.map { $0 + Int32(start) }
+      let lastOfPrompt = Int32(start + tree.prompt.ids.count - 1)
+      for completion in tree.completions {
+        let first = targets.count
+        if completion.count > 1 {
+          let child = forest.append(count: completion.count - 1, parent: root)
+          let row = Int32(forest.segments[child].start)
+          ids += completion.dropLast()
+          positions += (0..<completion.count - 1).map { TokenPosition(tree.prompt.nextPosition + $0) }
+          predicting.append(lastOfPrompt)
+          predicting += (0..<Int32(completion.count - 1)).map { row + $0 }
+        } else if completion.count == 1 {
+          predicting.append(lastOfPrompt)
+        }
+        targets += completion
+        ranges.append(first..<targets.count)
+      }
+    }
+    batch = PackedBatch(
+      ids: ids, positions: positions, plan: forest.attentionPlan, pictures: pictures, pictureRows: pictureRows)
+    predictingRows = predicting
+    self.targets = targets
+    completionRanges = ranges
+  }
+}

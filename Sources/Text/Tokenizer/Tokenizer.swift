@@ -1,0 +1,199 @@
+import Core
+
+/// A tokenizer as its `tokenizer.json` describes it: text to ids and back.
+///
+/// Byte-pair encodings over bytes (Qwen, Llama 3, DeepSeek) and over characters with byte fallback (Llama 2) are
+/// supported; a pipeline with anything else in it is refused when it is read. Lengths are the caller's matter:
+/// `truncation` and `padding` of the file are not applied. Values are immutable and may be shared between threads.
+public final class Tokenizer: Sendable {
+  /// A token and the code points of the text that it covers: from `start` up to, not including, `end`.
+  public struct Token: Sendable, Equatable {
+    public var id: Int32
+    public var start: Int
+    public var end: Int
+
+    public init(id: Int32, start: Int, end: Int) {
+      self.id = id
+      self.start = start
+      self.end = end
+    }
+  }
+
+  let parts: TokenizerParts
+  private let pool = CachePool()
+
+  init(_ parts: TokenizerParts) { self.parts = parts }
+
+  /// The largest id plus one.
+  public var vocabularySize: Int { parts.tokens.count }
+
+  /// The id of a token's text, as `tokenizer.json` writes it (`Ġthe`, `<|im_end|>`).
+  public func id(of token: String) -> Int32? { parts.ids.value(of: token) }
+
+  /// The text of a token as `tokenizer.json` writes it, or nil for an id without a token.
+  public func token(of id: Int32) -> String? {
+    parts.tokens.indices.contains(Int(id)) ? parts.tokens[Int(id)] : nil
+  }
+
+  /// True for tokens that `skipSpecialTokens` leaves out.
+  public func isSpecial(_ id: Int32) -> Bool {
+    parts.isSpecial.indices.contains(Int(id)) && parts.isSpecial[Int(id)]
+  }
+
+  /// The added tokens and their ids, in the order of the file; those that are special are marked.
+  public var addedTokens: [(id: Int32, content: String, isSpecial: Bool)] {
+    parts.added.map { ($0.id, $0.content, $0.isSpecial) }
+  }
+
+  /// The ids of `text`. Special tokens written in the text are recognised.
+  ///
+  /// - Parameter addSpecialTokens: also puts what the post-processor adds (a begin token) around them.
+  public func encode(_ text: String, addSpecialTokens: Bool = false) -> [Int32] {
+    var ids: [Int32] = []
+    if addSpecialTokens { ids += parts.postProcessor.before }
+    run(text, tracksOrigins: false) { id, _, _ in ids.append(id) }
+    if addSpecialTokens { ids += parts.postProcessor.after }
+    return ids
+  }
+
+  /// The ids of `text` and where each stood. Added special tokens cover nothing: their offsets are 0 and 0.
+  public func encodeWithOffsets(_ text: String, addSpecialTokens: Bool = false) -> [Token] {
+    var tokens: [Token] = []
+    run(text, tracksOrigins: true) { id, start, end in tokens.append(Token(id: id, start: start, end: end)) }
+    if parts.postProcessor.trimsOffsets { trim(&tokens) }
+    guard addSpecialTokens else { return tokens }
+    func added(_ ids: [Int32]) -> [Token] { ids.map { Token(id: $0, start: 0, end: 0) } }
+    return added(parts.postProcessor.before) + tokens + added(parts.postProcessor.after)
+  }
+
+  private func run(_ text: String, tracksOrigins: Bool, _ emit: (Int32, Int, Int) -> Void) {
+    let bytes = Array(text.utf8)
+    if bytes.isEmpty { return }
+    let cache = pool.take()
+    let matcher = PatternMatcher()
+    var scratch: [BytePairEncoding.Symbol] = []
+    let origins = tracksOrigins ? Self.origins(of: bytes) : nil
+
+    func encodePieces(of section: WorkingText) {
+      section.bytes.withUnsafeBufferPointer { bytes in
+        for piece in section.pieces {
+          let slice = UnsafeBufferPointer(rebasing: bytes[piece])
+          cache.withSymbols(of: slice, parts.model, scratch: &scratch) { symbols in
+            for symbol in symbols {
+              guard let origins = section.origins else {
+                emit(symbol.id, 0, 0)
+                continue
+              }
+              let first = origins[piece.lowerBound + Int(symbol.start)]
+              let last = origins[piece.lowerBound + Int(symbol.end) - 1]
+              emit(symbol.id, Int(first.start), Int(last.end))
+            }
+          }
+        }
+      }
+    }
+    func cut(_ section: WorkingText, _ matcher: AddedTokenMatcher, _ rest: (WorkingText) -> Void) {
+      let matches = matcher.matches(in: section.bytes)
+      if matches.isEmpty {
+        rest(section)
+        return
+      }
+      func part(_ range: Range<Int>) -> WorkingText {
+        WorkingText(
+          bytes: Array(section.bytes[range]), origins: section.origins.map { Array($0[range]) },
+          isFirst: section.isFirst && range.lowerBound == 0)
+      }
+      var end = 0
+      for match in matches {
+        if match.range.lowerBound > end { rest(part(end..<match.range.lowerBound)) }
+        let origins = match.range.isEmpty ? nil : section.origins
+        emit(
+          parts.added[match.token].id, Int(origins?[match.range.lowerBound].start ?? 0),
+          Int(origins?[match.range.upperBound - 1].end ?? 0))
+        end = match.range.upperBound
+      }
+      if end < section.bytes.count { rest(part(end..<section.bytes.count)) }
+    }
+
+    cut(WorkingText(bytes: bytes, origins: origins, isFirst: true), parts.plainMatcher) { section in
+      var section = section
+      for normalizer in parts.normalizers { normalizer.apply(to: &section) }
+      cut(section, parts.normalizedMatcher) { section in
+        var section = section
+        for step in parts.preTokenizers {
+          // A pattern that fails on a text (it ran out of memory) leaves the text in fewer pieces; ids stay valid.
+          try? step.apply(to: &section, matcher)
+        }
+        encodePieces(of: section)
+      }
+    }
+    pool.giveBack(cache)
+  }
+
+  private static func origins(of bytes: [UInt8]) -> [WorkingText.Origin] {
+    var result: [WorkingText.Origin] = []
+    result.reserveCapacity(bytes.count)
+    var place: Int32 = -1
+    for byte in bytes {
+      if byte & 0xC0 != 0x80 { place += 1 }
+      result.append(.init(start: place, end: place + 1))
+    }
+    return result
+  }
+
+  /// Takes the spaces at the edges of byte-level tokens out of their offsets.
+  private func trim(_ tokens: inout [Token]) {
+    func isSpace(_ scalar: Unicode.Scalar) -> Bool { scalar == "Ġ" || scalar.properties.isWhitespace }
+    for i in tokens.indices {
+      let text = (token(of: tokens[i].id) ?? "").unicodeScalars
+      var leading = text.prefix(while: isSpace).count
+      let trailing = text.reversed().prefix(while: isSpace).count
+      if leading > 0 {
+        if i == 0 || tokens[i].start == 0, parts.postProcessor.keepsPrefixSpace { leading -= 1 }
+        tokens[i].start = min(tokens[i].start + leading, tokens[i].end)
+      }
+      if trailing > 0, tokens[i].end >= trailing { tokens[i].end = max(tokens[i].end - trailing, tokens[i].start) }
+    }
+  }
+
+  /// The text of `ids`. Ids without a token (a model may have more of them than its tokenizer) add nothing; bytes that
+  /// are no UTF-8 become U+FFFD.
+  public func decode(_ ids: some Sequence<Int32>, skipSpecialTokens: Bool) -> String {
+    switch parts.decoder {
+    case .byteLevel:
+      var bytes: [UInt8] = []
+      for id in ids where !(skipSpecialTokens && isSpecial(id)) && parts.tokens.indices.contains(Int(id)) {
+        bytes += parts.decodedBytes[parts.decodedStarts[Int(id)]..<parts.decodedStarts[Int(id) + 1]]
+      }
+      return String(decoding: bytes, as: UTF8.self)
+    case .steps(let steps):
+      let tokens = ids.lazy.filter { !(skipSpecialTokens && self.isSpecial($0)) }.compactMap { self.token(of: $0) }
+      return Decoder.run(steps, tokens.map { Array($0.utf8) })
+    }
+  }
+
+  /// Decodes ids as they come.
+  public func stream(skipSpecialTokens: Bool) -> TokenStream {
+    TokenStream(tokenizer: self, skipSpecialTokens: skipSpecialTokens)
+  }
+}
+
+/// What `tokenizer.json` was read into.
+struct TokenizerParts: Sendable {
+  /// Token texts by id; nil where an id has none.
+  var tokens: [String?] = []
+  /// Ids by token text.
+  var ids = ByteStringTable()
+  var isSpecial: [Bool] = []
+  var added: [AddedToken] = []
+  var plainMatcher = AddedTokenMatcher([], of: [])
+  var normalizedMatcher = AddedTokenMatcher([], of: [])
+  var normalizers: [Normalizer] = []
+  var preTokenizers: [PreTokenizer] = []
+  var model: BytePairEncoding
+  var postProcessor = PostProcessor()
+  var decoder = Decoder.byteLevel
+  /// For byte-level decoding: the bytes of every token, one after the other, and where those of each id begin.
+  var decodedBytes: [UInt8] = []
+  var decodedStarts: [Int] = [0]
+}

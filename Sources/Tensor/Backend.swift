@@ -88,6 +88,9 @@ public protocol Backend: AnyObject, Sendable {
     _ logits: Tensor, _ dStreams: Tensor, firstRow: Int, _ targets: ArraySlice<Int32>, _ temperature: Double,
     _ wanted: Set<HeadStream>)
 
+  /// y = e^(x / temperature − largest of the row), of x's shape `[rows, vocabulary]`; for sampling.
+  func exponentials(_ y: Tensor, _ x: Tensor, _ temperature: Double)
+
   // MARK: Optimizer
 
   /// Sum of squares in f64, in one fixed order.

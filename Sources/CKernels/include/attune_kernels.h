@@ -135,6 +135,8 @@ typedef struct atk_attention_shape {
     /* logits become their gradient; `d` holds the streams' gradients (top1 has none) */                               \
     void (*head_backward)(atk_pool *pool, REAL *logits, size_t stride, const atk_head_streams_##T *d,                  \
                           const int32_t *targets, size_t rows, size_t vocabulary, double temperature);                 \
+    /* y = e^(x / temperature - largest of the row), for sampling */                                                   \
+    void (*exponentials)(atk_pool *pool, REAL *y, const REAL *x, size_t rows, size_t n, double temperature);           \
     /* sum of squares in f64, blocks of 4096 in order; scratch [ceil(count / 4096)] */                                 \
     double (*sum_squares)(atk_pool *pool, double *scratch, const REAL *x, size_t count);                               \
     /* AdamW (1711.05101, torch's order): decay = 1 - lr*wd, step = lr / (1 - beta1^t), root = sqrt(1 - beta2^t) */    \

@@ -1,0 +1,128 @@
+import Core
+
+/// What the recipe table cannot say about one key alone: names that must exist, settings that exclude each other.
+enum RecipeChecks {
+  /// Adds what is wrong to the reader's problems. Values that could not be read are passed over.
+  static func run(_ reader: inout RecipeReader) {
+    let recipe = JSON(.object(reader.effective))
+    checkModel(recipe, &reader)
+    checkData(recipe, &reader)
+    checkStages(recipe, &reader)
+    checkUniqueNames(recipe, "rewards", &reader)
+    checkEvaluation(recipe, &reader)
+  }
+
+  private static func checkModel(_ recipe: JSON, _ reader: inout RecipeReader) {
+    guard recipe["model"]?["train"]?.string == "full", recipe["model"]?["adapter"]?.string != nil else { return }
+    reader.add(
+      "model.adapter: an adapter can be trained only with train: lora", at: "model.adapter",
+      hint: "set model.train to lora, or merge the adapter into the checkpoint first")
+  }
+
+  private static func checkData(_ recipe: JSON, _ reader: inout RecipeReader) {
+    for (name, source) in recipe["data"]?.object?.entries.map({ ($0, $1) }) ?? [] {
+      guard source["kind"]?.string == Recipe.Source.Kind.digits.rawValue else { continue }
+      let path = "data." + name
+      if let from = source["records"]?[0]?.int, from == source["records"]?[1]?.int {
+        reader.add("\(path).records: no record lies between \(from) and \(from)", at: path + ".records")
+      }
+      if let side = source["digit_size"]?.int, let width = source["canvas"]?[0]?.int,
+        let height = source["canvas"]?[1]?.int, side > min(width, height)
+      {
+        reader.add(
+          "\(path).digit_size: a digit of \(side) pixels does not fit a canvas of \(width) x \(height)",
+          at: path + ".digit_size")
+      }
+      if let answer = source["answer"]?.string, !answer.contains("{number}") {
+        reader.add("\(path).answer: '{number}' is missing from '\(answer)'", at: path + ".answer")
+      }
+    }
+  }
+
+  private static func checkStages(_ recipe: JSON, _ reader: inout RecipeReader) {
+    checkUniqueNames(recipe, "stages", &reader)
+    checkOptimizer(recipe["optimizer"], "optimizer", &reader)
+    for (index, stage) in (recipe["stages"]?.array ?? []).enumerated() {
+      let path = "stages.\(index)"
+      checkSource(stage["data"], recipe, path + ".data", &reader)
+      checkOptimizer(stage["optimizer"], path + ".optimizer", &reader)
+      if stage["objective"]?.string == Recipe.Stage.ObjectiveName.grpo.rawValue {
+        if recipe["rewards"]?.array?.isEmpty == true {
+          reader.add(
+            "\(path): a grpo stage needs rewards, and the recipe has none", at: path + ".objective",
+            hint: "add 'rewards: [{source: exact_match}]', or the source file of your own")
+        }
+        if let delta = stage["grpo"]?["delta"]?.double, let high = stage["grpo"]?["epsilon_high"]?.double,
+          delta <= 1 + high
+        {
+          reader.add(
+            "\(path).grpo.delta: found \(delta), expected more than 1 + epsilon_high = \(1 + high)",
+            at: path + ".grpo.delta")
+        }
+      }
+      if stage["sft"]?["loss"]?.string == Recipe.Stage.SFTSettings.Loss.dft.rawValue,
+        let smoothing = stage["sft"]?["label_smoothing"]?.double, smoothing > 0
+      {
+        reader.add(
+          "\(path).sft.label_smoothing: found \(smoothing), expected 0 with loss: dft",
+          at: path + ".sft.label_smoothing")
+      }
+    }
+  }
+
+  private static func checkUniqueNames(_ recipe: JSON, _ list: String, _ reader: inout RecipeReader) {
+    var first: [String: Int] = [:]
+    for (index, item) in (recipe[list]?.array ?? []).enumerated() {
+      guard let name = item["name"]?.string else { continue }
+      if let other = first[name] {
+        reader.add(
+          "\(list).\(index): '\(name)' is also the name of \(list).\(other)", at: "\(list).\(index).name",
+          hint: "give each a 'name' of its own")
+      } else {
+        first[name] = index
+      }
+    }
+  }
+
+  private static func checkOptimizer(_ optimizer: JSON?, _ path: String, _ reader: inout RecipeReader) {
+    for key in ["warmup_steps", "decay_steps"] {
+      guard let steps = optimizer?[key]?.double, steps >= 1, steps != steps.rounded() else { continue }
+      reader.add(
+        "\(path).\(key): found \(steps), expected a whole number of steps, or a fraction below 1", at: "\(path).\(key)")
+    }
+    if optimizer?["schedule"]?.string == LearningRateSchedule.Shape.polynomial.rawValue,
+      let end = optimizer?["end_learning_rate"]?.double, let peak = optimizer?["learning_rate"]?.double, end >= peak
+    {
+      reader.add(
+        "\(path).end_learning_rate: found \(end), expected less than the learning rate, \(peak)",
+        at: "\(path).end_learning_rate")
+    }
+  }
+
+  private static func checkSource(_ name: JSON?, _ recipe: JSON, _ path: String, _ reader: inout RecipeReader) {
+    guard let name = name?.string, let sources = recipe["data"]?.object, sources[name] == nil else { return }
+    let known = sources.keys
+    reader.add(
+      "\(path): there is no data source '\(name)'", at: path,
+      hint: nearestName(to: name, among: known).map { "did you mean '\($0)'?" }
+        ?? (known.isEmpty ? "describe it under 'data: {\(name): ...}'" : "known: " + known.joined(separator: ", ")))
+  }
+
+  private static func checkEvaluation(_ recipe: JSON, _ reader: inout RecipeReader) {
+    guard let evaluation = recipe["evaluation"] else { return }
+    checkSource(evaluation["data"], recipe, "evaluation.data", &reader)
+    if evaluation["data"]?.isNull == true, let every = evaluation["every"]?.int, every > 0 {
+      reader.add(
+        "evaluation.every: there is no data to evaluate on", at: "evaluation.every",
+        hint: "describe a source under 'data: {eval: ...}', or name one in evaluation.data")
+    }
+    if let name = evaluation["data"]?.string, let source = recipe["data"]?[name],
+      source["kind"]?.string == Recipe.Source.Kind.digits.rawValue, source["count"]?.int == 0,
+      evaluation["count"]?.int == 0
+    {
+      reader.add(
+        "evaluation.count: the source '\(name)' is endless, so all of it cannot be evaluated",
+        at: "evaluation.count", hint: "set evaluation.count, or data.\(name).count")
+    }
+  }
+}

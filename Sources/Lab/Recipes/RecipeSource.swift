@@ -1,0 +1,93 @@
+extension Recipe {
+  /// Where samples come from.
+  public struct Source: Sendable, Equatable {
+    public enum Kind: String, Sendable, CaseIterable { case digits, jsonl }
+
+    /// What depends on the kind.
+    public enum Content: Sendable, Equatable {
+      case digits(Digits)
+      case jsonl(Columns)
+    }
+
+    public var name: String
+    /// An absolute path.
+    public var file: String
+    /// Samples to take; 0 takes all of jsonl, and endless digits.
+    public var count: Int
+    public var seed: UInt64
+    /// Text of a system message before each prompt.
+    public var system: String?
+    public var content: Content
+
+    init(name: String, _ values: RecipeValues) {
+      self.name = name
+      file = values.string("file")
+      count = values.int("count")
+      seed = UInt64(values.int("seed"))
+      system = values.optionalString("system")
+      let kind: Kind = values.choice("kind")
+      switch kind {
+      case .digits: content = .digits(Digits(values))
+      case .jsonl: content = .jsonl(Columns(values))
+      }
+    }
+  }
+
+  /// Columns of a JSONL file.
+  public struct Columns: Sendable, Equatable {
+    public var prompt: String
+    public var completion: String
+    public var reference: String
+    public var images: String
+
+    init(_ values: RecipeValues) {
+      prompt = values.string("prompt")
+      completion = values.string("completion")
+      reference = values.string("reference")
+      images = values.string("images")
+    }
+  }
+
+  /// Numbers composed of handwritten digits, one picture each.
+  public struct Digits: Sendable, Equatable {
+    /// Records of the CSV, from 0; nil is all of them.
+    public var records: Range<Int>?
+    /// Digits of a number.
+    public var length: ClosedRange<Int>
+    /// Pixels.
+    public var canvasWidth: Int
+    public var canvasHeight: Int
+    public var digitSize: Int
+    /// Largest random shift, pixels.
+    public var shift: Double
+    public var scale: ClosedRange<Double>
+    public var contrast: ClosedRange<Double>
+    /// Standard deviation as a fraction of full intensity.
+    public var noise: Double
+    public var question: String
+    /// `{number}` stands for the number.
+    public var answer: String
+
+    init(_ values: RecipeValues) {
+      // The table has seen to it that no pair descends.
+      if values.json("records").isNull {
+        records = nil
+      } else {
+        let (from, to) = values.ints("records")
+        records = from..<to
+      }
+      let (shortest, longest) = values.ints("length")
+      length = shortest...longest
+      (canvasWidth, canvasHeight) = values.ints("canvas")
+      digitSize = values.int("digit_size")
+      shift = values.number("shift")
+      let (smallest, largest) = values.numbers("scale")
+      scale = smallest...largest
+      let (weakest, strongest) = values.numbers("contrast")
+      contrast = weakest...strongest
+      noise = values.number("noise")
+      question = values.string("question")
+      answer = values.string("answer")
+    }
+  }
+}

@@ -1,0 +1,296 @@
+import Core
+
+/// Every key that a recipe may hold. The parser, its errors, the defaults, `explain` and the reference page are all
+/// read from this one table.
+public enum RecipeTable {
+  /// All rows in the order in which they are resolved and documented; a section's row comes before its keys.
+  public static let keys: [RecipeKey] =
+    run + model + optimizer(in: "", perStage: false) + data + stages + rewards + evaluation + checkpoint + report
+
+  // MARK: Rows
+
+  private static func row(
+    _ path: String, _ kind: RecipeKey.Kind, _ fallback: RecipeKey.Default, in bounds: RecipeKey.Bounds? = nil,
+    only condition: RecipeKey.Condition? = nil, _ summary: String
+  ) -> RecipeKey {
+    RecipeKey(
+      path: path, kind: kind, fallback: fallback, bounds: bounds, condition: condition, summary: summary)
+  }
+
+  private static func section(
+    _ path: String, as kind: RecipeKey.Kind = .section, only condition: RecipeKey.Condition? = nil, _ summary: String
+  ) -> RecipeKey {
+    row(path, kind, .derived(meaning: "its keys' defaults") { _ in .null }, only: condition, summary)
+  }
+
+  /// How many of something: large enough for any run, small enough that products of two fit 64 bits.
+  private static func count(from low: Double) -> RecipeKey.Bounds { .within(low, 1_000_000_000) }
+
+  private static func choice<T: CaseIterable & RawRepresentable>(_ type: T.Type) -> RecipeKey.Kind
+  where T.RawValue == String { .choice(T.allCases.map(\.rawValue)) }
+
+  private static let run: [RecipeKey] = [
+    row(
+      "name", .string, .derived(meaning: "the file's name") { .string(RecipePaths.baseName($0.file)) },
+      "The run's name; part of its folder's name."),
+    row("seed", .int, .value(1), in: .within(0, 0x1p63), "All randomness follows from it."),
+    row(
+      "threads", .int, .value(0), in: .within(0, 1024),
+      "Processor threads; 0 takes all cores. Results never depend on it."),
+    row("dtype", choice(Recipe.Precision.self), .value("f32"), "Type of weights and activations; masters stay f32."),
+    row("output", .path(.output), .value("runs"), "The folder that holds the runs' folders."),
+  ]
+
+  private static let model: [RecipeKey] = [
+    section("model", "The policy: a checkpoint, and what of it is trained."),
+    row(
+      "model.path", .path(.model), .required,
+      "A checkpoint folder in Hugging Face's layout, or a small random preset."),
+    row("model.train", choice(Recipe.Model.Training.self), .value("full"), "Train all weights, or a LoRA adapter."),
+    row(
+      "model.adapter", .path(.folder), .unset(meaning: "a new adapter"),
+      "A PEFT adapter's folder to start from; needs `train: lora`."),
+    section("model.lora", "Shape of a new adapter, for `train: lora`."),
+    row("model.lora.rank", .int, .value(16), in: .within(1, 65_536), "Rank of the two factors."),
+    row("model.lora.alpha", .number, .value(32), in: .above(0), "The adapter's output is scaled by alpha / rank."),
+    row(
+      "model.lora.targets", .names(orWord: "all-linear"), .value("all-linear"),
+      "Last names of the linear layers that get an adapter."),
+    row("model.lora.use_rslora", .bool, .value(false), "Scale by alpha / √rank instead."),
+  ]
+
+  /// The optimizer's rows, once at the root with defaults, once in each stage where the root's values are the defaults.
+  private static func optimizer(in parent: String, perStage: Bool) -> [RecipeKey] {
+    let root: [RecipeKey] = [
+      row("learning_rate", .number, .value(1e-6), in: .within(0, 1000), "Peak learning rate of AdamW."),
+      row("beta1", .number, .value(0.9), in: .below(1), "Decay of the gradient's running mean."),
+      row("beta2", .number, .value(0.999), in: .below(1), "Decay of the squared gradient's running mean."),
+      row("epsilon", .number, .value(1e-8), in: .above(0), "Added to the root of the second moment."),
+      row("weight_decay", .number, .value(0), in: .atLeast(0), "Decoupled weight decay; biases and norms are exempt."),
+      row(
+        "max_grad_norm", .number, .value(1.0), in: .atLeast(0), "Gradients are scaled down to this norm; 0 leaves them."
+      ),
+      row("schedule", choice(LearningRateSchedule.Shape.self), .value("linear"), "Curve of the learning rate."),
+      row(
+        "warmup_steps", .number, .value(0), in: .within(0, 1_000_000_000),
+        "Steps from 0 up to the learning rate; below 1 a fraction of the stage's steps, rounded up."),
+      row(
+        "min_lr_rate", .number, .value(0), in: .within(0, 1),
+        "Least rate as a fraction of the peak, for cosine_with_min_lr and warmup_stable_decay."),
+      row(
+        "num_cycles", .number, .unset(meaning: "0.5 for cosine, 1 for cosine_with_restarts"),
+        in: .above(0, upTo: 10_000),
+        "Waves of the cosine schedules."),
+      row("power", .number, .value(1), in: .above(0, upTo: 1000), "Exponent of the polynomial schedule."),
+      row("end_learning_rate", .number, .value(1e-7), in: .atLeast(0), "Rate at the end of the polynomial schedule."),
+      row(
+        "decay_steps", .number, .value(0.1), in: .within(0, 1_000_000_000),
+        "Falling steps of warmup_stable_decay; below 1 a fraction of the stage's steps, rounded up."),
+      row("decay", choice(LearningRateSchedule.Decay.self), .value("linear"), "How warmup_stable_decay falls."),
+      row(
+        "timescale", .number, .unset(meaning: "the warm-up's steps, or 10000 without one"), in: .above(0, upTo: 1e9),
+        "Steps over which inverse_sqrt falls to 1/√2."),
+    ]
+    let heading =
+      perStage
+      ? "This stage's optimizer; what is not given is taken from the recipe's `optimizer`."
+      : "AdamW and its learning rate, for all stages."
+    return [section(parent + "optimizer", heading)]
+      + root.map { key in
+        var copy = key
+        copy.path = parent + "optimizer." + key.path
+        if perStage {
+          if case .unset = key.fallback {
+            copy.fallback = .unset(meaning: "the recipe's `optimizer.\(key.path)`")
+          } else {
+            copy.fallback = .sameAs(".optimizer." + key.path)
+          }
+        }
+        return copy
+      }
+  }
+
+  private static let data: [RecipeKey] = {
+    let digits = RecipeKey.Condition(key: "kind", values: ["digits"])
+    let rows = RecipeKey.Condition(key: "kind", values: ["jsonl"])
+    return [
+      section("data", as: .namedSections, "Data sources by name; `train` and `eval` are the names used by default."),
+      row("data.*.kind", choice(Recipe.Source.Kind.self), .required, "What the file holds."),
+      row(
+        "data.*.file", .path(.file), .required,
+        "jsonl: one sample a line. digits: a CSV of handwritten digits, a label and 64 intensities a line."),
+      row(
+        "data.*.count", .int, .value(0), in: count(from: 0),
+        "Samples to take; 0 takes all of jsonl, and endless digits."),
+      row("data.*.seed", .int, .sameAs(".seed"), in: .within(0, 0x1p63), "Randomness of this source alone."),
+      row("data.*.prompt", .string, .value("prompt"), only: rows, "Column with the prompt: a text, or messages."),
+      row("data.*.completion", .string, .value("completion"), only: rows, "Column with the completion to learn."),
+      row("data.*.reference", .string, .value("reference"), only: rows, "Column with the reference answer."),
+      row("data.*.images", .string, .value("images"), only: rows, "Column with the pictures' paths."),
+      row(
+        "data.*.system", .string, .unset(meaning: "no system message"), "Text of a system message before each prompt."),
+      row(
+        "data.*.records", .ints(count: 2, ascending: true), .unset(meaning: "all of them"), in: count(from: 0),
+        only: digits,
+        "Records of the CSV to draw from: the first, and the one after the last."),
+      row(
+        "data.*.length", .ints(count: 2, ascending: true), .value([2, 4]), in: .within(1, 18), only: digits,
+        "Fewest and most digits of a number."),
+      row(
+        "data.*.canvas", .ints(count: 2, ascending: false), .value([128, 32]), in: .within(1, 4096), only: digits,
+        "Width and height of the picture, pixels."),
+      row("data.*.digit_size", .int, .value(24), in: .within(1, 4096), only: digits, "Side of one digit, pixels."),
+      row(
+        "data.*.shift", .number, .value(2), in: .within(0, 1024), only: digits,
+        "Largest random shift of a digit, pixels."),
+      row(
+        "data.*.scale", .numbers(count: 2, ascending: true), .value([0.9, 1.1]), in: .above(0, upTo: 16), only: digits,
+        "Smallest and largest random scale of a digit."),
+      row(
+        "data.*.contrast", .numbers(count: 2, ascending: true), .value([0.8, 1.0]), in: .within(0, 1), only: digits,
+        "Weakest and strongest random contrast of a picture."),
+      row(
+        "data.*.noise", .number, .value(0), in: .within(0, 1), only: digits,
+        "Standard deviation of the noise on each pixel, as a fraction of full intensity."),
+      row(
+        "data.*.question", .string, .value("What number is in the picture?"), only: digits,
+        "Text of the user's message, after the picture."),
+      row(
+        "data.*.answer", .string, .value("<answer>{number}</answer>"), only: digits,
+        "Template of the completion; `{number}` is the number."),
+    ]
+  }()
+
+  private static let stages: [RecipeKey] = {
+    let sft = RecipeKey.Condition(key: "objective", values: ["sft"])
+    let grpo = RecipeKey.Condition(key: "objective", values: ["grpo"])
+    func key(
+      _ name: String, _ kind: RecipeKey.Kind, _ fallback: RecipeKey.Default, in bounds: RecipeKey.Bounds? = nil,
+      only condition: RecipeKey.Condition? = nil, _ summary: String
+    ) -> RecipeKey { row("stages[]." + name, kind, fallback, in: bounds, only: condition, summary) }
+
+    return [
+      row("stages", .sections, .required, "What is done to the model, in this order; at least one stage."),
+      key("objective", choice(Recipe.Stage.ObjectiveName.self), .required, "What the stage optimizes."),
+      key("name", .name, .sameAs("objective"), "The stage's name, unlike any other stage's."),
+      key("steps", .int, .required, in: count(from: 0), "Optimizer steps."),
+      key("data", .string, .value("train"), "Name of the data source."),
+      key("batch", .int, .value(8), in: count(from: 1), only: sft, "Sequences in one step."),
+      key("prompts", .int, .value(8), in: count(from: 1), only: grpo, "Prompts in one step."),
+      key(
+        "generations", .int, .value(8), in: .within(2, 1_000_000), only: grpo, "Completions of each prompt: the group."),
+      key("max_new_tokens", .int, .value(512), in: .within(1, 10_000_000), only: grpo, "Longest completion, tokens."),
+      key(
+        "temperature", .number, .value(1.0), in: .above(0, upTo: 1000), only: grpo,
+        "Sampling temperature; log-probabilities are taken at it too."),
+      key("top_k", .int, .value(0), in: count(from: 0), only: grpo, "Sample from the k likeliest ids; 0 from all."),
+      key(
+        "top_p", .number, .value(1.0), in: .above(0, upTo: 1), only: grpo,
+        "Sample from the likeliest ids that hold p together."),
+      key(
+        "min_p", .number, .value(0), in: .within(0, 1), only: grpo,
+        "Sample from ids at least this likely, as a fraction of the likeliest."),
+      key(
+        "iterations", .int, .value(1), in: .within(1, 1_000_000), only: grpo,
+        "Optimizer passes over each batch of rollouts."),
+      key(
+        "micro_batch", .int, .value(0), in: count(from: 0),
+        "Trees (sequences or groups) that are computed at once; 0 all. Results don't depend on it."),
+    ]
+      + optimizer(in: "stages[].", perStage: true)
+      + [
+        section("stages[].sft", only: sft, "Settings of supervised fine-tuning."),
+        key(
+          "sft.loss", choice(Recipe.Stage.SFTSettings.Loss.self), .value("nll"),
+          "Token loss: plain, or weighted by probability."),
+        key("sft.label_smoothing", .number, .value(0), in: .below(1), "Weight of the uniform distribution; nll only."),
+        section("stages[].grpo", only: grpo, "Settings of group-relative policy optimization."),
+        key(
+          "grpo.loss_type", choice(Recipe.Stage.GRPOSettings.LossType.self), .value("dapo"),
+          "How token losses are averaged: over all tokens, or within each completion first."),
+        key(
+          "grpo.beta", .number, .value(0), in: .atLeast(0),
+          "Weight of the KL term to the reference model; 0 loads none."),
+        key("grpo.epsilon", .number, .value(0.2), in: .below(1), "Clip range below 1."),
+        key("grpo.epsilon_high", .number, .sameAs("epsilon"), in: .atLeast(0), "Clip range above 1."),
+        key(
+          "grpo.delta", .number, .unset(meaning: "no bound"), in: .above(1),
+          "Upper bound of the ratio for negative advantages."),
+        key(
+          "grpo.scale_rewards", choice(Recipe.Stage.GRPOSettings.RewardScale.self), .value("group"),
+          "Whose standard deviation divides the advantages."),
+        key(
+          "grpo.importance_sampling_level", choice(Recipe.Stage.GRPOSettings.ImportanceLevel.self), .value("token"),
+          "One ratio a token, or one a completion (GSPO)."),
+        key(
+          "grpo.multi_objective", choice(Recipe.Stage.GRPOSettings.RewardCombination.self),
+          .value("sum_then_normalize"),
+          "Whether several rewards are added before or after they are normalised."),
+        key(
+          "grpo.mask_truncated_completions", .bool, .value(false),
+          "Leave completions that hit the length limit out of the loss."),
+        key("grpo.use_bias_correction_kl", .bool, .value(true), "Multiply the KL term by the ratio."),
+        key(
+          "grpo.top_entropy_quantile", .number, .value(1.0), in: .within(0, 1),
+          "Learn from this fraction of tokens, highest entropy first."),
+        key("grpo.entropy_coef", .number, .value(0), in: .atLeast(0), "Weight of the entropy bonus."),
+      ]
+  }()
+
+  private static let rewards: [RecipeKey] = [
+    section("rewards", as: .sections, "Rewards, for grpo stages and for evaluation."),
+    row(
+      "rewards[].source", .path(.reward), .required,
+      "A source file (.c, .swift), a library (.so, .so:name), a shipped reward's name, or 'LIBRARY: C SIGNATURE'."),
+    row(
+      "rewards[].name", .name,
+      .derived(meaning: "from the source's name") {
+        .string(RecipePaths.rewardName($0.siblings["source"]?.string ?? ""))
+      },
+      "The reward's name, unlike any other reward's."),
+    row("rewards[].weight", .number, .value(1.0), "Factor in the total reward; 0 only logs."),
+    row("rewards[].parameters", .parameters, .value(.object([])), "Handed to the reward as it is."),
+    row(
+      "rewards[].isolation", choice(Recipe.Reward.Isolation.self), .value("worker"),
+      "Run in a process of its own, or in this one."),
+    row("rewards[].timeout", .number, .value(5), in: .above(0, upTo: 1e6), "Seconds that one sample may take."),
+    row(
+      "rewards[].on_failure", choice(Recipe.Reward.FailurePolicy.self), .value("skip"),
+      "When a sample cannot be scored: leave it out, stop the run, or take `failure_value`."),
+    row(
+      "rewards[].failure_value", .number, .required, only: .init(key: "on_failure", values: ["value"]),
+      "The score of a sample that failed."),
+  ]
+
+  private static let evaluation: [RecipeKey] = [
+    section("evaluation", "Greedy completions on held-out data."),
+    row(
+      "evaluation.data", .string,
+      .derived(meaning: "eval if there is such a source, else none") {
+        $0.root["data"]?["eval"] == nil ? .null : "eval"
+      }, "Name of the data source."),
+    row(
+      "evaluation.every", .int, .value(0), in: count(from: 0),
+      "Steps between evaluations; 0 evaluates only before the first stage and after each."),
+    row("evaluation.count", .int, .value(0), in: count(from: 0), "Samples to evaluate; 0 all."),
+    row("evaluation.max_new_tokens", .int, .value(512), in: .within(1, 10_000_000), "Longest completion, tokens."),
+    row(
+      "evaluation.metric", choice(Recipe.Evaluation.Metric.self), .value("exact_match"),
+      "What is measured beside the rewards."),
+  ]
+
+  private static let checkpoint: [RecipeKey] = [
+    section("checkpoint", "What a killed run goes on from."),
+    row(
+      "checkpoint.every", .int, .value(50), in: count(from: 0), "Steps between checkpoints; 0 saves at stage ends only."
+    ),
+    row("checkpoint.keep", .int, .value(2), in: count(from: 1), "Checkpoints to keep; older ones are deleted."),
+  ]
+
+  private static let report: [RecipeKey] = [
+    section("report", "The page that is written at the end."),
+    row("report.enabled", .bool, .value(true), "Write it."),
+    row("report.title", .string, .sameAs(".name"), "Its title."),
+    row("report.pictures", .int, .value(24), in: .within(0, 10_000), "Pictures in the contact sheet."),
+  ]
+}

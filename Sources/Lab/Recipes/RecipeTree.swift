@@ -1,0 +1,52 @@
+import Core
+
+/// The recipe table as a tree: what a mapping may hold, in the table's order.
+final class RecipeTree: Sendable {
+  /// The root's children are the recipe's top keys.
+  static let root = RecipeTree(name: "", key: nil, depth: 0, rows: RecipeTable.keys[...])
+
+  /// The last component of the path: a key, `[]`, or `*`.
+  let name: String
+  /// Nil for the root and for the elements of lists and of named mappings.
+  let key: RecipeKey?
+  let children: [RecipeTree]
+
+  /// `rows` are those beneath the node, in the table's order.
+  private init(name: String, key: RecipeKey?, depth: Int, rows: ArraySlice<RecipeKey>) {
+    self.name = name
+    self.key = key
+    var names: [String] = []
+    var groups: [String: [RecipeKey]] = [:]
+    for row in rows {
+      let name = row.components[depth]
+      if groups[name] == nil { names.append(name) }
+      groups[name, default: []].append(row)
+    }
+    children = names.map { name in
+      let rows = groups[name] ?? []
+      return RecipeTree(
+        name: name, key: rows.first { $0.components.count == depth + 1 }, depth: depth + 1,
+        rows: rows.filter { $0.components.count > depth + 1 }[...])
+    }
+  }
+
+  subscript(name: String) -> RecipeTree? { children.first { $0.name == name } }
+
+  /// What an element of this list, or of this mapping from free names, may hold.
+  var element: RecipeTree? { self["[]"] ?? self["*"] }
+
+  /// Where `components` lead. Indices and names of elements may be given or left out: `stages.0.steps`,
+  /// `stages.grpo.steps`, `stages[].steps` and `stages.steps` lead to the same row.
+  func find(_ components: ArraySlice<String>) -> RecipeTree? {
+    guard let first = components.first else { return self }
+    if let child = self[first] { return child.find(components.dropFirst()) }
+    guard let element else { return nil }
+    return element.find(components) ?? element.find(components.dropFirst())
+  }
+
+  /// Splits `stages[0].grpo.beta` at dots and brackets.
+  static func split(_ path: String) -> [String] {
+    path.replacing("[]", with: "").replacing("[", with: ".").replacing("]", with: "")
+      .split(separator: ".", omittingEmptySubsequences: true).map(String.init)
+  }
+}

@@ -73,15 +73,15 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     guard let storage = t.storage as? HostStorage else { preconditionFailure("a tensor of another backend") }
     return storage.pointer + t.offset * t.dtype.size
   }
-  private func p(_ t: Tensor) -> UnsafeMutablePointer<Float> { raw(t).assumingMemoryBound(to: Float.self) }
+  fileprivate func p(_ t: Tensor) -> UnsafeMutablePointer<Float> { raw(t).assumingMemoryBound(to: Float.self) }
   private func p(_ t: Tensor?) -> UnsafeMutablePointer<Float>? { t.map { p($0) } }
 
-  private func run(_ dtype: DType, _ body: (atk_table_f32, OpaquePointer) -> Void) {
+  fileprivate func run(_ dtype: DType, _ body: (atk_table_f32, OpaquePointer) -> Void) {
     let table = table(dtype)
     lock.withLock { _ in body(table.pointee, pool) }
   }
 
-  private func pairs(_ body: (atk_table_bf16, OpaquePointer) -> Void) {
+  fileprivate func pairs(_ body: (atk_table_bf16, OpaquePointer) -> Void) {
     lock.withLock { _ in body(isa.bf16.pointee, pool) }
   }
 
@@ -449,6 +449,18 @@ public final class CPUBackend: Backend, @unchecked Sendable {
         $1, p(parameter), p(m), p(v), p(g), parameter.count, step.gradientScale, 1 - step.learningRate * step.weightDecay,
         step.beta1, step.beta2, step.learningRate / rest1, rest2.squareRoot(), step.epsilon)
     }
+  }
+}
+
+extension CPUBackend {
+  /// Multiply-adds that the threads made of registers alone; time it to learn the machine's limit.
+  public func spin(_ precision: Precision, iterations: Int) -> Int {
+    let sink = empty([threads], .f32)
+    switch precision {
+    case .full: run(.f32) { $0.peak($1, p(sink), iterations) }
+    case .bf16: pairs { $0.peak($1, p(sink), iterations) }
+    }
+    return iterations * 12 * 16 * threads * (precision == .bf16 ? 2 : 1)
   }
 }
 

@@ -1,1 +1,3 @@
-print("attune")
+import Foundation
+
+exit(CommandLineInterface.run(Array(CommandLine.arguments.dropFirst())))

@@ -137,6 +137,8 @@ typedef struct atk_attention_shape {
                           const int32_t *targets, size_t rows, size_t vocabulary, double temperature);                 \
     /* y = e^(x / temperature - largest of the row), for sampling */                                                   \
     void (*exponentials)(atk_pool *pool, REAL *y, const REAL *x, size_t rows, size_t n, double temperature);           \
+    /* the multiply-adds of the matmul kernel on registers alone, `iterations` x 12 x 16 per thread; for benchmarks */  \
+    void (*peak)(atk_pool *pool, REAL *sink, size_t iterations);                                                       \
     /* sum of squares in f64, blocks of 4096 in order; scratch [ceil(count / 4096)] */                                 \
     double (*sum_squares)(atk_pool *pool, double *scratch, const REAL *x, size_t count);                               \
     /* AdamW (1711.05101, torch's order): decay = 1 - lr*wd, step = lr / (1 - beta1^t), root = sqrt(1 - beta2^t) */    \
@@ -165,6 +167,8 @@ typedef struct atk_table_bf16 {
   void (*pair_rows)(atk_pool *pool, uint32_t *y, const float *x, size_t rows, size_t k);
   /// Pairs of neighbouring rows: y[ceil(rows/2)][k] of x[rows,k].
   void (*pair_columns)(atk_pool *pool, uint32_t *y, const float *x, size_t rows, size_t k);
+  /// As `peak` of f32, with twice as many multiply-adds: pairs.
+  void (*peak)(atk_pool *pool, float *sink, size_t iterations);
   void (*narrow)(atk_pool *pool, uint16_t *y, const float *x, size_t count);
   void (*widen)(atk_pool *pool, float *y, const uint16_t *x, size_t count);
 } atk_table_bf16;

@@ -1,0 +1,79 @@
+import Core
+import Rewards
+
+/// What happens in a run, for whoever listens: the store, the terminal, a page.
+public enum RunEvent {
+  case stageStarted(index: Int, Recipe.Stage)
+  case step(StepRecord)
+  case evaluated(EvaluationRecord)
+  /// A checkpoint stands whole in this folder.
+  case checkpoint(folder: String)
+  case stageFinished(index: Int)
+  /// Something a person should know, such as a reward plugin that crashed on a sample.
+  case note(String)
+}
+
+/// Listens to a run. Called on the loop's thread, between steps.
+public protocol RunObserver: AnyObject {
+  func handle(_ event: RunEvent) throws
+}
+
+/// One finished step.
+public struct StepRecord {
+  /// Index of the stage.
+  public var stage: Int
+  /// From 0, within the stage.
+  public var step: Int
+  public var stageSteps: Int
+  /// Named values in the order of the objective, then the optimizer's.
+  public var metrics: [(name: String, value: Double)]
+  /// Prompts with their rollouts; empty in supervised stages.
+  public var prompts: [PromptRecord]
+  /// Tokens that went through a training forward pass.
+  public var trainedTokens: Int
+  public var sampledTokens: Int
+  /// Wall time by phase.
+  public var seconds: (rollout: Double, reward: Double, train: Double)
+  /// How far the metric to watch has come, for progress lines.
+  public var headline: [(name: String, value: Double)]
+}
+
+/// A prompt and what the policy made of it.
+public struct PromptRecord {
+  /// The sample's number in its source.
+  public var number: Int
+  public var text: String
+  public var messages: JSON
+  public var reference: String?
+  public var columns: JSON
+  public var pictures: [Picture]
+  public var rollouts: [RolloutRecord]
+}
+
+/// A completion with its scores.
+public struct RolloutRecord {
+  public var completion: Completion
+  /// Weighted sum of the rewards that applied; nil if none did.
+  public var reward: Double?
+  public var advantage: Double
+  public var outcomes: [(name: String, outcome: RewardOutcome)]
+}
+
+/// One pass over the evaluation data.
+public struct EvaluationRecord {
+  /// The stage after whose steps it was made; −1 before the first.
+  public var stage: Int
+  public var step: Int
+  public var label: String
+  public var metrics: [(name: String, value: Double)]
+  public var answers: [AnswerRecord]
+}
+
+/// One evaluated sample.
+public struct AnswerRecord {
+  public var sample: Int
+  public var reference: String
+  public var completion: String
+  public var answer: String
+  public var isCorrect: Bool
+}

@@ -1,0 +1,189 @@
+import AttuneTensor
+import Core
+import Datasets
+import Models
+import Objectives
+import Rewards
+import Rollout
+
+/// How a run ended.
+public enum RunEnding: Sendable, Equatable {
+  case finished
+  /// Stopped on request, with a checkpoint.
+  case interrupted
+}
+
+/// The loop: stages of steps, evaluations between them, checkpoints behind them.
+///
+/// Everything that a step computes is a function of the recipe, the weights and the counters in `RunPosition`: a run that
+/// was stopped anywhere goes on from its last checkpoint with the same bits.
+final class Trainer {
+  let recipe: Recipe
+  let policy: Policy
+  let streams: [String: DataStream]
+  let rewards: [LoadedReward]
+  let checkpoints: CheckpointStore
+  let observers: [any RunObserver]
+  let isCancelled: () -> Bool
+  var position = RunPosition(stage: 0, step: 0, globalStep: 0, cursors: [:])
+  private var optimizer: Optimizer?
+  private(set) var reference: LanguageModel?
+  private let engine: LocalEngine
+  private let makeReference: () throws -> LanguageModel
+
+  /// A reward of the recipe, ready to score.
+  struct LoadedReward {
+    let settings: Recipe.Reward
+    let reward: any Reward
+  }
+
+  init(
+    recipe: Recipe, policy: Policy, streams: [String: DataStream], rewards: [LoadedReward], checkpoints: CheckpointStore,
+    observers: [any RunObserver], isCancelled: @escaping () -> Bool, makeReference: @escaping () throws -> LanguageModel
+  ) {
+    self.recipe = recipe
+    self.policy = policy
+    self.streams = streams
+    self.rewards = rewards
+    self.checkpoints = checkpoints
+    self.observers = observers
+    self.isCancelled = isCancelled
+    self.makeReference = makeReference
+    engine = LocalEngine(policy.model, decoder: policy.tokenizer, seed: recipe.seed)
+  }
+
+  var backend: any Backend { policy.model.backend }
+
+  func emit(_ event: RunEvent) throws {
+    for observer in observers { try observer.handle(event) }
+  }
+
+  // MARK: Stages
+
+  /// Runs from `position` to the end.
+  func run(from saved: CheckpointStore.Saved?) throws -> RunEnding {
+    if let saved {
+      try saved.restore(policy.model.trainedParameters, on: backend)
+      position = saved.position
+    }
+    while position.stage < recipe.stages.count {
+      let stage = recipe.stages[position.stage]
+      try emit(.stageStarted(index: position.stage, stage))
+      let optimizer = Optimizer(policy.model.trainedParameters, on: backend)
+      self.optimizer = optimizer
+      if let saved, saved.position == position, position.step > 0 {
+        try optimizer.restore(saved.optimizerState(), step: saved.optimizerStep)
+      }
+      if position.stage == 0, position.step == 0 { try evaluate(stage: -1, step: 0, label: "start") }
+      try prepareReference(for: stage)
+      let rates = stage.optimizer.learningRates(steps: stage.steps * iterations(of: stage))
+      while position.step < stage.steps {
+        if isCancelled() { return try interrupt() }
+        do {
+          let record = try step(stage, rates, optimizer)
+          position.step += 1
+          position.globalStep += 1
+          try emit(.step(record))
+        } catch is CancellationError { return try interrupt() }
+        let every = recipe.evaluation.every
+        if every > 0, position.step % every == 0, position.step < stage.steps {
+          try evaluate(stage: position.stage, step: position.step, label: "\(stage.name), step \(position.step)")
+        }
+        if recipe.checkpoint.every > 0, position.step % recipe.checkpoint.every == 0, position.step < stage.steps {
+          try save()
+        }
+      }
+      try evaluate(stage: position.stage, step: stage.steps, label: "after \(stage.name)")
+      try emit(.stageFinished(index: position.stage))
+      position.stage += 1
+      position.step = 0
+      try save()
+    }
+    return .finished
+  }
+
+  private func interrupt() throws -> RunEnding {
+    try save()
+    return .interrupted
+  }
+
+  /// Saves the state between two steps.
+  private func save() throws {
+    let folder = try checkpoints.save(
+      position, parameters: policy.model.trainedParameters, optimizer: optimizer, on: backend,
+      keep: recipe.checkpoint.keep)
+    try emit(.checkpoint(folder: folder))
+  }
+
+  private func iterations(of stage: Recipe.Stage) -> Int {
+    if case .grpo(let settings) = stage.objective { settings.iterations } else { 1 }
+  }
+
+  private func step(_ stage: Recipe.Stage, _ rates: LearningRateSchedule, _ optimizer: Optimizer) throws -> StepRecord {
+    switch stage.objective {
+    case .sft(let settings): try supervisedStep(stage, settings, rates, optimizer)
+    case .grpo(let settings): try groupStep(stage, settings, rates, optimizer, engine)
+    }
+  }
+
+  /// The next `count` samples of a stage's data; the cursor moves with them.
+  func nextSamples(_ stage: Recipe.Stage, _ count: Int) throws -> [Sample] {
+    guard let stream = streams[stage.data] else {
+      throw AttuneError.request("stage \(stage.name) asks for data \(stage.data), which the recipe does not name")
+    }
+    let start = position.cursors[stage.data] ?? 0
+    let samples = try (start..<start + count).map { try stream.sample(at: $0) }
+    position.cursors[stage.data] = start + count
+    return samples
+  }
+
+  /// The model that KL terms are taken against: the weights at the stage's begin are the run's first weights.
+  private func prepareReference(for stage: Recipe.Stage) throws {
+    guard case .grpo(let settings) = stage.objective, settings.beta != 0, policy.model.adapter == nil, reference == nil
+    else { return }
+    reference = try makeReference()
+  }
+
+  // MARK: Evaluation
+
+  /// Greedy answers on the evaluation data.
+  private func evaluate(stage: Int, step: Int, label: String) throws {
+    guard let name = recipe.evaluation.data, let stream = streams[name] else { return }
+    let available = stream.source.count ?? 512
+    let count = recipe.evaluation.count > 0 ? min(recipe.evaluation.count, available) : available
+    var answers: [AnswerRecord] = []
+    let parameters = SamplingParameters(
+      temperature: 0, maxNewTokens: recipe.evaluation.maxNewTokens, stopIDs: Set(policy.endIDs))
+    for start in stride(from: 0, to: count, by: 128) {
+      let samples = try (start..<min(start + 128, count)).map { try stream.source.sample(at: $0) }
+      let requests = try samples.map {
+        RolloutRequest(prompt: try encode($0).encoded, completions: 1, promptNumber: $0.id)
+      }
+      // A cancelled evaluation is not worth half an answer: the run stops before its next step.
+      let groups = try engine.generate(requests, parameters)
+      for (sample, group) in zip(samples, groups) {
+        let given = answer(in: group[0].text)
+        let wanted = sample.reference ?? sample.completion.map { answer(in: $0) } ?? ""
+        answers.append(
+          AnswerRecord(
+            sample: sample.id, reference: wanted, completion: group[0].rawText, answer: given, isCorrect: given == wanted))
+      }
+    }
+    let exact = answers.isEmpty ? 0 : Double(answers.filter(\.isCorrect).count) / Double(answers.count)
+    try emit(
+      .evaluated(
+        EvaluationRecord(
+          stage: stage, step: step, label: label, metrics: [("eval/exact_match", exact)], answers: answers)))
+  }
+
+  /// A sample's prompt for the policy.
+  func encode(_ sample: Sample) throws -> Policy.Prompt {
+    try policy.prompt(messages: sample.prompt.map(\.json), pictures: sample.pictures)
+  }
+
+  /// Trees in micro-batches of at most `size` (0: all at once).
+  func microBatches<T>(_ items: [T], size: Int) -> [[T]] {
+    guard size > 0 else { return items.isEmpty ? [] : [items] }
+    return stride(from: 0, to: items.count, by: size).map { Array(items[$0..<min($0 + size, items.count)]) }
+  }
+}

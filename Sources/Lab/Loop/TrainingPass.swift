@@ -1,0 +1,78 @@
+import AttuneTensor
+import Core
+import Models
+import Objectives
+
+/// The seam between model and objective: streams of numbers out of a packed batch, and their gradients back into it.
+struct TrainingPass {
+  let model: LanguageModel
+  let temperature: Double
+  let wanted: Set<HeadStream>
+
+  /// What one forward pass left: numbers for the objective, and the tape to go back on.
+  struct Forward {
+    let tape: Tape
+    let output: Tensor
+    let batch: TrainingBatch
+    let values: [Float]
+
+    func stream(_ stream: HeadStream) -> [Float] {
+      let count = batch.targets.count
+      return Array(values[stream.rawValue * count..<(stream.rawValue + 1) * count])
+    }
+  }
+
+  func forward(_ trees: [PromptTree], recording: Bool) -> Forward {
+    let batch = TrainingBatch(trees)
+    let tape = Tape(model.backend, recording: recording)
+    let output = model.streams(tape, batch, temperature: temperature, wanted: wanted)
+    return Forward(tape: tape, output: output, batch: batch, values: model.backend.floats(output))
+  }
+
+  /// The streams as an objective reads them; every completion token counts unless `mask` says otherwise.
+  func streams(_ forward: Forward, mask: [Bool]? = nil) -> TokenStreams {
+    let lengths = forward.batch.completionRanges.map(\.count)
+    func optional(_ stream: HeadStream) -> [Float]? { wanted.contains(stream) ? forward.stream(stream) : nil }
+    return TokenStreams(
+      rowOffsets: TokenStreams.offsets(ofLengths: lengths),
+      mask: mask ?? [Bool](repeating: true, count: forward.batch.targets.count),
+      policyLogprobs: forward.stream(.logprob), entropies: optional(.entropy), logSumExps: optional(.logSumExp),
+      meanLogits: optional(.meanLogit), logSumSquaredProbs: optional(.logSumSquares),
+      isTop1: optional(.top1)?.map { $0 != 0 })
+  }
+
+  /// Adds the gradients of the streams to the parameters' gradients.
+  func backward(_ forward: Forward, _ gradients: StreamGradients) {
+    let count = forward.batch.targets.count
+    var seed = [Float](repeating: 0, count: HeadStream.allCases.count * count)
+    func put(_ stream: HeadStream, _ values: [Float]?) {
+      guard let values else { return }
+      seed.replaceSubrange(stream.rawValue * count..<(stream.rawValue + 1) * count, with: values)
+    }
+    put(.logprob, gradients.logprob)
+    put(.entropy, gradients.entropy)
+    put(.logSumExp, gradients.logSumExp)
+    put(.meanLogit, gradients.meanLogit)
+    forward.tape.backward(
+      from: forward.output, seed: model.backend.upload(seed, [HeadStream.allCases.count, count]))
+  }
+}
+
+/// Sums metrics over micro-batches and gives their means, in the order of first appearance; NaN entries are left out.
+struct MetricMeans {
+  private var names: [String] = []
+  private var sums: [String: (sum: Double, weight: Double)] = [:]
+
+  mutating func add(_ metrics: [ObjectiveResult.Metric], weight: Double = 1) {
+    for metric in metrics { add(metric.name, metric.value, weight: weight) }
+  }
+
+  mutating func add(_ name: String, _ value: Double, weight: Double = 1) {
+    guard !value.isNaN, weight > 0 else { return }
+    if sums[name] == nil { names.append(name) }
+    let old = sums[name] ?? (0, 0)
+    sums[name] = (old.sum + value * weight, old.weight + weight)
+  }
+
+  var values: [(name: String, value: Double)] { names.map { ($0, sums[$0]!.sum / sums[$0]!.weight) } }
+}

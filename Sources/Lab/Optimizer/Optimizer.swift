@@ -1,0 +1,78 @@
+import AttuneTensor
+import Core
+
+/// AdamW over a set of parameters: moments in f32, clipping by the norm of all gradients together.
+///
+/// Decay applies to matrices only, not to biases and norms, as transformers' trainer does.
+final class Optimizer {
+  let parameters: [Parameter]
+  private(set) var first: [Tensor]
+  private(set) var second: [Tensor]
+  /// Updates made so far.
+  private(set) var step = 0
+  private let backend: any Backend
+
+  init(_ parameters: [Parameter], on backend: any Backend) {
+    self.parameters = parameters
+    self.backend = backend
+    first = parameters.map { backend.zeros($0.shape, .f32) }
+    second = parameters.map { backend.zeros($0.shape, .f32) }
+  }
+
+  /// Norm of all gradients together.
+  func gradientNorm() -> Double {
+    parameters.reduce(0) { $0 + backend.sumOfSquares($1.gradient!) }.squareRoot()
+  }
+
+  /// Updates every parameter from its gradient and clears the gradients.
+  ///
+  /// - Returns: the norm before clipping.
+  /// - Throws: `.work` naming the first parameter whose gradient is not finite; nothing is updated then.
+  func update(learningRate: Double, _ settings: Recipe.Optimizer) throws -> Double {
+    let norm = gradientNorm()
+    guard norm.isFinite else {
+      let bad = parameters.first { !backend.sumOfSquares($0.gradient!).isFinite }
+      throw AttuneError.work(
+        "the gradient of \(bad?.name ?? "the model") is not finite; the weights were left as they were",
+        hint: "lower optimizer.learning_rate, or look at the rewards of this step with `attune runs samples`")
+    }
+    step += 1
+    let limit = settings.maxGradNorm
+    let scale = limit > 0 ? min(1, limit / (norm + 1e-6)) : 1
+    for (i, parameter) in parameters.enumerated() {
+      let decays = parameter.shape.count > 1
+      backend.adamW(
+        parameter.value, first[i], second[i], parameter.gradient!,
+        AdamWStep(
+          gradientScale: scale, learningRate: learningRate, beta1: settings.beta1, beta2: settings.beta2,
+          epsilon: settings.epsilon, weightDecay: decays ? settings.weightDecay : 0, step: step))
+      parameter.valueChanged()
+      parameter.clearGradient()
+    }
+    return norm
+  }
+
+  /// Moments by parameter name, for a checkpoint.
+  var state: [(name: String, tensor: Tensor)] {
+    parameters.indices.flatMap {
+      [("first.\(parameters[$0].name)", first[$0]), ("second.\(parameters[$0].name)", second[$0])]
+    }
+  }
+
+  /// Puts back what `state` gave.
+  func restore(_ tensors: SafeTensors, step: Int) throws {
+    for (i, parameter) in parameters.enumerated() {
+      for (prefix, isFirst) in [("first", true), ("second", false)] {
+        let name = "\(prefix).\(parameter.name)"
+        let entry = try tensors.require(name)
+        guard entry.shape == parameter.shape else {
+          throw AttuneError.request(
+            "tensor \(name) has shape \(entry.shape), \(parameter.shape) was expected", at: .init(file: tensors.path))
+        }
+        let value = try tensors.tensor(name, on: backend)
+        if isFirst { first[i] = value } else { second[i] = value }
+      }
+    }
+    self.step = step
+  }
+}

@@ -1,0 +1,82 @@
+import AttuneTensor
+import Core
+import Foundation
+import Lab
+import Models
+
+/// Flags that several commands share.
+enum CommonFlags {
+  static let model = Command.Option(name: "--model", value: "DIR", help: "a Hugging Face checkpoint folder, or preset:NAME")
+  static let adapter = Command.Option(name: "--adapter", value: "DIR", help: "a PEFT adapter folder to put on the model")
+  static let dtype = Command.Option(name: "--dtype", value: "f32|bf16", help: "what products are computed in (default f32)")
+  static let threads = Command.Option(name: "--threads", value: "N", help: "threads (default: all cores)")
+  static let seed = Command.Option(name: "--seed", value: "S", help: "seed of everything random (default 1)")
+  static let json = Command.Option(name: "--json", value: nil, help: "print JSON instead of a table")
+
+  static let engine = [model, adapter, dtype, threads]
+
+  static func backend(_ arguments: Arguments) throws -> CPUBackend {
+    let threads = try arguments.int("--threads") ?? 0
+    guard threads >= 0, threads <= 1024 else { throw AttuneError.request("--threads is \(threads), 0 to 1024 was expected") }
+    return try CPUBackend(threads: threads)
+  }
+
+  static func precision(_ arguments: Arguments) throws -> Precision {
+    switch arguments.string("--dtype") ?? "f32" {
+    case "f32": return .full
+    case "bf16": return .bf16
+    case let other: throw AttuneError.request("--dtype is '\(other)', f32 or bf16 was expected")
+    }
+  }
+
+  static func seed(_ arguments: Arguments) throws -> UInt64 {
+    let seed = try arguments.int("--seed") ?? 1
+    guard seed >= 0 else { throw AttuneError.request("--seed is \(seed), 0 or more was expected") }
+    return UInt64(seed)
+  }
+
+  /// The model that `--model` and `--adapter` name.
+  static func policy(_ arguments: Arguments) throws -> Policy {
+    let backend = try backend(arguments)
+    let folder = try modelFolder(arguments)
+    let policy = try Policy(folder: folder, backend: backend, precision: precision(arguments))
+    if let adapter = arguments.string("--adapter") { try policy.model.loadAdapter(folder: adapter) }
+    return policy
+  }
+
+  /// The folder of `--model`; a preset is written to a temporary folder first.
+  static func modelFolder(_ arguments: Arguments) throws -> String {
+    let path = try arguments.require("--model")
+    guard path.hasPrefix("preset:") else {
+      var isFolder: ObjCBool = false
+      guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
+        throw AttuneError.request("there is no such folder", at: .init(file: path), hint: "--model takes a checkpoint folder or preset:NAME")
+      }
+      return path
+    }
+    let preset = try Preset.named(String(path.dropFirst("preset:".count)))
+    let folder = NSTemporaryDirectory() + "attune-\(preset.name)-\(getpid())"
+    try preset.write(to: folder, seed: try seed(arguments))
+    atexit_remove(folder)
+    return folder
+  }
+}
+
+/// Removes a temporary folder when the program ends in the ordinary way.
+private func atexit_remove(_ folder: String) {
+  TemporaryFolders.add(folder)
+}
+
+private enum TemporaryFolders {
+  nonisolated(unsafe) private static var folders: [String] = []
+  // Safety: commands run on the main thread alone, and the exit handler after them.
+
+  static func add(_ folder: String) {
+    if folders.isEmpty { atexit { TemporaryFolders.removeAll() } }
+    folders.append(folder)
+  }
+
+  static func removeAll() {
+    for folder in folders { try? FileManager.default.removeItem(atPath: folder) }
+  }
+}

@@ -1,0 +1,228 @@
+import AttuneTensor
+import AttuneVision
+import Core
+import Foundation
+import Lab
+import Models
+import Rollout
+import Text
+
+/// What a line of `score` or `generate` asks for.
+struct TextRequest {
+  let prompt: EncodedPrompt
+  /// Tokens to be scored after the prompt; nil scores the prompt's own.
+  let completion: [Int32]?
+}
+
+extension TextRequest {
+  private static let keys: Set = [
+    "input_ids", "text", "messages", "tools", "add_generation_prompt", "prompt", "completion", "images", "videos",
+  ]
+
+  /// Reads `{"input_ids"}`, `{"text"}`, `{"messages"}` or `{"prompt"}` (with `{"completion"}` when scoring).
+  init(_ line: JSON, policy: Policy, folder: String, scoring: Bool) throws {
+    guard let object = line.object else { throw AttuneError.request("found \(line.kind), a mapping was expected") }
+    if line["videos"]?.array?.isEmpty == false {
+      throw AttuneError.request("\"videos\" is not empty; pictures are read, films are not", at: line["videos"]!.location(in: ""))
+    }
+    let forms = ["input_ids", "text", "messages", "prompt"].filter { object[$0] != nil }
+    guard forms.count == 1 else {
+      let unknown = object.keys.first { !Self.keys.contains($0) }
+      throw AttuneError.request(
+        "found \(forms.isEmpty ? "none" : forms.joined(separator: " and ")) of input_ids, text, messages and prompt, exactly one was expected",
+        hint: unknown.flatMap { key in nearestName(to: key, among: Self.keys.sorted()).map { "did you mean \"\($0)\" instead of \"\(key)\"?" } })
+    }
+    let (pictures, names) = try Self.pictures(line["images"], folder: folder)
+    func render(_ value: JSON, generation: Bool) throws -> EncodedPrompt {
+      guard let messages = value.array else {
+        throw AttuneError.request("messages are \(value.kind), a list was expected", at: value.location(in: ""))
+      }
+      return try policy.prompt(
+        messages: messages, pictures: pictures, tools: line["tools"], addGenerationPrompt: generation, names: names
+      ).encoded
+    }
+    switch forms[0] {
+    case "input_ids":
+      guard let ids = object["input_ids"]!.array?.map(\.int), ids.allSatisfy({ $0 != nil }) else {
+        throw AttuneError.request("input_ids is no list of whole numbers", at: object["input_ids"]!.location(in: ""))
+      }
+      prompt = try policy.model.encode(
+        ids: ids.map { Int32(clamping: $0!) }, pictures: try policy.process(pictures, names: names))
+      completion = nil
+    case "text":
+      guard let text = object["text"]!.string else {
+        throw AttuneError.request("text is \(object["text"]!.kind), a string was expected", at: object["text"]!.location(in: ""))
+      }
+      prompt = try policy.encode(text: text, pictures: pictures, names: names)
+      completion = nil
+    case "messages":
+      prompt = try render(object["messages"]!, generation: object["add_generation_prompt"]?.bool ?? !scoring)
+      completion = nil
+    default:
+      let value = object["prompt"]!
+      if let text = value.string {
+        prompt = try policy.encode(text: text, pictures: pictures, names: names)
+      } else {
+        prompt = try render(value, generation: true)
+      }
+      guard scoring else {
+        completion = nil
+        return
+      }
+      guard let given = object["completion"], let text = Self.completionText(given) else {
+        throw AttuneError.request(
+          "completion is \(object["completion"]?.kind ?? "missing"), a string was expected", at: (object["completion"] ?? line).location(in: ""))
+      }
+      completion = policy.ids(of: text)
+    }
+  }
+
+  /// A string, or the text of one assistant message.
+  private static func completionText(_ value: JSON) -> String? {
+    if let text = value.string { return text }
+    guard let messages = value.array, messages.count == 1 else { return nil }
+    return messages[0]["content"]?.string
+  }
+
+  private static func pictures(_ value: JSON?, folder: String) throws -> ([Picture], [String]) {
+    guard let value, !value.isNull else { return ([], []) }
+    guard let paths = value.array?.map(\.string), paths.allSatisfy({ $0 != nil }) else {
+      throw AttuneError.request("images is no list of paths", at: value.location(in: ""))
+    }
+    let names = paths.map { $0! }
+    return (
+      try names.map {
+        let path = $0.hasPrefix("/") || folder.isEmpty ? $0 : folder + "/" + $0
+        return try PictureDecoder.load(
+          path: FileManager.default.fileExists(atPath: path) ? path : $0, options: .reference)
+      }, names
+    )
+  }
+}
+
+/// The folder of a file, for paths that stand in it.
+private func folder(of path: String) -> String {
+  path == "-" ? "" : (path as NSString).deletingLastPathComponent
+}
+
+let scoreCommand = Command(
+  words: ["score"], summary: "log-probabilities of given sequences",
+  options: CommonFlags.engine + JSONLines.options + [
+    .init(name: "--top", value: "K", help: "also the K likeliest ids and their log-probabilities at each place")
+  ],
+  example: #"echo '{"text": "hello"}' | attune score --model checkpoints/tiny"#,
+  details: """
+    Lines: {"input_ids": [..]}, {"text": ".."}, {"messages": [..]} or {"prompt": .., "completion": ".."}, each with optional
+    "images": ["path", ..]. Out: {"input_ids": [..], "logprobs": [..]}: logprobs[i] is that of input_ids[i+1]; with prompt and
+    completion the completion's alone, and "completion_ids".
+    """
+) { arguments in
+  let policy = try CommonFlags.policy(arguments)
+  let top = try arguments.int("--top") ?? 0
+  guard top >= 0 else { throw AttuneError.request("--top is \(top), 0 or more was expected") }
+  let lines = JSONLines(arguments)
+  return try lines.map({ try TextRequest($0, policy: policy, folder: folder(of: lines.input), scoring: true) }) { requests in
+    requests.map { request in Result { score(request, policy: policy, top: top) } }
+  }
+}
+
+private func score(_ request: TextRequest, policy: Policy, top: Int) -> JSON {
+  let model = policy.model
+  let backend = model.backend
+  let tape = Tape(backend, recording: false)
+  let ids = request.prompt.ids + (request.completion ?? [])
+  let extra = request.completion?.count ?? 0
+  var forest = Forest()
+  forest.append(count: ids.count)
+  let positions = request.prompt.positions + (0..<extra).map { TokenPosition(request.prompt.nextPosition + $0) }
+  let hidden = model.hidden(
+    tape,
+    PackedBatch(
+      ids: ids, positions: positions, plan: forest.attentionPlan, pictures: request.prompt.pictures,
+      pictureRows: request.prompt.pictureRows))
+  let first = request.completion == nil ? 0 : request.prompt.ids.count - 1
+  let rows = Array(Int32(first)..<Int32(ids.count - 1))
+  var result: [(String, JSON)] = [("input_ids", .array(ids.map { .int($0) }))]
+  if let completion = request.completion { result.append(("completion_ids", .array(completion.map { .int($0) }))) }
+  guard !rows.isEmpty else {
+    result.append(("logprobs", []))
+    return .object(result)
+  }
+  let states = tape.gatherRows(hidden, rows)
+  let streams = tape.head(
+    states, model.head, targets: Array(ids[(first + 1)...]), temperature: 1, wanted: [.logprob, .logSumExp])
+  let values = backend.floats(streams)
+  result.append(("logprobs", .array(values.prefix(rows.count).map { .double(Double($0)) })))
+  if top > 0 {
+    let logits = backend.floats(tape.logits(states, model.head))
+    let vocabulary = model.configuration.text.vocabularySize
+    let places = rows.indices.map { row -> JSON in
+      let own = logits[row * vocabulary..<(row + 1) * vocabulary]
+      let best = own.indices.sorted { (own[$1], $0) < (own[$0], $1) }.prefix(top)
+      let lse = values[rows.count * HeadStream.logSumExp.rawValue + row]
+      return [
+        "ids": .array(best.map { .int($0 - own.startIndex) }),
+        "logprobs": .array(best.map { .double(Double(own[$0] - lse)) }),
+      ]
+    }
+    result.append(("top", .array(Array(places))))
+  }
+  return .object(result)
+}
+
+let generateCommand = Command(
+  words: ["generate"], summary: "completions",
+  options: CommonFlags.engine + JSONLines.options + [
+    CommonFlags.seed,
+    .init(name: "--max-new-tokens", value: "N", help: "limit on new tokens (default 128)"),
+    .init(name: "--temperature", value: "T", help: "0 is greedy (default 1)"),
+    .init(name: "--top-k", value: "K", help: "keep the K likeliest ids (default 0, off)"),
+    .init(name: "--top-p", value: "P", help: "keep the smallest set of probability P (default 1, off)"),
+    .init(name: "--min-p", value: "P", help: "drop ids below P times the likeliest (default 0, off)"),
+    .init(name: "--repetition-penalty", value: "R", help: "over prompt and completion (default 1, off)"),
+    .init(name: "--presence-penalty", value: "P", help: "subtracted once from generated ids (default 0)"),
+    .init(name: "--frequency-penalty", value: "P", help: "subtracted per occurrence (default 0)"),
+    .init(name: "--stop", value: "S", help: "end at this text, which is cut off", repeats: true),
+    .init(name: "--ignore-eos", value: nil, help: "go on after an end-of-sequence id"),
+    .init(name: "--n", value: "G", help: "completions per line (default 1)"),
+  ],
+  example: #"echo '{"messages": [{"role": "user", "content": "hi"}]}' | attune generate --model checkpoints/tiny --temperature 0"#,
+  details: """
+    Lines as for `attune score`, without the completion. Out: {"completions": [{"ids": [..], "text": "..", "logprobs": [..],
+    "finish_reason": "stop|length|stop_string"}, ..]}; logprobs are at temperature 1 before truncation, the bits that score gives.
+    """
+) { arguments in
+  var parameters = SamplingParameters()
+  parameters.maxNewTokens = try arguments.int("--max-new-tokens") ?? 128
+  parameters.temperature = try arguments.number("--temperature") ?? 1
+  parameters.topK = try arguments.int("--top-k") ?? 0
+  parameters.topP = try arguments.number("--top-p") ?? 1
+  parameters.minP = try arguments.number("--min-p") ?? 0
+  parameters.repetitionPenalty = try arguments.number("--repetition-penalty") ?? 1
+  parameters.presencePenalty = try arguments.number("--presence-penalty") ?? 0
+  parameters.frequencyPenalty = try arguments.number("--frequency-penalty") ?? 0
+  parameters.stopStrings = arguments.list("--stop")
+  try parameters.validate()
+  let count = try arguments.int("--n") ?? 1
+  guard count >= 1 else { throw AttuneError.request("--n is \(count), 1 or more was expected") }
+  let policy = try CommonFlags.policy(arguments)
+  if !arguments.has("--ignore-eos") { parameters.stopIDs = Set(policy.endIDs) }
+  let engine = LocalEngine(policy.model, decoder: policy.tokenizer, seed: try CommonFlags.seed(arguments))
+  let lines = JSONLines(arguments)
+  return try lines.map({ try TextRequest($0, policy: policy, folder: folder(of: lines.input), scoring: false) }) { requests in
+    let groups = try engine.generate(
+      requests.enumerated().map { RolloutRequest(prompt: $1.prompt, completions: count, promptNumber: $0) }, parameters)
+    return groups.map { group in
+      .success([
+        "completions": .array(
+          group.map { completion in
+            [
+              "ids": .array(completion.ids.map { .int($0) }), "text": .string(completion.text),
+              "logprobs": .array(completion.logprobs.map { .double(Double($0)) }),
+              "finish_reason": .string(completion.finishReason.rawValue),
+            ]
+          })
+      ])
+    }
+  }
+}

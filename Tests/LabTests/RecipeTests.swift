@@ -293,12 +293,45 @@ import Testing
     #expect(RecipePaths.rewardName("") == "recipe" || !RecipePaths.rewardName("").isEmpty)
   }
 
-  /// The page's own example is a valid recipe.
+  /// The page's own example is a valid recipe, and the mistakes that it shows are told in its words.
   @Test func theDocumentedExampleParses() throws {
     let page = try String(contentsOfFile: Fixtures.root + "/docs/recipes.md", encoding: .utf8)
     let start = try #require(page.range(of: "```yaml\n")).upperBound
     let end = try #require(page[start...].range(of: "```")).lowerBound
-    let recipe = try parse(String(page[start..<end]))
+    let text = String(page[start..<end])
+    let recipe = try parse(text)
     #expect(recipe.stages.map(\.name) == ["sft", "grpo"] && recipe.evaluation.data == "eval")
+    let wrong = text.replacing("learning_rate: 1e-3", with: "learing_rate: 1e-3")
+      .replacing("generations: 8", with: "generations: 1")
+    do {
+      _ = try Recipe.parse(wrong, file: "recipe.yaml", checkFiles: false)
+      Issue.record("no error was thrown")
+    } catch let error as AttuneError {
+      for line in error.description.split(separator: "\n") { #expect(page.contains("  \(line)\n"), "\(line)") }
+    }
+  }
+
+  /// Damaged recipes are refused or read, and never end the process.
+  @Test func damageNeverCrashes() throws {
+    let text = Array(Self.small.utf8)
+    var random = Randomness(seed: 21, for: .testing).stream()
+    let pieces = [
+      "-1", "[", "}", ": ", "null", "1e999", "&a ", "*a", "99999999999999999999", "stages", "\n", "  ", "'", "0",
+    ]
+    for _ in 0..<2_000 {
+      var damaged = text
+      for _ in 0..<(1 + random.integer(below: 3)) {
+        let at = random.integer(below: damaged.count)
+        let piece = Array(pieces[random.integer(below: pieces.count)].utf8)
+        damaged.replaceSubrange(at..<min(damaged.count, at + random.integer(below: 4)), with: piece)
+      }
+      _ = try? parse(String(decoding: damaged, as: UTF8.self), ["stages.0.steps=\(pieces[random.integer(below: 14)])"])
+    }
+    let keys = RecipeTable.keys.map { $0.path.replacing("[]", with: ".1").replacing("*", with: "train") }
+    for key in keys {
+      for value in pieces + ["[1, 2]", "{a: b}", "true", "x", "0.5", "-0.0", ".nan", "[]", "{}", ""] {
+        _ = try? parse(Self.small, ["\(key)=\(value)"])
+      }
+    }
   }
 }

@@ -1,0 +1,70 @@
+import Core
+
+/// Rows of a `.jsonl`, `.json`, `.csv` or `.tsv` file as samples.
+///
+/// A row is `{messages: […]}`, `{prompt, completion}` or `{query | question | …, response | answer | …}`; prompts and
+/// completions are texts or lists of messages (`role` and `content`, or `from` and `value`), contents texts or typed
+/// parts. Pictures come from an `images` column, in the order of `<image>` placeholders in texts of prompts and of typed
+/// parts without a source of their own, or from the parts themselves.
+///
+/// Everything but the pictures' pixels is checked when the source is made, so a bad row stops a run before it starts.
+public struct JSONLSource: SampleSource {
+  /// How the columns were understood, one line for each reading that occurs, with the number of rows.
+  public let decisions: [String]
+
+  private let rows: [ImportedRow]
+  private let loadPicture: PictureLoader
+
+  public var count: Int? { rows.count }
+
+  /// - Parameters:
+  ///   - task: whether an answer column is the completion (`sft`) or the reference (`rl`).
+  ///   - mapping: columns named by the user; the rest is found by the names in common use.
+  ///   - imageFolder: where relative picture paths begin; nil is the file's own folder.
+  ///   - loadPicture: decodes one picture file.
+  /// - Throws: `AttuneError` with file, line and column of the first bad row: what was found and what was expected.
+  public init(
+    file: String, task: SampleTask, mapping: ColumnMapping = ColumnMapping(), imageFolder: String? = nil,
+    loadPicture: @escaping PictureLoader
+  ) throws {
+    let importer = RowImporter(task: task, mapping: mapping, imageFolder: imageFolder ?? folder(of: file))
+    let data = try DataRows.read(file)
+    var imported: [ImportedRow] = []
+    imported.reserveCapacity(data.count)
+    var readings: [String] = []
+    var counts: [String: Int] = [:]
+    for row in data {
+      let result = try importer.importRow(row)
+      if counts[result.reading] == nil { readings.append(result.reading) }
+      counts[result.reading, default: 0] += 1
+      imported.append(result.row)
+    }
+    rows = imported
+    decisions = readings.map { "\($0) (\(counts[$0] ?? 0) rows)" }
+    self.loadPicture = loadPicture
+  }
+
+  public func sample(at index: Int) throws -> Sample {
+    precondition(rows.indices.contains(index), "sample \(index) of \(rows.count)")
+    let row = rows[index]
+    let pictures = try row.pictures.map { path in
+      do {
+        return try loadPicture(path)
+      } catch var error as AttuneError {
+        // The picture's own error stays the message; the row that wants it is the hint's business.
+        let wanted = "the picture belongs to \(row.place)"
+        error.hint = error.hint.map { "\($0); \(wanted)" } ?? wanted
+        throw error.located(in: path)
+      }
+    }
+    return Sample(
+      id: index, prompt: row.prompt, pictures: pictures, completion: row.completion, reference: row.reference,
+      columns: row.columns)
+  }
+}
+
+/// The folder that a relative path in `file` begins at.
+private func folder(of file: String) -> String {
+  guard let slash = file.lastIndex(of: "/") else { return "." }
+  return slash == file.startIndex ? "/" : String(file[..<slash])
+}

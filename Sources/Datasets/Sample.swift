@@ -1,0 +1,33 @@
+import Core
+
+/// One row of data as every trainer reads it: a prompt, what is known about its answer, and the original columns.
+public struct Sample: Sendable, Equatable {
+  /// The sample's number in its source; the same sample has the same number in every epoch.
+  public var id: Int
+  /// Everything before the answer. An `.image(i)` part is `pictures[i]`.
+  public var prompt: [Message]
+  public var pictures: [Picture]
+  /// The answer to imitate (supervised fine-tuning), or nil if the data has none.
+  public var completion: String?
+  /// What a correct answer must agree with, for rewards; never the text to imitate.
+  public var reference: String?
+  /// All original columns, untouched, so that rewards can read what the trainer has no use for.
+  public var columns: JSON.Object
+
+  public init(
+    id: Int, prompt: [Message], pictures: [Picture] = [], completion: String? = nil, reference: String? = nil,
+    columns: JSON.Object = JSON.Object()
+  ) {
+    self.id = id
+    self.prompt = prompt
+    self.pictures = pictures
+    self.completion = completion
+    self.reference = reference
+    self.columns = columns
+  }
+
+  public static func == (a: Sample, b: Sample) -> Bool {
+    a.id == b.id && a.prompt == b.prompt && a.pictures == b.pictures && a.completion == b.completion
+      && a.reference == b.reference && JSON(.object(a.columns)) == JSON(.object(b.columns))
+  }
+}

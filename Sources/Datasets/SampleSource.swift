@@ -1,0 +1,26 @@
+import Core
+
+/// Where samples come from: a pure function from an index to a sample.
+///
+/// A source remembers nothing between calls, so a run resumes from a number alone, and samples may be fetched in any
+/// order from any thread.
+public protocol SampleSource: Sendable {
+  /// How many samples there are; nil if the source never ends.
+  var count: Int? { get }
+
+  /// The sample at `index`, from 0 and below `count`. The same index gives the same sample, bit for bit.
+  ///
+  /// - Throws: `AttuneError` naming the file and line whose picture cannot be loaded.
+  func sample(at index: Int) throws -> Sample
+}
+
+/// Decodes the picture file at a path. Handed in, so that sources need not know any picture format.
+public typealias PictureLoader = @Sendable (_ path: String) throws -> Picture
+
+/// What samples are wanted for. It decides whether a column such as `answer` is imitated or compared with.
+public enum SampleTask: String, Sendable, CaseIterable {
+  /// Supervised fine-tuning: every sample must have a completion.
+  case sft
+  /// Reinforcement learning or evaluation: an answer column is the reference.
+  case rl
+}

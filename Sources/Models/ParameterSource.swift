@@ -54,13 +54,40 @@ public final class CheckpointSource: ParameterSource {
 
 /// Fresh parameters, a function of the seed and of each parameter's name alone.
 public final class RandomSource: ParameterSource {
-  private let randomness: Randomness
-  private let deviation: Double
+  /// How wide the normal distribution of a fresh matrix is.
+  public enum Scheme: Sendable {
+    /// One standard deviation for all, as checkpoints are configured (`initializer_range`).
+    case constant(Double)
+    /// For small models that are trained from nothing: 1/√in, what is added to the residual stream narrower by √8
+    /// (1/√(2 · layers) with four layers), tokens 0.05, learned positions 0.3.
+    case fanIn
+  }
 
-  public init(seed: UInt64, deviation: Double = 0.02, backend: any Backend, precision: Precision) {
+  private let randomness: Randomness
+  private let scheme: Scheme
+
+  public init(seed: UInt64, scheme: Scheme, backend: any Backend, precision: Precision) {
     randomness = Randomness(seed: seed, for: .initialization)
-    self.deviation = deviation
+    self.scheme = scheme
     super.init(backend: backend, precision: precision)
+  }
+
+  public convenience init(seed: UInt64, deviation: Double = 0.02, backend: any Backend, precision: Precision) {
+    self.init(seed: seed, scheme: .constant(deviation), backend: backend, precision: precision)
+  }
+
+  private func deviation(_ name: String, _ shape: [Int]) -> Double {
+    switch scheme {
+    case .constant(let deviation): return deviation
+    case .fanIn:
+      if name.hasSuffix("embed_tokens.weight") { return 0.05 }
+      if name.hasSuffix("pos_embed.weight") { return 0.3 }
+      let plain = 1 / Double(shape.dropFirst().reduce(1, *)).squareRoot()
+      let isResidual =
+        name.hasSuffix("o_proj.weight") || name.hasSuffix("down_proj.weight") || name.hasSuffix("attn.proj.weight")
+        || (name.contains(".blocks.") && name.hasSuffix("linear_fc2.weight"))
+      return isResidual ? plain / 8.0.squareRoot() : plain
+    }
   }
 
   override func value(_ name: String, _ shape: [Int], _ initialization: Initialization) throws -> Tensor {
@@ -71,6 +98,7 @@ public final class RandomSource: ParameterSource {
     case .normal:
       // FNV-1a of the name picks the stream.
       let hash = name.utf8.reduce(UInt32(2_166_136_261)) { ($0 ^ UInt32($1)) &* 16_777_619 }
+      let deviation = deviation(name, shape)
       var stream = randomness.stream(Int(hash))
       return backend.upload((0..<count).map { _ in Float(stream.normal() * deviation) }, shape)
     }

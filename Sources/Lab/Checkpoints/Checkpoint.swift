@@ -79,7 +79,7 @@ struct CheckpointStore {
   }
 
   private static func hash(_ path: String) throws -> String {
-    SHA256.hexDigest(of: try MappedFile(path).bytes)
+    SHA256.hex(Array(try MappedFile(path).bytes))
   }
 
   /// The newest checkpoint whose files are what its manifest says; damaged ones are reported and passed over.

@@ -6,6 +6,8 @@ public enum RunEvent {
   case stageStarted(index: Int, Recipe.Stage)
   case step(StepRecord)
   case evaluated(EvaluationRecord)
+  /// A checkpoint is about to be written: whatever is recorded must reach the disk first.
+  case checkpointBegins
   /// A checkpoint stands whole in this folder.
   case checkpoint(folder: String)
   case stageFinished(index: Int)
@@ -72,8 +74,10 @@ public struct EvaluationRecord {
 /// One evaluated sample.
 public struct AnswerRecord {
   public var sample: Int
+  public var prompt: String
   public var reference: String
-  public var completion: String
+  public var completion: Completion
   public var answer: String
   public var isCorrect: Bool
+  public var pictures: [Picture]
 }

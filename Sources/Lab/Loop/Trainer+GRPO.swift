@@ -134,13 +134,16 @@ extension Trainer {
       for (index, completion) in groups[i].enumerated() {
         inputs.append(
           RewardSample(
-            sample, prompt: prompts[i].text, completion, group: position.globalStep * settings.prompts + i, index: index,
-            groupSize: settings.generations))
+            sample, prompt: prompts[i].text, completion, dataset: stage.data,
+            group: position.globalStep * settings.prompts + i, index: index, groupSize: settings.generations))
       }
     }
-    let context = RewardContext(
-      step: position.globalStep, totalSteps: recipe.stages.reduce(0) { $0 + $1.steps }, phase: .train,
-      seed: recipe.seed, recipe: recipe.name)
+    var context = RewardContext()
+    context.step = position.globalStep
+    context.totalSteps = recipe.stages.reduce(0) { $0 + $1.steps }
+    context.policyVersion = UInt64(position.globalStep)
+    context.seed = recipe.seed
+    context.recipe = recipe.name
     return try rewards.map { loaded in
       let outcomes = try loaded.reward.score(inputs, context: context)
       let failed = outcomes.filter { $0.status != .ok && $0.status != .notApplicable }

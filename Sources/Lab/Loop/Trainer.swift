@@ -87,13 +87,13 @@ final class Trainer {
         } catch is CancellationError { return try interrupt() }
         let every = recipe.evaluation.every
         if every > 0, position.step % every == 0, position.step < stage.steps {
-          try evaluate(stage: position.stage, step: position.step, label: "\(stage.name), step \(position.step)")
+          try evaluate(stage: position.stage, step: position.step - 1, label: "\(stage.name), step \(position.step)")
         }
         if recipe.checkpoint.every > 0, position.step % recipe.checkpoint.every == 0, position.step < stage.steps {
           try save()
         }
       }
-      try evaluate(stage: position.stage, step: stage.steps, label: "after \(stage.name)")
+      try evaluate(stage: position.stage, step: max(0, stage.steps - 1), label: "after \(stage.name)")
       try emit(.stageFinished(index: position.stage))
       position.stage += 1
       position.step = 0
@@ -109,6 +109,7 @@ final class Trainer {
 
   /// Saves the state between two steps.
   private func save() throws {
+    try emit(.checkpointBegins)
     let folder = try checkpoints.save(
       position, parameters: policy.model.trainedParameters, optimizer: optimizer, on: backend,
       keep: recipe.checkpoint.keep)
@@ -156,17 +157,19 @@ final class Trainer {
       temperature: 0, maxNewTokens: recipe.evaluation.maxNewTokens, stopIDs: Set(policy.endIDs))
     for start in stride(from: 0, to: count, by: 128) {
       let samples = try (start..<min(start + 128, count)).map { try stream.source.sample(at: $0) }
-      let requests = try samples.map {
-        RolloutRequest(prompt: try encode($0).encoded, completions: 1, promptNumber: $0.id)
+      let prompts = try samples.map { try encode($0) }
+      let requests = zip(samples, prompts).map {
+        RolloutRequest(prompt: $1.encoded, completions: 1, promptNumber: $0.id)
       }
       // A cancelled evaluation is not worth half an answer: the run stops before its next step.
       let groups = try engine.generate(requests, parameters)
-      for (sample, group) in zip(samples, groups) {
+      for (sample, (text, group)) in zip(samples, zip(prompts.map(\.text), groups)) {
         let given = answer(in: group[0].text)
         let wanted = sample.reference ?? sample.completion.map { answer(in: $0) } ?? ""
         answers.append(
           AnswerRecord(
-            sample: sample.id, reference: wanted, completion: group[0].rawText, answer: given, isCorrect: given == wanted))
+            sample: sample.id, prompt: text, reference: wanted, completion: group[0], answer: given,
+            isCorrect: given == wanted, pictures: sample.pictures))
       }
     }
     let exact = answers.isEmpty ? 0 : Double(answers.filter(\.isCorrect).count) / Double(answers.count)

@@ -1,0 +1,153 @@
+import AttuneTensor
+import AttuneVision
+import Core
+import Datasets
+import Foundation
+import Models
+import Rewards
+
+/// A run from recipe to finished model: makes its folder, builds what the loop needs, and goes on where it was stopped.
+///
+/// Folder: `run.sqlite` (the store), `start/` (a preset's fresh checkpoint), `checkpoints/`, `model/` (the result in Hugging
+/// Face's layout), `adapter/` (with LoRA), `report/`.
+public struct Run {
+  public let recipe: Recipe
+  public let folder: RunFolder
+  private let store: RunStore
+  private let secondsBefore: Double
+  private let isNew: Bool
+
+  /// Starts a new run of a recipe.
+  ///
+  /// - Parameter output: the run's folder; nil makes one in the recipe's `output`.
+  public static func start(_ recipe: Recipe, output: String? = nil) throws -> Run {
+    let folder = try RunFolder.create(root: recipe.output, name: recipe.name, at: output)
+    let store = try RunStore.create(
+      in: folder,
+      RunStore.Start(name: recipe.name, file: recipe.file, recipe: recipe.text, effective: recipe.effective),
+      stages: recipe.stages.map {
+        RunStore.Stage(name: $0.name, objective: $0.objective.name.rawValue, steps: $0.steps)
+      })
+    return Run(recipe: recipe, folder: folder, store: store, secondsBefore: 0, isNew: true)
+  }
+
+  /// Goes on with an interrupted run; nil if it is finished already.
+  ///
+  /// - Parameters:
+  ///   - run: an id, a folder, or `latest`.
+  ///   - root: the folder that holds runs.
+  public static func resume(_ run: String, root: String) throws -> Run? {
+    let folder = try RunFolder.resolve(run, root: root)
+    let reader = try RunStore.read(folder)
+    if try reader.status() == .finished { return nil }
+    let start = try reader.start().start
+    let recipe = try Recipe(effective: start.effective, text: start.recipe, file: start.file)
+    let seconds = try reader.show()["seconds"]?.double ?? 0
+    return Run(
+      recipe: recipe, folder: folder, store: try RunStore.open(folder), secondsBefore: seconds, isNew: false)
+  }
+
+  /// Runs to the end, or until `isCancelled` says stop.
+  ///
+  /// - Parameters:
+  ///   - workerCommand: starts this program as the process that a reward plugin runs in.
+  ///   - report: tells a person something (a passed-over checkpoint, where files are).
+  public func execute(
+    observers: [any RunObserver], workerCommand: [String], isCancelled: @escaping () -> Bool,
+    report: @escaping (String) -> Void
+  ) throws -> RunEnding {
+    let storeObserver = StoreObserver(store, secondsBefore: secondsBefore)
+    do {
+      let ending = try loop(observers + [storeObserver], workerCommand, isCancelled, report)
+      try store.finish(ending == .finished ? .finished : .interrupted, seconds: storeObserver.runSeconds)
+      return ending
+    } catch {
+      try? store.log(.error, (error as? AttuneError)?.message ?? "\(error)")
+      try? store.finish(.failed, seconds: storeObserver.runSeconds)
+      throw error
+    }
+  }
+
+  private func loop(
+    _ observers: [any RunObserver], _ workerCommand: [String], _ isCancelled: @escaping () -> Bool,
+    _ report: @escaping (String) -> Void
+  ) throws -> RunEnding {
+    let backend = try CPUBackend(threads: recipe.threads)
+    let precision: Precision = recipe.dtype == .bf16 ? .bf16 : .full
+    let checkpoints = CheckpointStore(runFolder: folder.path)
+    let start = try startFolder()
+    let policy = try Policy(folder: start, backend: backend, precision: precision)
+    try prepare(policy)
+    let saved = isNew ? nil : try checkpoints.newest(report: report)
+    if let saved {
+      try store.forget(after: saved.position.stage, step: saved.position.step - 1)
+      report("going on from \(saved.path)")
+    } else if !isNew {
+      try store.forget(after: -2, step: 0)
+      report("no checkpoint was written yet: starting over")
+    }
+    let streams = try DataSources.open(recipe)
+    let rewards = try loadRewards(workerCommand)
+    defer { for reward in rewards { reward.reward.close() } }
+    let trainer = Trainer(
+      recipe: recipe, policy: policy, streams: streams, rewards: rewards, checkpoints: checkpoints, observers: observers,
+      isCancelled: isCancelled,
+      makeReference: { try LanguageModel.load(folder: start, backend: backend, precision: precision) })
+    let ending = try trainer.run(from: saved)
+    guard ending == .finished else { return ending }
+    try policy.save(to: folder.path + "/model")
+    if policy.model.adapter != nil {
+      try FileManager.default.createDirectory(atPath: folder.path + "/adapter", withIntermediateDirectories: true)
+      try policy.model.saveAdapter(folder: folder.path + "/adapter", baseModel: recipe.model.path)
+    }
+    return ending
+  }
+
+  /// The checkpoint folder that training starts from; a preset is written into the run's folder first.
+  private func startFolder() throws -> String {
+    guard let name = recipe.model.preset else { return recipe.model.path }
+    let start = folder.path + "/start"
+    let preset = try Preset.named(name)
+    // Written whole again if an earlier attempt was stopped in the middle; the same seed gives the same bytes.
+    if !FileManager.default.fileExists(atPath: start + "/model.safetensors") || isNew {
+      try preset.write(to: start, seed: recipe.seed)
+    }
+    return start
+  }
+
+  /// Makes the parameters trainable that the recipe trains.
+  private func prepare(_ policy: Policy) throws {
+    switch recipe.model.train {
+    case .full:
+      guard recipe.model.adapter == nil else {
+        throw AttuneError.request(
+          "model.train is full, but model.adapter names an adapter", at: .init(file: recipe.file),
+          hint: "train: lora goes on with the adapter; `attune adapter merge` folds it into the weights")
+      }
+      policy.model.setTrainable(true)
+    case .lora:
+      if let adapter = recipe.model.adapter {
+        try policy.model.loadAdapter(folder: adapter)
+      } else {
+        let lora = recipe.model.lora
+        try policy.model.attachLoRA(
+          LoRAConfiguration(
+            rank: lora.rank, alpha: lora.alpha, targets: lora.targets ?? [], rankStabilized: lora.useRSLoRA),
+          seed: recipe.seed)
+      }
+    }
+  }
+
+  private func loadRewards(_ workerCommand: [String]) throws -> [Trainer.LoadedReward] {
+    try recipe.rewards.map { settings in
+      Trainer.LoadedReward(
+        settings: settings,
+        reward: try RewardLoader.load(
+          RewardSpecification(
+            name: settings.name, source: settings.source, parameters: settings.parameters.object ?? .init(),
+            weight: settings.weight, isolation: settings.isolation == .inline ? .inline : .worker,
+            timeoutSeconds: settings.timeout),
+          workerCommand: workerCommand))
+    }
+  }
+}

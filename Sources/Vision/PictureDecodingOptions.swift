@@ -1,0 +1,45 @@
+/// How stored samples become 8-bit RGB, and how large a picture may be.
+public struct PictureDecodingOptions: Sendable, Equatable {
+  /// What becomes of an alpha channel, a transparent palette entry or a transparent colour.
+  public enum Transparency: Sendable {
+    /// The stored colour stays as it is (Pillow's `convert("RGB")`).
+    case dropped
+    /// Blended onto white with Pillow's rounding (`alpha_composite`).
+    case onWhite
+  }
+
+  /// How 16-bit grey becomes 8-bit. (16-bit colour, and grey with alpha, always gives its high byte.)
+  public enum SixteenBitGrey: Sendable {
+    /// Everything above 255 is white: Pillow's conversion, here so that inputs equal the reference's.
+    case clipped
+    /// The high byte: the picture as it looks.
+    case highByte
+  }
+
+  public var transparency: Transparency
+  public var sixteenBitGrey: SixteenBitGrey
+  /// Whether the EXIF orientation is applied.
+  public var upright: Bool
+  /// Pixels a side may have, at most 65535.
+  public var maximumSide: Int
+  /// Pixels the picture may have.
+  public var maximumPixels: Int
+
+  public init(
+    transparency: Transparency = .dropped, sixteenBitGrey: SixteenBitGrey = .highByte, upright: Bool = true,
+    maximumSide: Int = 16_384, maximumPixels: Int = 178_000_000
+  ) {
+    precondition((1...65_535).contains(maximumSide) && maximumPixels > 0, "limits of \(maximumSide), \(maximumPixels)")
+    self.transparency = transparency
+    self.sixteenBitGrey = sixteenBitGrey
+    self.upright = upright
+    self.maximumSide = maximumSide
+    self.maximumPixels = maximumPixels
+  }
+
+  /// For people's eyes: upright, alpha dropped, 16-bit grey by its high byte.
+  public static let display = PictureDecodingOptions()
+  /// What a model's processor gets, equal to the reference's loading of a picture (Pillow: EXIF transposed, then
+  /// `convert("RGB")`): upright, alpha dropped, 16-bit grey clipped.
+  public static let reference = PictureDecodingOptions(sixteenBitGrey: .clipped)
+}

@@ -1,0 +1,167 @@
+import Core
+import Foundation
+import TestSupport
+import Testing
+
+@testable import AttuneVision
+
+@Suite("Decoding pictures")
+struct PictureDecoderTests {
+  struct Case: Sendable, CustomStringConvertible {
+    let file: String
+    let width: Int
+    let height: Int
+    let orientation: Int
+    let exact: Bool
+    let has: [String]
+    var description: String { file }
+    var isWebP: Bool { file.hasSuffix(".webp") }
+  }
+
+  static let cases: [Case] = {
+    let rows = (try? Fixtures.json("images/decoded.json"))?["files"]?.array ?? []
+    return rows.map { row in
+      Case(
+        file: row["file"]?.string ?? "", width: row["width"]?.int ?? 0, height: row["height"]?.int ?? 0,
+        orientation: row["orientation"]?.int ?? 0, exact: row["exact"]?.bool ?? false,
+        has: row["has"]?.array?.compactMap(\.string) ?? [])
+    }
+  }()
+
+  static func stored(
+    _ transparency: PictureDecodingOptions.Transparency = .dropped,
+    grey: PictureDecodingOptions.SixteenBitGrey = .clipped, upright: Bool = false
+  ) -> PictureDecodingOptions {
+    PictureDecodingOptions(transparency: transparency, sixteenBitGrey: grey, upright: upright)
+  }
+
+  @Test("there are cases") func present() { #expect(Self.cases.count == 30) }
+
+  @Test("equal to Pillow's pixels", arguments: cases.filter { !$0.isWebP })
+  func pillow(_ row: Case) throws {
+    let tensors = try ReferenceTensors("images/decoded.safetensors")
+    let bytes = try Fixtures.bytes("images/files/\(row.file)")
+    func check(_ variant: String, _ options: PictureDecodingOptions) throws {
+      let name = row.has.contains(variant) ? variant : "rgb"
+      let expected = try tensors.picture("\(row.file).\(name)")
+      let found = try PictureDecoder.decode(bytes, name: row.file, options: options)
+      try #require(found.width == expected.width && found.height == expected.height, "\(variant)")
+      let size = try PictureDecoder.size(of: bytes, name: row.file, options: options)
+      #expect(size.width == found.width && size.height == found.height)
+      if row.exact {
+        #expect(found == expected, "\(variant)")
+        return
+      }
+      let differences = zip(found.pixels, expected.pixels).map { abs(Int($0) - Int($1)) }
+      let subsampled = ["base420.jpg", "base422.jpg", "progressive.jpg", "restart.jpg"].contains(row.file)
+      #expect((differences.max() ?? 0) <= (subsampled ? 3 : 1), "\(variant)")
+      #expect(Double(differences.reduce(0, +)) < 0.5 * Double(differences.count), "\(variant)")
+    }
+    try check("rgb", Self.stored())
+    try check("white", Self.stored(.onWhite))
+    try check("upright", Self.stored(upright: true))
+    try check("upright", .reference)
+    if row.has.contains("high_byte") { try check("high_byte", .display) }
+    #expect(PictureDecoder.orientation(of: bytes).rawValue == row.orientation)
+  }
+
+  @Test("WebP is refused by name", arguments: cases.filter(\.isWebP))
+  func webP(_ row: Case) throws {
+    let bytes = try Fixtures.bytes("images/files/\(row.file)")
+    expectAttuneError(containing: row.file, "found WebP", "52 49 46 46", "PNG and JPEG are read") {
+      _ = try PictureDecoder.decode(bytes, name: row.file)
+    }
+  }
+
+  @Test("what is no picture is named by its first bytes")
+  func sniffing() {
+    for (text, name) in [
+      ("GIF89a....", "found GIF"), ("%PDF-1.7", "found PDF"), ("BM......", "found BMP"),
+      ("  \n<!DOCTYPE HTML><p>404", "found HTML"), ("<svg xmlns=", "found SVG"), ("{\"error\": 1}", "found JSON"),
+      ("version https://git-lfs.github.com/spec/v1", "git lfs pull"), ("....ftypavif", "found AVIF"),
+      ("data:image/png;base64,AAAA", "data URL"), ("hello there", "68 65 6C 6C"), ("", "the file is empty"),
+    ] {
+      expectAttuneError(containing: "cat.png: ", name) {
+        _ = try PictureDecoder.decode(Array(text.utf8), name: "cat.png")
+      }
+    }
+  }
+
+  @Test("a file's name does not matter, its content does")
+  func contentDecides() throws {
+    let path = NSTemporaryDirectory() + "attune-\(UUID().uuidString).jpg"
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    try FileManager.default.copyItem(atPath: Fixtures.path("images/files/rgb.png"), toPath: path)
+    #expect(try PictureDecoder.load(path: path).width == 88)
+  }
+
+  @Test("a missing file, a folder")
+  func files() {
+    expectAttuneError(containing: "rgb.pgn: there is no such picture", "did you mean", "files/rgb.png") {
+      _ = try PictureDecoder.load(path: Fixtures.path("images/files/rgb.pgn"))
+    }
+    expectAttuneError(containing: "images/files: found a folder") {
+      _ = try PictureDecoder.load(path: Fixtures.path("images/files"))
+    }
+    expectAttuneError(containing: "not an ordinary file") { _ = try PictureDecoder.load(path: "/dev/null") }
+  }
+
+  @Test("truncation is said")
+  func truncation() throws {
+    for (file, format) in [("rgb.png", "PNG"), ("base420.jpg", "JPEG"), ("progressive.jpg", "JPEG")] {
+      let bytes = try Fixtures.bytes("images/files/\(file)")
+      for length in [bytes.count / 2, bytes.count - 1] {
+        expectAttuneError(containing: "\(file): the \(format) file is truncated: its \(length) bytes") {
+          _ = try PictureDecoder.decode(Array(bytes[..<length]), name: file)
+        }
+      }
+    }
+  }
+
+  @Test("16-bit grey with a transparent level, blended")
+  func greyKey() throws {
+    // A 2 x 1 picture of the samples 0x0040 and 0x1234, the second one transparent.
+    let bytes = HandmadePNG.file(
+      width: 2, height: 1, depth: 16, color: 0, rows: [[0x00, 0x40, 0x12, 0x34]], before: [("tRNS", [0x12, 0x34])])
+    #expect(
+      try PictureDecoder.decode(bytes, name: "x", options: Self.stored(.onWhite)).pixels == [64, 64, 64, 255, 255, 255])
+    #expect(
+      try PictureDecoder.decode(bytes, name: "x", options: Self.stored(.onWhite, grey: .highByte)).pixels
+        == [0, 0, 0, 255, 255, 255])
+    #expect(
+      try PictureDecoder.decode(bytes, name: "x", options: Self.stored(grey: .highByte)).pixels
+        == [0, 0, 0, 0x12, 0x12, 0x12])
+  }
+
+  @Test("grey and alpha of 16 bits give their high bytes")
+  func greyAlpha16() throws {
+    let bytes = HandmadePNG.file(width: 1, height: 1, depth: 16, color: 4, rows: [[0x80, 0xFF, 0x00, 0x00]])
+    #expect(try PictureDecoder.decode(bytes, name: "x", options: Self.stored()).pixels == [128, 128, 128])
+    #expect(try PictureDecoder.decode(bytes, name: "x", options: Self.stored(.onWhite)).pixels == [255, 255, 255])
+  }
+
+  @Test("limits hold before anything is allocated")
+  func limits() throws {
+    func header(_ width: UInt32, _ height: UInt32) -> [UInt8] {
+      HandmadePNG.file(width: width, height: height, depth: 8, color: 2, rows: [])
+    }
+    expectAttuneError(containing: "huge.png", "2147483647 x 2147483647", "at most 16384") {
+      _ = try PictureDecoder.decode(header(2_147_483_647, 2_147_483_647), name: "huge.png")
+    }
+    expectAttuneError(containing: "16384 x 16384 = 268435456 pixels", "at most 178000000") {
+      _ = try PictureDecoder.decode(header(16_384, 16_384), name: "huge.png")
+    }
+    expectAttuneError(containing: "broken") { _ = try PictureDecoder.decode(header(0, 4), name: "none.png") }
+    expectAttuneError(containing: "broken") { _ = try PictureDecoder.decode(header(0xFFFF_FFFF, 4), name: "none.png") }
+    var jpeg = try Fixtures.bytes("images/files/base420.jpg")
+    let frame = try #require(jpeg.indices.dropLast().first { jpeg[$0] == 0xFF && jpeg[$0 + 1] == 0xC0 })
+    for i in [5, 7] { jpeg[frame + i] = 0x80 }
+    expectAttuneError(containing: "huge.jpg", "at most 16384") {
+      _ = try PictureDecoder.decode(jpeg, name: "huge.jpg")
+    }
+    expectAttuneError(containing: "88 x 60 = 5280 pixels; at most 5279") {
+      _ = try PictureDecoder.load(
+        path: Fixtures.path("images/files/rgb.png"), options: PictureDecodingOptions(maximumPixels: 5279))
+    }
+  }
+}

@@ -76,6 +76,22 @@ struct RecipeNode: Sendable {
   }
 
   var isNull: Bool { if case .null = content { true } else { false } }
+  var bool: Bool? { if case .bool(let x) = content { x } else { nil } }
+  /// The integer, also if it was written as a whole number with a fraction or an exponent.
+  var int: Int? {
+    switch content {
+    case .int(let x): Int(x)
+    case .double(let x): Int(exactly: x)
+    default: nil
+    }
+  }
+  var double: Double? {
+    switch content {
+    case .int(let x): Double(x)
+    case .double(let x): x
+    default: nil
+    }
+  }
   var string: String? { if case .string(let x) = content { x } else { nil } }
   var entries: [Entry]? { if case .mapping(let x) = content { x } else { nil } }
   var items: [RecipeNode]? { if case .list(let x) = content { x } else { nil } }

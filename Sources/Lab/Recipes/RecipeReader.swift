@@ -196,7 +196,7 @@ struct RecipeReader {
     case .string: return node.string.map { .string($0) }
     case .path: return node.string.flatMap { $0.isEmpty ? nil : .string($0) }
     case .name: return node.string.flatMap { RecipePaths.isName($0) ? .string($0) : nil }
-    case .bool: return node.json.bool.map { .bool($0) }
+    case .bool: return node.bool.map { .bool($0) }
     case .choice(let words): return node.string.flatMap { words.contains($0) ? .string($0) : nil }
     case .int: return int(node, key)
     case .number: return number(node, key)
@@ -213,12 +213,12 @@ struct RecipeReader {
   }
 
   private func int(_ node: RecipeNode, _ key: RecipeKey) -> JSON? {
-    guard let x = node.json.int, key.bounds?.contains(Double(x)) != false else { return nil }
+    guard let x = node.int, key.bounds?.contains(Double(x)) != false else { return nil }
     return .int(x)
   }
 
   private func number(_ node: RecipeNode, _ key: RecipeKey) -> JSON? {
-    guard let x = node.json.double, x.isFinite, key.bounds?.contains(x) != false else { return nil }
+    guard let x = node.double, x.isFinite, key.bounds?.contains(x) != false else { return nil }
     return .double(x)
   }
 

@@ -22,13 +22,7 @@ public struct Run {
   /// - Parameter output: the run's folder; nil makes one in the recipe's `output`.
   public static func start(_ recipe: Recipe, output: String? = nil) throws -> Run {
     let folder = try RunFolder.create(root: recipe.output, name: recipe.name, at: output)
-    let store = try RunStore.create(
-      in: folder,
-      RunStore.Start(name: recipe.name, file: recipe.file, recipe: recipe.text, effective: recipe.effective),
-      stages: recipe.stages.map {
-        RunStore.Stage(name: $0.name, objective: $0.objective.name.rawValue, steps: $0.steps)
-      })
-    return Run(recipe: recipe, folder: folder, store: store, secondsBefore: 0, isNew: true)
+    return Run(recipe: recipe, folder: folder, store: try createStore(recipe, folder), secondsBefore: 0, isNew: true)
   }
 
   /// Goes on with an interrupted run; nil if it is finished already.
@@ -42,9 +36,33 @@ public struct Run {
     if try reader.status() == .finished { return nil }
     let start = try reader.start().start
     let recipe = try Recipe(effective: start.effective, text: start.recipe, file: start.file)
-    let seconds = try reader.show()["seconds"]?.double ?? 0
-    return Run(
-      recipe: recipe, folder: folder, store: try RunStore.open(folder), secondsBefore: seconds, isNew: false)
+    guard CheckpointStore(runFolder: folder.path).all().isEmpty else {
+      let seconds = try reader.show()["seconds"]?.double ?? 0
+      return Run(
+        recipe: recipe, folder: folder, store: try RunStore.open(folder), secondsBefore: seconds, isNew: false)
+    }
+    // Killed before its first checkpoint: it starts over in the same folder.
+    return Run(recipe: recipe, folder: folder, store: try createStore(recipe, folder), secondsBefore: 0, isNew: true)
+  }
+
+  private static func createStore(_ recipe: Recipe, _ folder: RunFolder) throws -> RunStore {
+    try RunStore.create(
+      in: folder,
+      RunStore.Start(name: recipe.name, file: recipe.file, recipe: recipe.text, effective: recipe.effective),
+      stages: recipe.stages.map {
+        RunStore.Stage(name: $0.name, objective: $0.objective.name.rawValue, steps: $0.steps)
+      })
+  }
+
+  /// Everything that can be known before weights are read: data files, the model's configuration, reward plugins.
+  public static func check(_ recipe: Recipe, workerCommand: [String]) throws {
+    _ = try DataSources.open(recipe)
+    if let preset = recipe.model.preset {
+      _ = try Preset.named(preset)
+    } else {
+      _ = try ModelConfiguration.load(folder: recipe.model.path)
+    }
+    for reward in try loadRewards(recipe, workerCommand) { reward.reward.close() }
   }
 
   /// Runs to the end, or until `isCancelled` says stop.
@@ -83,11 +101,12 @@ public struct Run {
       try store.forget(after: saved.position.stage, step: saved.position.step - 1)
       report("going on from \(saved.path)")
     } else if !isNew {
+      // Every checkpoint was damaged.
       try store.forget(after: -2, step: 0)
-      report("no checkpoint was written yet: starting over")
+      report("no checkpoint is whole: starting over")
     }
     let streams = try DataSources.open(recipe)
-    let rewards = try loadRewards(workerCommand)
+    let rewards = try Run.loadRewards(recipe, workerCommand)
     defer { for reward in rewards { reward.reward.close() } }
     let trainer = Trainer(
       recipe: recipe, policy: policy, streams: streams, rewards: rewards, checkpoints: checkpoints, observers: observers,
@@ -138,7 +157,7 @@ public struct Run {
     }
   }
 
-  private func loadRewards(_ workerCommand: [String]) throws -> [Trainer.LoadedReward] {
+  private static func loadRewards(_ recipe: Recipe, _ workerCommand: [String]) throws -> [Trainer.LoadedReward] {
     try recipe.rewards.map { settings in
       Trainer.LoadedReward(
         settings: settings,

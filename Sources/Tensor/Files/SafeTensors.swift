@@ -183,6 +183,7 @@ extension SafeTensors {
       case .i32: type = "I32"
       case .u8: type = "U8"
       case .f64: type = "F64"
+      case .i64: type = "I64"
       }
       let end = at + tensor.count * tensor.dtype.size
       header[name] = [

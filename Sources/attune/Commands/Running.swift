@@ -1,0 +1,200 @@
+import Core
+import Foundation
+import Lab
+
+#if canImport(Glibc)
+  import Glibc
+#else
+  import Darwin
+#endif
+
+/// Ctrl-C asks the run to stop between steps; a second one stops at once.
+private enum Interrupt {
+  nonisolated(unsafe) private static var count: sig_atomic_t = 0
+  // Safety: written by the signal handler alone, one machine word.
+
+  static var isRequested: Bool { count > 0 }
+
+  static func install() {
+    for number in [SIGINT, SIGTERM] {
+      signal(number) { number in
+        Interrupt.count += 1
+        if Interrupt.count > 1 {
+          signal(number, SIG_DFL)
+          raise(number)
+        }
+      }
+    }
+  }
+}
+
+let runCommand = Command(
+  words: ["run"], summary: "runs a recipe, or goes on with an interrupted run", positionals: ["[RECIPE]"],
+  options: [
+    .init(name: "--set", value: "key.path=value", help: "overrides one key of the recipe", repeats: true),
+    .init(name: "--output", value: "DIR", help: "the run's folder (default: a new one in the recipe's `output`)"),
+    .init(name: "--resume", value: "RUN", help: "go on with this run: an id, its folder, or latest"),
+    .init(name: "--runs", value: "DIR", help: "where --resume looks for runs (default: runs)"),
+  ],
+  example: "attune run recipes/quickstart.yaml --set seed=2",
+  details: "Ctrl-C stops after the current step with a checkpoint; a run killed at any moment goes on by --resume."
+) { arguments in
+  let run: Run
+  if let name = arguments.string("--resume") {
+    guard arguments.positionals.isEmpty, !arguments.has("--set"), !arguments.has("--output") else {
+      throw AttuneError.request("--resume goes on with a run as it was started: no recipe, --set or --output beside it")
+    }
+    guard let interrupted = try Run.resume(name, root: arguments.string("--runs") ?? "runs") else {
+      printNote("the run is finished")
+      return 0
+    }
+    run = interrupted
+  } else {
+    guard let path = arguments.positionals.first else {
+      throw AttuneError.request("attune run needs a recipe or --resume RUN", hint: "usage: \(arguments.command.usage)")
+    }
+    run = try Run.start(
+      Recipe.load(path: path, overrides: arguments.list("--set")), output: arguments.string("--output"))
+  }
+  Interrupt.install()
+  printNote("run \(run.folder.id) in \(run.folder.path)")
+  let progress = ProgressObserver(run.recipe, isTerminal: isatty(STDERR_FILENO) == 1) {
+    FileHandle.standardError.write(Data($0.utf8))
+  }
+  let ending = try run.execute(
+    observers: [progress], workerCommand: rewardWorkerCommand, isCancelled: { Interrupt.isRequested }, report: printNote)
+  guard ending == .finished else {
+    printNote("interrupted; go on with: attune run --resume \(run.folder.path)")
+    return 1
+  }
+  if run.recipe.evaluation.data != nil {
+    let report = try RunReport(run.folder, title: run.recipe.report.title, pictures: run.recipe.report.pictures)
+    print(report.terminalTable)
+    if run.recipe.report.enabled {
+      for path in try report.write(folder: run.folder.path + "/report") { printNote("wrote \(path)") }
+    }
+  }
+  printNote("the model is in \(run.folder.path)/model")
+  return 0
+}
+
+let checkCommand = Command(
+  words: ["check"], summary: "everything that can be known of a recipe before weights are read", positionals: ["RECIPE"],
+  options: [.init(name: "--set", value: "key.path=value", help: "overrides one key of the recipe", repeats: true)],
+  example: "attune check recipes/quickstart.yaml"
+) { arguments in
+  let recipe = try Recipe.load(path: arguments.positionals[0], overrides: arguments.list("--set"))
+  try Run.check(recipe, workerCommand: rewardWorkerCommand)
+  let steps = recipe.stages.reduce(0) { $0 + $1.steps }
+  print("\(arguments.positionals[0]): fine (\(recipe.stages.count) stages, \(steps) steps, \(recipe.rewards.count) rewards)")
+  return 0
+}
+
+let initCommand = Command(
+  words: ["init"], summary: "writes a small, randomly initialised checkpoint in Hugging Face's layout",
+  positionals: ["[PRESET]", "[DIR]"],
+  options: [CommonFlags.seed, .init(name: "--list", value: nil, help: "list the presets")],
+  example: "attune init tiny checkpoints/tiny"
+) { arguments in
+  if arguments.has("--list") {
+    let width = Preset.all.map(\.name.count).max() ?? 0
+    for preset in Preset.all {
+      print("\(preset.name)\(String(repeating: " ", count: width - preset.name.count))  \(preset.summary)")
+    }
+    return 0
+  }
+  guard arguments.positionals.count == 2 else {
+    throw AttuneError.request("attune init takes a preset and a folder", hint: "`attune init --list` shows the presets")
+  }
+  let folder = arguments.positionals[1]
+  guard !FileManager.default.fileExists(atPath: folder + "/config.json") else {
+    throw AttuneError.request("the folder holds a checkpoint already", at: .init(file: folder), hint: "choose another folder")
+  }
+  try Preset.named(arguments.positionals[0]).write(to: folder, seed: CommonFlags.seed(arguments))
+  printNote("wrote \(folder)")
+  return 0
+}
+
+// MARK: The run store
+
+private let runsFolder = Command.Option(name: "--runs", value: "DIR", help: "the folder that holds runs (default: runs)")
+
+private func resolve(_ arguments: Arguments) throws -> RunFolder {
+  try RunFolder.resolve(arguments.positionals[0], root: arguments.string("--runs") ?? "runs")
+}
+
+let runsCommands: [Command] = [
+  Command(
+    words: ["runs", "list"], summary: "all runs, newest first", options: [runsFolder, CommonFlags.json],
+    example: "attune runs list"
+  ) { arguments in
+    let runs = try RunFolder.list(root: arguments.string("--runs") ?? "runs")
+    if arguments.has("--json") {
+      print(JSON.array(runs).text(.pretty))
+      return 0
+    }
+    print(
+      TerminalTable.render(
+        headers: ["run", "recipe", "status", "seconds"],
+        rows: runs.map {
+          [
+            $0["id"]?.string ?? "", $0["name"]?.string ?? "", $0["status"]?.string ?? "",
+            "\(Int(($0["seconds"]?.double ?? 0).rounded()))",
+          ]
+        }))
+    return 0
+  },
+  Command(
+    words: ["runs", "show"], summary: "one run: status, stages and their last metrics", positionals: ["RUN"],
+    options: [runsFolder, CommonFlags.json], example: "attune runs show latest --json"
+  ) { arguments in
+    let json = try RunStore.read(resolve(arguments)).show()
+    if arguments.has("--json") {
+      print(json.text(.pretty))
+      return 0
+    }
+    print("\(json["id"]?.string ?? "")  \(json["status"]?.string ?? "")  \(Int((json["seconds"]?.double ?? 0).rounded())) s")
+    print("\(json["folder"]?.string ?? "")")
+    for stage in json["stages"]?.array ?? [] {
+      print("\nstage \(stage["name"]?.string ?? "") (\(stage["objective"]?.string ?? ""), \(stage["steps"]?.int ?? 0) steps)")
+      print(
+        TerminalTable.render(
+          headers: ["metric", "last value"],
+          rows: (stage["metrics"]?.object?.entries).map { $0.map { [$0, $1.text()] } } ?? []))
+    }
+    return 0
+  },
+  Command(
+    words: ["runs", "samples"], summary: "prompts, completions, and why each scored what it scored", positionals: ["RUN"],
+    options: [
+      runsFolder, .init(name: "--stage", value: "NAME", help: "only this stage"),
+      .init(name: "--step", value: "N", help: "only this step of the stage, from 0"),
+      .init(name: "--sort", value: "step|reward", help: "order (default step)"),
+      .init(name: "--limit", value: "N", help: "at most so many (default 20)"), CommonFlags.json,
+    ], example: "attune runs samples latest --sort reward --limit 5"
+  ) { arguments in
+    let store = try RunStore.read(resolve(arguments))
+    let order = arguments.string("--sort") ?? "step"
+    guard let sort = RunStore.SampleOrder(rawValue: order) else {
+      throw AttuneError.request(
+        "--sort is '\(order)', one of \(RunStore.SampleOrder.allCases.map(\.rawValue).joined(separator: ", ")) was expected")
+    }
+    var stage: Int?
+    if let name = arguments.string("--stage") {
+      let names = try store.stageNames()
+      guard let index = names.firstIndex(of: name) else {
+        throw AttuneError.request(
+          "the run has no stage '\(name)'", hint: "its stages: \(names.joined(separator: ", "))")
+      }
+      stage = index
+    }
+    let samples = try store.samples(
+      stage: stage, step: try arguments.int("--step"), sort: sort, limit: try arguments.int("--limit") ?? 20)
+    if arguments.has("--json") {
+      for sample in samples { print(sample.text()) }
+      return 0
+    }
+    for sample in samples { print(sample.text(.pretty)) }
+    return 0
+  },
+]

@@ -1,0 +1,89 @@
+import AttuneTensor
+import Bench
+import Core
+import Foundation
+import Lab
+import Objectives
+
+let objectiveEvalCommand = Command(
+  words: ["objective", "eval"], summary: "an objective on given numbers",
+  options: [
+    .init(name: "--input", value: "SUITE.json", help: "cases with configuration and inputs"),
+    .init(name: "--output", value: "F.json", help: "the same with outputs computed here; - is standard output"),
+  ],
+  example: "attune objective eval --input suite.json --output computed.json"
+) { arguments in
+  let path = try arguments.require("--input")
+  let suite = try JSON.parse(MappedFile(path).bytes, file: path)
+  let result = try ObjectiveSuite.evaluate(suite, learningRates: LearningRateSchedule.suite).text(.pretty) + "\n"
+  let output = arguments.string("--output") ?? "-"
+  if output == "-" {
+    print(result, terminator: "")
+  } else {
+    try AtomicFile.write(output, text: result)
+  }
+  return 0
+}
+
+let adapterMergeCommand = Command(
+  words: ["adapter", "merge"], summary: "folds a PEFT adapter into a checkpoint", positionals: ["DIR"],
+  options: [CommonFlags.model, CommonFlags.adapter, CommonFlags.dtype],
+  example: "attune adapter merge --model checkpoints/tiny --adapter runs/latest/adapter merged"
+) { arguments in
+  _ = try arguments.require("--adapter")
+  let policy = try CommonFlags.policy(arguments)
+  try policy.save(to: arguments.positionals[0])
+  printNote("wrote \(arguments.positionals[0])")
+  return 0
+}
+
+let benchKernelsCommand = Command(
+  words: ["bench", "kernels"], summary: "products beside the limit measured in the same process",
+  options: [
+    CommonFlags.threads, CommonFlags.json,
+    .init(name: "--all", value: nil, help: "every instruction set of this machine, not only the chosen one"),
+  ],
+  example: "attune bench kernels --json"
+) { arguments in
+  let figures = try KernelBench().run(threads: try arguments.int("--threads") ?? 0, everySet: arguments.has("--all"))
+  if arguments.has("--json") {
+    print(JSON.array(figures.map(\.json)).text(.pretty))
+    return 0
+  }
+  print(
+    TerminalTable.render(
+      headers: ["kernel", "M, N, K", "dtype", "isa", "GFLOP/s", "of limit"],
+      rows: figures.map {
+        [
+          $0.kernel, $0.shape.map(String.init).joined(separator: ", "), $0.dtype, $0.isa, "\(Int($0.gflops.rounded()))",
+          "\(Int(($0.ofLimit * 100).rounded())) %",
+        ]
+      }))
+  return 0
+}
+
+let doctorCommand = Command(
+  words: ["doctor"], summary: "the machine, the instruction sets found and used, and what is missing",
+  options: [CommonFlags.json], example: "attune doctor"
+) { arguments in
+  let backend = try CPUBackend()
+  let tools = ["cc", "swiftc"].map { tool -> (String, JSON) in
+    let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "").split(separator: ":")
+    let found = folders.map { "\($0)/\(tool)" }.first { FileManager.default.isExecutableFile(atPath: $0) }
+    return (tool, found.map { .string($0) } ?? .null)
+  }
+  let report: [(String, JSON)] = [
+    ("version", .string(CommandLineInterface.version)), ("threads", .int(backend.threads)),
+    ("instruction_sets", .array(CPUBackend.instructionSets.map { .string($0) })),
+    ("instruction_set", .string(backend.instructionSet)), ("compilers", .object(tools)),
+  ]
+  if arguments.has("--json") {
+    print(JSON.object(report).text(.pretty))
+    return 0
+  }
+  for (name, value) in report { print("\(name): \(value.string ?? value.text())") }
+  for (tool, path) in tools where path.isNull {
+    print("missing: \(tool); reward plugins given as source files need it (run Scripts in the Makefile: make setup)")
+  }
+  return 0
+}

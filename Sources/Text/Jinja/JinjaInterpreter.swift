@@ -26,6 +26,7 @@ extension Jinja {
     let now: CivilTime
     private(set) var line = 0
     private var depth = 0
+    private let stack = StackBudget()
     private var steps = 0
     private var size = 0
     /// Text at template level; `generation` measures its spans in it.
@@ -83,7 +84,7 @@ extension Jinja {
     }
 
     func nested<T>(_ body: () throws -> T) throws -> T {
-      guard depth < Limit.callDepth else { throw failure("nested deeper than \(Limit.callDepth) calls") }
+      guard depth < Limit.callDepth, !stack.isSpent else { throw failure("blocks and calls nested too deeply") }
       depth += 1
       defer { depth -= 1 }
       return try body()
@@ -91,6 +92,7 @@ extension Jinja {
 
     // MARK: Output
 
+    @inline(never)
     private func write(_ text: String) throws {
       try charge(text.utf8.count)
       if capture != nil { capture! += text } else { rootOutput += text }
@@ -122,27 +124,15 @@ extension Jinja {
     private func run(_ statement: Statement, _ scope: Scope) throws -> Flow {
       switch statement.kind {
       case .text(let text): try write(text)
-      case .output(let expression): try write(text(of: evaluate(expression, scope)))
-      case .choice(let branches, let otherwise):
-        for branch in branches where try evaluate(branch.test, scope).isTrue { return try run(branch.body, scope) }
-        return try run(otherwise, scope)
+      case .output(let expression): try output(expression, scope)
+      case .choice(let branches, let otherwise): return try choose(branches, otherwise, scope)
       case .loop(let loop): try run(loop, scope)
-      case .set(let target, let expression): try assign(evaluate(expression, scope), to: target, scope)
-      case .setBlock(let target, let filters, let body):
-        var value = Value.string(try captured { _ = try run(body, Scope(parent: scope)) })
-        if let filters { value = try evaluate(filters, scope, subject: value) }
-        try assign(value, to: target, scope)
-      case .macro(let definition):
-        scope.values[definition.name] = .object(Macro(definition, scope))
-        releaseAtEnd { scope.values = [:] }
-      case .call(let expression, let definition): try write(text(of: call(expression, with: definition, scope)))
-      case .filter(let filters, let body):
-        let inner = try captured { _ = try run(body, Scope(parent: scope)) }
-        try write(text(of: evaluate(filters, scope, subject: .string(inner))))
-      case .with(let pairs, let body):
-        let inner = Scope(parent: scope)
-        for (target, expression) in pairs { try assign(evaluate(expression, scope), to: target, inner) }
-        return try run(body, inner)
+      case .set(let target, let expression): try set(target, expression, scope)
+      case .setBlock(let target, let filters, let body): try set(target, filters, body, scope)
+      case .macro(let definition): define(definition, scope)
+      case .call(let expression, let definition): try outputCall(expression, definition, scope)
+      case .filter(let filters, let body): try outputFiltered(filters, body, scope)
+      case .with(let pairs, let body): return try runWith(pairs, body, scope)
       case .generation(let body): try generate(body, scope)
       case .block(let body): return try run(body, Scope(parent: scope))
       case .breakLoop: return .breakLoop
@@ -151,6 +141,56 @@ extension Jinja {
       return .normal
     }
 
+    @inline(never)
+    private func output(_ expression: Expression, _ scope: Scope) throws {
+      try write(text(of: evaluate(expression, scope)))
+    }
+
+    @inline(never)
+    private func choose(
+      _ branches: [(test: Expression, body: [Statement])], _ otherwise: [Statement], _ scope: Scope
+    ) throws -> Flow {
+      for branch in branches where try evaluate(branch.test, scope).isTrue { return try run(branch.body, scope) }
+      return otherwise.isEmpty ? .normal : try run(otherwise, scope)
+    }
+
+    @inline(never)
+    private func set(_ target: Target, _ expression: Expression, _ scope: Scope) throws {
+      try assign(evaluate(expression, scope), to: target, scope)
+    }
+
+    @inline(never)
+    private func set(_ target: Target, _ filters: Expression?, _ body: [Statement], _ scope: Scope) throws {
+      var value = Value.string(try captured { _ = try run(body, Scope(parent: scope)) })
+      if let filters { value = try evaluate(filters, scope, subject: value) }
+      try assign(value, to: target, scope)
+    }
+
+    @inline(never)
+    private func define(_ definition: MacroDefinition, _ scope: Scope) {
+      scope.values[definition.name] = .object(Macro(definition, scope))
+      releaseAtEnd { scope.values = [:] }
+    }
+
+    @inline(never)
+    private func outputCall(_ expression: Expression, _ definition: MacroDefinition, _ scope: Scope) throws {
+      try write(text(of: call(expression, with: definition, scope)))
+    }
+
+    @inline(never)
+    private func outputFiltered(_ filters: Expression, _ body: [Statement], _ scope: Scope) throws {
+      let inner = try captured { _ = try run(body, Scope(parent: scope)) }
+      try write(text(of: evaluate(filters, scope, subject: .string(inner))))
+    }
+
+    @inline(never)
+    private func runWith(_ pairs: [(Target, Expression)], _ body: [Statement], _ scope: Scope) throws -> Flow {
+      let inner = Scope(parent: scope)
+      for (target, expression) in pairs { try assign(evaluate(expression, scope), to: target, inner) }
+      return try run(body, inner)
+    }
+
+    @inline(never)
     private func generate(_ body: [Statement], _ scope: Scope) throws {
       let text = try captured { _ = try run(body, Scope(parent: scope)) }
       let written = rootOutput.utf8
@@ -161,6 +201,7 @@ extension Jinja {
       try write(text)
     }
 
+    @inline(never)
     func assign(_ value: Value, to target: Target, _ scope: Scope) throws {
       switch target {
       case .name(let name): scope.values[name] = value
@@ -200,7 +241,8 @@ extension Jinja {
       let state = LoopState(values, loop: loop, scope: scope, level: level)
       defer { state.finish() }
       for index in values.indices {
-        try step()
+        // A round makes a scope: it weighs more than an expression.
+        try step(4)
         state.index = index
         let inner = Scope(parent: scope)
         inner.values["loop"] = .object(state)
@@ -266,95 +308,171 @@ extension Jinja {
 
     // MARK: Expressions
 
+    /// Every kind has a function of its own, not inlined: this one recurs, and its stack frame must stay small.
     func evaluate(_ expression: Expression, _ scope: Scope, subject: Value? = nil) throws -> Value {
-      try step()
-      guard depth < Limit.callDepth else { throw failure("nested deeper than \(Limit.callDepth) calls") }
-      depth += 1
+      try enter()
       defer { depth -= 1 }
       switch expression.kind {
-      case .literal(let literal):
-        switch literal {
-        case .none: return .none
-        case .bool(let value): return .bool(value)
-        case .int(let value): return .int(value)
-        case .double(let value): return .double(value)
-        case .string(let value): return .string(value)
-        }
-      case .name(let name): return scope.value(of: name) ?? .undefined("'\(name)' is undefined")
-      case .attribute(let base, let name):
-        let value = try evaluate(base, scope)
-        line = expression.line
-        return try attribute(name, of: value)
-      case .item(let base, let key):
-        let value = try evaluate(base, scope)
-        let key = try evaluate(key, scope)
-        line = expression.line
-        return try item(key, of: value)
+      case .literal(let literal): return value(of: literal)
+      case .name(let name): return value(of: name, scope)
+      case .attribute(let base, let name): return try evaluateAttribute(base, name, expression.line, scope)
+      case .item(let base, let key): return try evaluateItem(base, key, expression.line, scope)
       case .filter(let base, let name, let arguments):
         return try evaluateFilter(base, name, arguments, expression.line, scope, subject)
       case .test(let base, let name, let arguments):
         return try evaluateTest(base, name, arguments, expression.line, scope)
-      case .call(let callee, let arguments):
-        let function = try evaluate(callee, scope)
-        let values = try evaluate(arguments, scope)
-        line = expression.line
-        return try call(function, values)
+      case .call(let callee, let arguments): return try evaluateCall(callee, arguments, expression.line, scope)
       case .compare(let first, let rest): return try evaluateComparison(first, rest, scope)
-      case .and(let left, let right):
-        let value = try evaluate(left, scope)
-        return value.isTrue ? try evaluate(right, scope) : value
-      case .or(let left, let right):
-        let value = try evaluate(left, scope)
-        return value.isTrue ? value : try evaluate(right, scope)
-      case .not(let operand): return .bool(!(try evaluate(operand, scope).isTrue))
-      case .conditional(let test, let then, let otherwise):
-        if try evaluate(test, scope).isTrue { return try evaluate(then, scope) }
-        return try otherwise.map { try evaluate($0, scope) }
-          ?? .undefined("the inline if-expression evaluated to false and no else section was defined")
-      case .concat(let parts):
-        var result = ""
-        for part in parts {
-          let text = try text(of: evaluate(part, scope))
-          try charge(text.utf8.count)
-          result += text
-        }
-        return .string(result)
-      default: return try evaluateRest(expression, scope)
-      }
-    }
-
-    /// The kinds that are rarer, apart so that the commoner ones recur on small stack frames.
-    private func evaluateRest(_ expression: Expression, _ scope: Scope) throws -> Value {
-      switch expression.kind {
-      case .list(let items): return .list(try Items(items.map { try evaluate($0, scope) }))
-      case .tuple(let items): return .tuple(try Items(items.map { try evaluate($0, scope) }))
-      case .dict(let pairs):
-        var dict = Dict()
-        for (key, value) in pairs {
-          let key = try evaluate(key, scope)
-          try dict.set(key, hash(key), evaluate(value, scope))
-        }
-        return .dict(dict)
+      case .and(let left, let right): return try evaluateLogic(left, right, endsOn: false, scope)
+      case .or(let left, let right): return try evaluateLogic(left, right, endsOn: true, scope)
+      case .not(let operand): return try evaluateNot(operand, scope)
+      case .conditional(let test, let then, let otherwise): return try evaluateChoice(test, then, otherwise, scope)
+      case .concat(let parts): return try evaluateConcat(parts, scope)
+      case .list(let items): return try evaluateItems(items, isList: true, scope)
+      case .tuple(let items): return try evaluateItems(items, isList: false, scope)
+      case .dict(let pairs): return try evaluateDict(pairs, scope)
       case .slice(let base, let start, let stop, let step):
-        let value = try evaluate(base, scope)
-        let bounds = try [start, stop, step].map { try $0.map { try evaluate($0, scope) } }
-        line = expression.line
-        return try slice(value, bounds[0], bounds[1], bounds[2])
-      case .negative(let operand), .positive(let operand):
-        let value = try evaluate(operand, scope)
-        line = expression.line
-        if case .negative = expression.kind { return try negated(value) }
-        guard value.number != nil else { throw failure("bad operand type for unary +: '\(value.typeName)'") }
-        return value.integer.map { .int($0) } ?? value
+        return try evaluateSlice(base, [start, stop, step], expression.line, scope)
+      case .negative(let operand): return try evaluateSign(operand, isNegative: true, expression.line, scope)
+      case .positive(let operand): return try evaluateSign(operand, isNegative: false, expression.line, scope)
       case .binary(let operation, let left, let right):
-        let a = try evaluate(left, scope)
-        let b = try evaluate(right, scope)
-        line = expression.line
-        return try binary(operation, a, b)
-      default: return .none
+        return try evaluateBinary(operation, left, right, expression.line, scope)
       }
     }
 
+    @inline(never)
+    private func enter() throws {
+      try step()
+      guard depth < Limit.callDepth, !stack.isSpent else { throw failure("expressions nested too deeply") }
+      depth += 1
+    }
+
+    @inline(never)
+    private func value(of literal: Literal) -> Value {
+      switch literal {
+      case .none: .none
+      case .bool(let value): .bool(value)
+      case .int(let value): .int(value)
+      case .double(let value): .double(value)
+      case .string(let value): .string(value)
+      }
+    }
+
+    @inline(never)
+    private func value(of name: String, _ scope: Scope) -> Value {
+      scope.value(of: name) ?? .undefined("'\(name)' is undefined")
+    }
+
+    @inline(never)
+    private func evaluateAttribute(_ base: Expression, _ name: String, _ line: Int, _ scope: Scope) throws -> Value {
+      let value = try evaluate(base, scope)
+      self.line = line
+      return try attribute(name, of: value)
+    }
+
+    @inline(never)
+    private func evaluateItem(_ base: Expression, _ key: Expression, _ line: Int, _ scope: Scope) throws -> Value {
+      let value = try evaluate(base, scope)
+      let key = try evaluate(key, scope)
+      self.line = line
+      return try item(key, of: value)
+    }
+
+    @inline(never)
+    private func evaluateCall(
+      _ callee: Expression, _ arguments: Arguments, _ line: Int, _ scope: Scope
+    ) throws -> Value {
+      let function = try evaluate(callee, scope)
+      let values = try evaluate(arguments, scope)
+      self.line = line
+      return try call(function, values)
+    }
+
+    /// `and` ends on the first false operand, `or` on the first true one; the value is that operand.
+    @inline(never)
+    private func evaluateLogic(
+      _ left: Expression, _ right: Expression, endsOn end: Bool, _ scope: Scope
+    ) throws -> Value {
+      let value = try evaluate(left, scope)
+      return value.isTrue == end ? value : try evaluate(right, scope)
+    }
+
+    @inline(never)
+    private func evaluateNot(_ operand: Expression, _ scope: Scope) throws -> Value {
+      .bool(!(try evaluate(operand, scope).isTrue))
+    }
+
+    @inline(never)
+    private func evaluateChoice(
+      _ test: Expression, _ then: Expression, _ otherwise: Expression?, _ scope: Scope
+    ) throws -> Value {
+      if try evaluate(test, scope).isTrue { return try evaluate(then, scope) }
+      if let otherwise { return try evaluate(otherwise, scope) }
+      return .undefined("the inline if-expression evaluated to false and no else section was defined")
+    }
+
+    @inline(never)
+    private func evaluateConcat(_ parts: [Expression], _ scope: Scope) throws -> Value {
+      var result = ""
+      for part in parts {
+        let text = try text(of: evaluate(part, scope))
+        try charge(text.utf8.count)
+        result += text
+      }
+      return .string(result)
+    }
+
+    @inline(never)
+    private func evaluateItems(_ items: [Expression], isList: Bool, _ scope: Scope) throws -> Value {
+      var values: [Value] = []
+      values.reserveCapacity(items.count)
+      for item in items { values.append(try evaluate(item, scope)) }
+      return isList ? .list(try Items(values)) : .tuple(try Items(values))
+    }
+
+    @inline(never)
+    private func evaluateDict(_ pairs: [(key: Expression, value: Expression)], _ scope: Scope) throws -> Value {
+      var dict = Dict()
+      for (key, value) in pairs {
+        let key = try evaluate(key, scope)
+        try dict.set(key, hash(key), evaluate(value, scope))
+      }
+      return .dict(dict)
+    }
+
+    @inline(never)
+    private func evaluateSlice(
+      _ base: Expression, _ bounds: [Expression?], _ line: Int, _ scope: Scope
+    ) throws -> Value {
+      let value = try evaluate(base, scope)
+      var values: [Value?] = []
+      for bound in bounds { values.append(try bound.map { try evaluate($0, scope) }) }
+      self.line = line
+      return try slice(value, values[0], values[1], values[2])
+    }
+
+    @inline(never)
+    private func evaluateSign(
+      _ operand: Expression, isNegative: Bool, _ line: Int, _ scope: Scope
+    ) throws -> Value {
+      let value = try evaluate(operand, scope)
+      self.line = line
+      if isNegative { return try negated(value) }
+      guard value.number != nil else { throw failure("bad operand type for unary +: '\(value.typeName)'") }
+      return value.integer.map { .int($0) } ?? value
+    }
+
+    @inline(never)
+    private func evaluateBinary(
+      _ operation: BinaryOperator, _ left: Expression, _ right: Expression, _ line: Int, _ scope: Scope
+    ) throws -> Value {
+      let a = try evaluate(left, scope)
+      let b = try evaluate(right, scope)
+      self.line = line
+      return try binary(operation, a, b)
+    }
+
+    @inline(never)
     private func evaluateComparison(
       _ first: Expression, _ rest: [(Comparison, Expression)], _ scope: Scope
     ) throws -> Value {
@@ -367,6 +485,7 @@ extension Jinja {
       return .bool(true)
     }
 
+    @inline(never)
     func evaluate(_ arguments: Arguments, _ scope: Scope) throws -> CallArguments {
       var result = CallArguments()
       result.positional.reserveCapacity(arguments.positional.count)
@@ -382,6 +501,7 @@ extension Jinja {
       return result
     }
 
+    @inline(never)
     private func evaluateFilter(
       _ base: Expression?, _ name: String, _ arguments: Arguments, _ line: Int, _ scope: Scope, _ subject: Value?
     ) throws -> Value {
@@ -399,6 +519,7 @@ extension Jinja {
       return try applyFilter(name, value, values)
     }
 
+    @inline(never)
     private func evaluateTest(
       _ base: Expression, _ name: String, _ arguments: Arguments, _ line: Int, _ scope: Scope
     ) throws -> Value {

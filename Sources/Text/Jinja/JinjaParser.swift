@@ -7,7 +7,8 @@ extension Jinja {
     private let file: String
     private var at = 0
     private var depth = 0
-    /// Filters and tests that do not exist. Inside an `if` they are excused: there they fail only when they are reached.
+    private let stack = StackBudget()
+    /// Filters and tests that do not exist. Inside an `if` they are excused: there they fail only when reached.
     private var unknown: [AttuneError] = []
     private var loops = 0
     /// The tags that are open, for errors.
@@ -82,7 +83,9 @@ extension Jinja {
     }
 
     private mutating func nested<T>(_ body: (inout Parser) throws -> T) throws -> T {
-      guard depth < Limit.syntaxDepth else { throw failure("nested deeper than \(Limit.syntaxDepth) levels") }
+      guard depth < Limit.syntaxDepth, !stack.isSpent else {
+        throw failure("nested deeper than \(Limit.syntaxDepth) levels")
+      }
       depth += 1
       defer { depth -= 1 }
       return try body(&self)

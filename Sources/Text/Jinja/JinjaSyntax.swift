@@ -7,11 +7,13 @@ enum Jinja {
     /// Operands of one chain of operators.
     static let expressionHeight = 250
     /// Expressions, blocks and macro calls inside one another while rendering.
-    static let callDepth = 300
+    static let callDepth = 400
+    /// Bytes of stack, of the 512 KiB that a thread has at least.
+    static let stack = 256 << 10
     /// Lists and mappings inside one another.
     static let valueDepth = 200
     /// Expressions evaluated and items looked at.
-    static let steps = 20_000_000
+    static let steps = 10_000_000
     /// Bytes of text made, plus sixteen for every item of a list.
     static let size = 256 << 20
     /// Items of one `range`, as in Jinja's sandbox.
@@ -20,6 +22,23 @@ enum Jinja {
 }
 
 extension Jinja {
+  /// How far the stack has grown since this value was made. How much a level of nesting takes differs from build to
+  /// build, so that counting levels alone would not keep a small stack from running over.
+  struct StackBudget {
+    private let start = StackBudget.address()
+
+    var isSpent: Bool {
+      let now = StackBudget.address()
+      return (now > start ? now - start : start - now) > Limit.stack
+    }
+
+    @inline(never)
+    private static func address() -> UInt {
+      var mark: UInt8 = 0
+      return withUnsafeMutablePointer(to: &mark) { UInt(bitPattern: $0) }
+    }
+  }
+
   enum Literal: Sendable {
     case none
     case bool(Bool)

@@ -1,0 +1,132 @@
+import Core
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Text
+
+@Suite struct TokenizerTests {
+  /// The golden tokenizer with one key of its description replaced.
+  private func changed(_ key: String, _ value: JSON, inModel: Bool = false) throws -> Tokenizer {
+    var object = try #require(Fixtures.json("tokenizers/qwen/tokenizer.json").object)
+    if inModel {
+      var model = try #require(object["model"]?.object)
+      model[key] = value
+      object["model"] = JSON(.object(model))
+    } else {
+      object[key] = value
+    }
+    return try Tokenizer(json: JSON(.object(object)), file: "t.json")
+  }
+
+  @Test func whatIsNotSupportedIsRefusedByName() throws {
+    let cases: [(String, JSON, Bool, [String])] = [
+      ("normalizer", ["type": "NFKC"], false, ["NFKC", "supported: NFC"]),
+      ("pre_tokenizer", ["type": "BertPreTokenizer"], false, ["BertPreTokenizer", "Split"]),
+      ("decoder", ["type": "WordPiece"], false, ["WordPiece", "ByteLevel"]),
+      ("post_processor", ["type": "RobertaProcessing"], false, ["RobertaProcessing", "TemplateProcessing"]),
+      ("type", "Unigram", true, ["Unigram", "BPE"]), ("dropout", 0.1, true, ["dropout"]),
+      ("end_of_word_suffix", "</w>", true, ["end_of_word_suffix"]), ("merges", [["a"]], true, ["merge"]),
+      ("merges", ["zz qq"], true, ["not in the vocabulary"]), ("vocab", ["a": -1], true, ["-1"]),
+      ("vocab", ["a": 1e15], true, ["expected 0"]), ("added_tokens", [["content": "x"]], false, ["without an id"]),
+      (
+        "pre_tokenizer", ["type": "Split", "pattern": ["Regex": "[a&&b]"], "behavior": "Isolated"], false, ["&&"]
+      ),
+      ("pre_tokenizer", ["type": "Split", "pattern": ["Regex": "(a"], "behavior": "Isolated"], false, ["(a"]),
+      ("pre_tokenizer", ["type": "Split", "pattern": ["Regex": "a"], "behavior": "Gone"], false, ["Gone"]),
+    ]
+    for (key, value, inModel, fragments) in cases {
+      do {
+        _ = try changed(key, value, inModel: inModel)
+        Issue.record("\(key) \(value.text()) was accepted")
+      } catch let error as AttuneError {
+        for fragment in fragments { #expect(error.description.contains(fragment), "\(key): \(error)") }
+        #expect(error.exitStatus == 2)
+      }
+    }
+    expectAttuneError(containing: "tokenizer.json", "cannot be read") { _ = try Tokenizer.load(folder: "/nowhere") }
+  }
+
+  @Test func patternsMeanWhatTheyMeanElsewhere() throws {
+    func split(_ pattern: String, _ text: String) throws -> [String] {
+      var working = WorkingText(bytes: Array(text.utf8), origins: nil, isFirst: true)
+      let step = PreTokenizer.split(.pattern(try SplitPattern(pattern)), .isolated, inverted: false)
+      try step.apply(to: &working, PatternMatcher())
+      return working.pieces.map { String(decoding: working.bytes[$0], as: UTF8.self) }
+    }
+    // Recorded from the tokenizers library (Oniguruma).
+    #expect(try split(#"b$"#, "ab\nab") == ["a", "b", "\na", "b"])
+    #expect(try split(#"^a"#, "ab\nab") == ["a", "b\n", "a", "b"])
+    #expect(try split(#"\w+"#, "a\u{300}b_é ３") == ["a\u{300}b_é", " ", "３"])
+    #expect(try split(#"\h+"#, "af \t") == ["af", " \t"])
+    #expect(try split(#"\s"#, "a\u{180E}b") == ["a\u{180E}b"])
+    #expect(try split(#"(?i:'s)"#, "a'ſ b'S") == ["a", "'ſ", " b", "'S"])
+    // Letters and numbers of Unicode 15 and 16, inside and outside classes and negations.
+    #expect(try split(#"\p{L}+"#, "a\u{31350}\u{1C89}1") == ["a\u{31350}\u{1C89}", "1"])
+    #expect(try split(#"[^\s\p{L}\p{N}]+"#, "a\u{31350}!\u{1E4F0}") == ["a\u{31350}", "!", "\u{1E4F0}"])
+    #expect(try split(#"[\P{L}x]+"#, "ab1x\u{31350}") == ["ab", "1x", "\u{31350}"])
+    #expect(try split(#"[^\P{L}x]+"#, "ab1x\u{31350}") == ["ab", "1x", "\u{31350}"])
+    #expect(try split(#"a{,2}b"#, "aaab") == ["a", "aab"])
+  }
+
+  @Test func longPiecesMergeAsShortOnesDo() throws {
+    let tokenizer = try Tokenizer.load(folder: Fixtures.path("tokenizers/qwen"))
+    var random = Randomness(seed: 3, for: .testing).stream()
+    let letters = Array("theanrsi".utf8)
+    for _ in 0..<200 {
+      let piece = (0..<40).map { _ in letters[random.integer(below: letters.count)] }
+      var short: [BytePairEncoding.Symbol] = []
+      var long: [BytePairEncoding.Symbol] = []
+      piece.withUnsafeBufferPointer { tokenizer.parts.model.encode($0, into: &short) }
+      // Twice the piece with bytes that merge with nothing between takes the other algorithm.
+      let doubled = piece + [0x01] + piece
+      doubled.withUnsafeBufferPointer { tokenizer.parts.model.encode($0, into: &long) }
+      #expect(long.map(\.id).starts(with: short.map(\.id)))
+      #expect(long.count == 2 * short.count + 1)
+    }
+  }
+
+  @Test func longTextsStayExact() throws {
+    let tokenizer = try Tokenizer.load(folder: Fixtures.path("tokenizers/qwen"))
+    let part = "The model saw 3 images; café 東京 😀.\n\n   x = y_1  \t z\r\n"
+    let once = tokenizer.encode(part)
+    let many = tokenizer.encode(String(repeating: part, count: 2000))
+    #expect(many.count == once.count * 2000)
+    #expect(tokenizer.encode(String(repeating: "a", count: 100_000)).count > 0)
+    #expect(tokenizer.encode(String(repeating: " ", count: 1_000_000)).count > 0)
+    #expect(tokenizer.encode("e" + String(repeating: "\u{301}\u{323}", count: 20_000)).count > 0)
+  }
+
+  @Test func threadsShareOneTokenizer() async throws {
+    let tokenizer = try Tokenizer.load(folder: Fixtures.path("tokenizers/qwen"))
+    let texts = (0..<64).map { "text number \($0), with its own words \($0 * 7)" }
+    let expected = texts.map { tokenizer.encode($0) }
+    let found = await withTaskGroup(of: (Int, [Int32]).self) { group in
+      for (i, text) in texts.enumerated() { group.addTask { (i, tokenizer.encode(text)) } }
+      return await group.reduce(into: [Int: [Int32]]()) { $0[$1.0] = $1.1 }
+    }
+    for (i, ids) in expected.enumerated() { #expect(found[i] == ids) }
+  }
+
+  @Test func unknownIDsAddNothing() throws {
+    let tokenizer = try Tokenizer.load(folder: Fixtures.path("tokenizers/qwen"))
+    #expect(tokenizer.decode([-5, 100_000, .max, .min], skipSpecialTokens: false) == "")
+    var stream = tokenizer.stream(skipSpecialTokens: false)
+    #expect(try stream.append(100_000) == nil)
+    #expect(throws: AttuneError.self) { _ = try stream.append(-1) }
+    #expect(tokenizer.token(of: -1) == nil && !tokenizer.isSpecial(-1))
+  }
+
+  /// Descriptions with bytes changed are refused or read, never more.
+  @Test func brokenFilesNeverCrash() throws {
+    let source = try Fixtures.bytes("tokenizers/qwen/tokenizer.json")
+    var random = Randomness(seed: 9, for: .testing).stream()
+    for _ in 0..<150 {
+      var bytes = source
+      for _ in 0..<3 { bytes[random.integer(below: bytes.count)] = UInt8(32 + random.integer(below: 95)) }
+      guard let json = try? JSON.parse(bytes), let tokenizer = try? Tokenizer(json: json, file: "t") else { continue }
+      let ids = tokenizer.encode("Hello, wörld 123 <|im_end|>")
+      _ = tokenizer.decode(ids, skipSpecialTokens: true)
+    }
+  }
+}

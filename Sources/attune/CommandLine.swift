@@ -2,9 +2,9 @@ import Core
 import Foundation
 
 /// One verb of the command line: what it takes, what it does, how its help reads.
-struct Command {
+struct Command: Sendable {
   /// A flag such as `--model DIR`.
-  struct Option {
+  struct Option: Sendable {
     let name: String
     /// What stands for the value in help; nil for a switch.
     let value: String?
@@ -20,7 +20,7 @@ struct Command {
   var options: [Option] = []
   let example: String
   var details: String = ""
-  let run: (Arguments) throws -> Int32
+  let run: @Sendable (Arguments) throws -> Int32
 
   var name: String { words.joined(separator: " ") }
 

@@ -19,6 +19,6 @@ extension RewardSample {
     groupID = UInt64(group)
     indexInGroup = index
     self.groupSize = groupSize
-    images = sample.pictures.map { RewardImage(picture: $0) }
+    images = sample.pictures.map { RewardImage($0) }
   }
 }

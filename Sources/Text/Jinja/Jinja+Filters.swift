@@ -84,6 +84,8 @@ extension Jinja.Interpreter {
   private func select(
     _ value: Value, _ arguments: Jinja.CallArguments, attribute: Bool, keeps wanted: Bool
   ) throws -> Value {
+    // What is false has no items, even if it is nothing that could have any.
+    guard value.isTrue else { return try generator([]) }
     var rest = arguments
     var get: (Value) throws -> Value = { $0 }
     if attribute {
@@ -120,6 +122,7 @@ extension Jinja.Interpreter {
   }
 
   private func map(_ value: Value, _ arguments: Jinja.CallArguments) throws -> Value {
+    guard value.isTrue else { return try generator([]) }
     var rest = arguments
     if rest.positional.isEmpty, rest.named.contains(where: { $0.name == "attribute" }) {
       let values = try bind(rest, to: ["attribute", "default"], of: "map")
@@ -172,9 +175,9 @@ extension Jinja.Interpreter {
       getters = try PythonText.split(text, by: ",", limit: -1).map { try getter(.string($0)) }
     }
     let all = try items(of: value)
-    let keys = try all.map { item -> Value in
-      let parts = try getters.map { folded(try $0(item), sensitive) }
-      return parts.count == 1 ? parts[0] : .list(try Jinja.Items(parts))
+    let keys: [Value] = try all.map { item in
+      // A list also of one part: lists of equal undefined values compare, the values alone do not.
+      .list(try Jinja.Items(try getters.map { folded(try $0(item), sensitive) }))
     }
     return try list(sorted(keys, reverse: values[0]?.isTrue ?? false).map { all[$0] })
   }

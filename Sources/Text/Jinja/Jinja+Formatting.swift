@@ -103,7 +103,11 @@ extension Jinja.Interpreter {
       out.append(contentsOf: text.unicodeScalars)
     }
     if next < arguments.count, !usedName {
-      if case .dict = values {} else { throw failure("not all arguments converted during string formatting") }
+      // Whatever could be a mapping may be left unused.
+      switch values {
+      case .dict, .list: break
+      default: throw failure("not all arguments converted during string formatting")
+      }
     }
     return String(out)
   }

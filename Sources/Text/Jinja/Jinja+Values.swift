@@ -312,7 +312,7 @@ extension Jinja.Interpreter {
     case .range(let range):
       return .list(try Jinja.Items(places(range.count).map { .int(range[$0]) }))
     case .undefined(let undefined): throw failure(undefined.message)
-    default: return .undefined("'\(value.typeName)' object cannot be sliced")
+    default: throw failure("'\(value.typeName)' object is not subscriptable")
     }
   }
 

@@ -27,6 +27,7 @@ enum ByteAlphabet {
   /// The bytes that `token` stands for, or nil if a character of it is outside the alphabet.
   static func bytes(of token: String) -> [UInt8]? {
     var result: [UInt8] = []
+    result.reserveCapacity(token.utf8.count)
     for scalar in token.unicodeScalars {
       guard scalar.value < 0x144, bytes[Int(scalar.value)] >= 0 else { return nil }
       result.append(UInt8(bytes[Int(scalar.value)]))

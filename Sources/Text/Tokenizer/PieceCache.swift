@@ -69,22 +69,28 @@ final class PieceCache {
   }
 }
 
-/// Caches that no call is using at the moment; each call takes one for itself, so that none waits for another.
-final class CachePool: Sendable {
-  // Invariant: a cache is reachable either from this list or from one call, never from both.
-  private struct Idle: @unchecked Sendable { var caches: [PieceCache] = [] }
+/// What one call of the encoder works with, kept from call to call.
+final class EncoderWorkspace {
+  let cache = PieceCache()
+  let matcher = PatternMatcher()
+}
+
+/// Workspaces that no call is using at the moment; each call takes one for itself, so that none waits for another.
+final class WorkspacePool: Sendable {
+  // Invariant: a workspace is reachable either from this list or from one call, never from both.
+  private struct Idle: @unchecked Sendable { var workspaces: [EncoderWorkspace] = [] }
   private let idle = Mutex(Idle())
 
-  func take() -> PieceCache {
-    let cache = idle.withLock { idle -> Idle in
-      guard let last = idle.caches.popLast() else { return Idle() }
-      return Idle(caches: [last])
+  func take() -> EncoderWorkspace {
+    let taken = idle.withLock { idle -> Idle in
+      guard let last = idle.workspaces.popLast() else { return Idle() }
+      return Idle(workspaces: [last])
     }
-    return cache.caches.first ?? PieceCache()
+    return taken.workspaces.first ?? EncoderWorkspace()
   }
 
-  func giveBack(_ cache: PieceCache) {
-    let returned = Idle(caches: [cache])
-    idle.withLock { if $0.caches.count < 64 { $0.caches += returned.caches } }
+  func giveBack(_ workspace: EncoderWorkspace) {
+    let returned = Idle(workspaces: [workspace])
+    idle.withLock { if $0.workspaces.count < 64 { $0.workspaces += returned.workspaces } }
   }
 }

@@ -20,7 +20,7 @@ public final class Tokenizer: Sendable {
   }
 
   let parts: TokenizerParts
-  private let pool = CachePool()
+  private let pool = WorkspacePool()
 
   init(_ parts: TokenizerParts) { self.parts = parts }
 
@@ -69,8 +69,7 @@ public final class Tokenizer: Sendable {
   private func run(_ text: String, tracksOrigins: Bool, _ emit: (Int32, Int, Int) -> Void) {
     let bytes = Array(text.utf8)
     if bytes.isEmpty { return }
-    let cache = pool.take()
-    let matcher = PatternMatcher()
+    let workspace = pool.take()
     var scratch: [BytePairEncoding.Symbol] = []
     let origins = tracksOrigins ? Self.origins(of: bytes) : nil
 
@@ -78,7 +77,7 @@ public final class Tokenizer: Sendable {
       section.bytes.withUnsafeBufferPointer { bytes in
         for piece in section.pieces {
           let slice = UnsafeBufferPointer(rebasing: bytes[piece])
-          cache.withSymbols(of: slice, parts.model, scratch: &scratch) { symbols in
+          workspace.cache.withSymbols(of: slice, parts.model, scratch: &scratch) { symbols in
             for symbol in symbols {
               guard let origins = section.origins else {
                 emit(symbol.id, 0, 0)
@@ -122,12 +121,12 @@ public final class Tokenizer: Sendable {
         var section = section
         for step in parts.preTokenizers {
           // A pattern that fails on a text (it ran out of memory) leaves the text in fewer pieces; ids stay valid.
-          try? step.apply(to: &section, matcher)
+          try? step.apply(to: &section, workspace.matcher)
         }
         encodePieces(of: section)
       }
     }
-    pool.giveBack(cache)
+    pool.giveBack(workspace)
   }
 
   private static func origins(of bytes: [UInt8]) -> [WorkingText.Origin] {

@@ -221,23 +221,43 @@ private struct TokenizerReader {
     guard let list = list?.array else { throw refusal("\"merges\" of the model is missing or no list", at: list) }
     var merges: [(left: Int32, right: Int32, merged: Int32)] = []
     merges.reserveCapacity(list.count)
+    // Both sides of a merge, one behind the other: what they merge into.
     var joined: [UInt8] = []
     for entry in list {
-      var sides: [[UInt8]] = []
+      var border: Int?
+      joined.removeAll(keepingCapacity: true)
       switch entry.value {
-      case .string(let text): sides = text.utf8.split(separator: 0x20, omittingEmptySubsequences: false).map(Array.init)
-      case .array(let pair): sides = pair.compactMap(\.string).map { Array($0.utf8) }
+      case .string(var text):
+        text.withUTF8 { text in
+          for byte in text {
+            if byte != 0x20 {
+              joined.append(byte)
+            } else {
+              border = border == nil ? joined.count : 0
+            }
+          }
+        }
+      case .array(let pair) where pair.count == 2:
+        guard let left = pair[0].string, let right = pair[1].string else { break }
+        joined += left.utf8
+        border = joined.count
+        joined += right.utf8
       default: break
       }
-      guard sides.count == 2 else {
+      guard let border, border > 0, border < joined.count else {
         throw refusal("a merge is \(entry.text()), expected \"left right\" or [\"left\", \"right\"]", at: entry)
       }
-      joined = sides[0] + sides[1]
-      guard let left = ids.value(of: sides[0]), let right = ids.value(of: sides[1]), let merged = ids.value(of: joined)
-      else {
+      let found = joined.withUnsafeBufferPointer { joined -> (left: Int32, right: Int32, merged: Int32)? in
+        guard let left = ids.value(of: UnsafeBufferPointer(rebasing: joined[..<border])),
+          let right = ids.value(of: UnsafeBufferPointer(rebasing: joined[border...])),
+          let merged = ids.value(of: joined)
+        else { return nil }
+        return (left, right, merged)
+      }
+      guard let found else {
         throw refusal("the merge \(entry.text()) has or makes a token that is not in the vocabulary", at: entry)
       }
-      merges.append((left, right, merged))
+      merges.append(found)
     }
     return PairTable(merges)
   }

@@ -25,6 +25,8 @@ let package = Package(
   products: [
     .executable(name: "attune", targets: ["attune"]),
     .library(name: "RewardKit", type: .static, targets: ["RewardKit"]),
+    .library(name: "digit_match", type: .dynamic, targets: ["digit_match"]),
+    .library(name: "answer_format", type: .dynamic, targets: ["answer_format"]),
   ],
   targets: [
     // Floor 0: C and system libraries.
@@ -41,6 +43,13 @@ let package = Package(
     .target(
       name: "AttuneTensor", dependencies: ["Core", "CKernels"], path: "Sources/Tensor", swiftSettings: hot),
     .target(name: "RewardKit", dependencies: ["CRewardABI"]),
+    // Plugins that come with the program: loaded at run time, linked by nobody.
+    .target(
+      name: "digit_match", dependencies: ["CRewardABI"], path: "rewards/digit_match",
+      exclude: ["README.md", "cases.jsonl"], publicHeadersPath: "."),
+    .target(
+      name: "answer_format", dependencies: ["RewardKit"], path: "rewards/answer_format",
+      exclude: ["README.md", "cases.jsonl"]),
     // Floor 2: text, pictures, objectives, rewards.
     .target(name: "Text", dependencies: ["Core", "CPCRE2"], swiftSettings: hot),
     .target(

@@ -1,0 +1,180 @@
+import CRewardABI
+
+/// One completion, its prompt, and what is known about both. Valid only inside `score`: keep copies of its values.
+public struct Sample {
+  let raw: UnsafePointer<attune_sample>
+  let batch: UnsafePointer<attune_batch>
+  let host: UnsafePointer<attune_host>
+
+  /// Exactly what the tokenizer saw.
+  public var prompt: String { raw.pointee.prompt.string ?? "" }
+  /// `[{"role": .., "content": ..}, ..]`, or nil if the prompt is plain text.
+  public var messagesJSON: String? { raw.pointee.prompt_messages.string }
+  /// What the template opened the completion with, such as `<think>`.
+  public var generationPrefix: String { raw.pointee.generation_prefix.string ?? "" }
+  /// The completion without special tokens.
+  public var completion: String { raw.pointee.completion.string ?? "" }
+  /// The completion with special tokens kept.
+  public var rawCompletion: String { raw.pointee.completion_raw.string ?? "" }
+  /// nil unless there were several turns.
+  public var completionMessagesJSON: String? { raw.pointee.completion_messages.string }
+  public var stopString: String? { raw.pointee.stop_string.string }
+  /// The true answer, if the data set has one.
+  public var reference: String? { raw.pointee.reference.string }
+  public var dataset: String { raw.pointee.dataset.string ?? "" }
+  public var rowID: String { raw.pointee.row_id.string ?? "" }
+  public var channel: String { raw.pointee.channel.string ?? "" }
+
+  public var id: UInt64 { raw.pointee.sample_id }
+  public var groupID: UInt64 { raw.pointee.group_id }
+  public var indexInGroup: Int { Int(raw.pointee.index_in_group) }
+  public var groupSize: Int { Int(raw.pointee.group_size) }
+  /// True if the token limit cut the completion off.
+  public var isTruncated: Bool { raw.pointee.truncated != 0 }
+  public var finishReason: FinishReason { FinishReason(rawValue: raw.pointee.finish_reason) ?? .error }
+
+  public enum FinishReason: Int32, Sendable {
+    case stop, length, stopString, toolCall, aborted, error
+  }
+
+  public var tokenCount: Int { raw.pointee.token_count }
+  /// Empty unless the reward needs `.tokens`.
+  public var tokenIDs: [Int32] { array(raw.pointee.token_ids) }
+  /// The byte of `rawCompletion` at which each token begins.
+  public var tokenOffsets: [Int] { array(raw.pointee.token_offsets).map(Int.init) }
+  /// True where the policy wrote the token.
+  public var policyMask: [Bool] {
+    raw.pointee.policy_mask == nil
+      ? [Bool](repeating: true, count: tokenCount) : array(raw.pointee.policy_mask).map { $0 != 0 }
+  }
+  /// Natural-log probabilities of the sampler; empty unless the reward needs `.logprobs`.
+  public var logprobs: [Float] { array(raw.pointee.logprobs) }
+  /// In nats; empty if the sampler did not record them.
+  public var entropies: [Float] { array(raw.pointee.entropies) }
+
+  private func array<T>(_ start: UnsafePointer<T>?) -> [T] {
+    start.map { Array(UnsafeBufferPointer(start: $0, count: tokenCount)) } ?? []
+  }
+
+  /// The bytes of `completion` without a copy.
+  public func withCompletionUTF8<R>(_ body: (UnsafeBufferPointer<UInt8>) throws -> R) rethrows -> R {
+    let text = raw.pointee.completion
+    guard let data = text.data else { return try body(UnsafeBufferPointer(start: nil, count: 0)) }
+    return try data.withMemoryRebound(to: UInt8.self, capacity: text.size) {
+      try body(UnsafeBufferPointer(start: $0, count: text.size))
+    }
+  }
+
+  /// The whole row of the data set as one JSON object.
+  public var columnsJSON: String { raw.pointee.columns.string ?? "{}" }
+
+  /// A column that holds a string; nil if it is absent or something else.
+  public func string(_ column: String) -> String? {
+    let found = value(column)
+    return found.type == ATTUNE_STRING ? found.text.string : nil
+  }
+
+  public func number(_ column: String) -> Double? {
+    let found = value(column)
+    return found.type == ATTUNE_NUMBER ? found.number : nil
+  }
+
+  public func bool(_ column: String) -> Bool? {
+    let found = value(column)
+    return found.type == ATTUNE_BOOL ? found.number != 0 : nil
+  }
+
+  /// Any column as JSON text; a string without its quotes.
+  public func json(_ column: String) -> String? { value(column).text.string }
+
+  private func value(_ column: String) -> attune_value {
+    var found = attune_value()
+    _ = host.pointee.column(host, raw, column, &found)
+    return found
+  }
+
+  /// A stretch of a completion of several turns.
+  public struct Turn: Sendable {
+    public enum Origin: Int32, Sendable {
+      case policy, tool, environment, template
+    }
+    public let origin: Origin
+    public let tokens: Range<Int>
+    /// Given by the environment, or nil.
+    public let reward: Double?
+  }
+
+  public var turns: [Turn] {
+    (0..<raw.pointee.turn_count).compactMap { i in
+      guard let turn = raw.pointee.turns?[i]?.pointee else { return nil }
+      return Turn(
+        origin: Turn.Origin(rawValue: turn.origin) ?? .template,
+        tokens: Int(turn.first_token)..<max(Int(turn.first_token), Int(turn.end_token)),
+        reward: turn.reward.isNaN ? nil : turn.reward)
+    }
+  }
+
+  /// The pictures of the prompt; empty unless the reward needs `.images`.
+  public var images: [Image] {
+    (0..<raw.pointee.image_count).compactMap { raw.pointee.images?[$0].map { Image(raw: $0) } }
+  }
+
+  /// A picture: 8-bit RGB, rows from the top.
+  public struct Image {
+    let raw: UnsafePointer<attune_image>
+    public var width: Int { Int(raw.pointee.width) }
+    public var height: Int { Int(raw.pointee.height) }
+    /// The size after the model's own resize, or nil if unknown.
+    public var modelSize: (width: Int, height: Int)? {
+      raw.pointee.model_width == 0 ? nil : (Int(raw.pointee.model_width), Int(raw.pointee.model_height))
+    }
+    public var messageIndex: Int? { raw.pointee.message_index < 0 ? nil : Int(raw.pointee.message_index) }
+    /// Of a video frame, in seconds.
+    public var timestamp: Double? { raw.pointee.timestamp.isNaN ? nil : raw.pointee.timestamp }
+    /// `[height, row_stride]` bytes without a copy; empty if the picture was not decoded.
+    public func withPixels<R>(_ body: (UnsafeBufferPointer<UInt8>, _ rowStride: Int) throws -> R) rethrows -> R {
+      let stride = Int(raw.pointee.row_stride)
+      return try body(
+        UnsafeBufferPointer(start: raw.pointee.pixels, count: raw.pointee.pixels == nil ? 0 : height * stride), stride)
+    }
+    /// The picture's file; empty unless the reward needs `.imageBytes`.
+    public var encoded: [UInt8] {
+      let bytes = raw.pointee.encoded
+      return bytes.data.map { Array(UnsafeRawBufferPointer(start: $0, count: bytes.size)) } ?? []
+    }
+    public var mimeType: String? { raw.pointee.mime_type.string }
+  }
+
+  // Where the run stands.
+  public var step: Int { Int(clamping: batch.pointee.step) }
+  /// 0 if unknown.
+  public var totalSteps: Int { Int(clamping: batch.pointee.total_steps) }
+  public var epoch: Double { batch.pointee.epoch }
+  public var isEvaluation: Bool { batch.pointee.phase == ATTUNE_PHASE_EVAL }
+  public var policyVersion: UInt64 { batch.pointee.policy_version }
+
+  // The host's services.
+
+  /// True when this sample's time is up: stop, and throw `RewardError.timedOut()`.
+  public var isCancelled: Bool { host.pointee.cancelled(host) }
+  /// The `counter`-th random word of this sample: the same in every run of the same recipe.
+  public func random(_ counter: UInt64) -> UInt64 { host.pointee.random(host, raw, counter) }
+  /// A number for the step's plots.
+  public func metric(_ name: String, _ value: Double) { host.pointee.metric(host, name, value) }
+  /// A line about the plugin; what concerns a sample belongs into `Score.log`.
+  public func log(_ text: String) {
+    var copy = text
+    copy.withUTF8 { bytes in
+      bytes.withMemoryRebound(to: CChar.self) {
+        host.pointee.log(host, ATTUNE_LOG_INFO, attune_string(data: $0.baseAddress, size: $0.count))
+      }
+    }
+  }
+  /// Text of token ids by the policy's tokenizer; nil if the host has none.
+  public func decode(_ ids: [Int32]) -> String? {
+    let end = MemoryLayout<attune_host>.offset(of: \.decode_tokens)! + MemoryLayout<UnsafeRawPointer>.size
+    guard Int(host.pointee.struct_size) >= end else { return nil }
+    var text = attune_string()
+    return host.pointee.decode_tokens(host, ids, ids.count, &text) == ATTUNE_OK ? text.string : nil
+  }
+}

@@ -1,0 +1,1272 @@
+// Made by `RECORD_EMBEDDED=1 swift test --filter EmbeddedKitTests` from the files it names: do not edit.
+
+extension EmbeddedKit {
+  /// Sources/CRewardABI/include/attune_reward.h
+  static let file0 = ##"""
+/*
+ * attune_reward.h: everything that a reward plugin needs, in C or in any language that can speak C.
+ *
+ * A plugin is a shared library that exports one function, attune_reward_entry, which returns a static description of
+ * the rewards inside. The shortest one:
+ *
+ *     #include "attune_reward.h"
+ *
+ *     ATTUNE_REWARD(brief, "1 for an empty completion, less for every byte") {
+ *       return 1.0 / (1.0 + (double)sample->completion.size);
+ *     }
+ *
+ * EVERYTHING THAT THE HOST PASSES IN IS BORROWED, READ-ONLY AND VALID UNTIL THE FUNCTION RETURNS. The plugin frees
+ * nothing: what it returns and what varies in length lives in static memory or comes from host->allocate.
+ *
+ *  - Scores are f64. NaN says "this reward has no opinion on this sample"; infinity is an error of the plugin.
+ *  - Strings are UTF-8, sized, and also NUL-terminated: data[size] == 0. An absent string has data == NULL.
+ *  - Structs begin with struct_size, what their writer filled, and only ever grow at the end: read a field that was
+ *    added after version 0.1 only if ATTUNE_HAS(object, field). Arrays of structs that grow are arrays of pointers.
+ *    The small structs attune_string, attune_value, attune_component, attune_step_reward, attune_error never grow.
+ *  - Another major version is refused by the host, another minor version is not.
+ *  - Thread rules: [scan] may be called at any time and does no work; [instance] is never called twice at once for one
+ *    instance, and may block. Nothing may unwind or jump across this border.
+ */
+#ifndef ATTUNE_REWARD_H
+#define ATTUNE_REWARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define ATTUNE_MAGIC 0x52545441u /* the bytes "ATTR" */
+#define ATTUNE_ABI_MAJOR 0u
+#define ATTUNE_ABI_MINOR 1u
+
+/* True if the writer of *object knew the field. */
+#define ATTUNE_HAS(object, field)                                                                                      \
+  ((object)->struct_size >= (size_t)((const char *)&(object)->field - (const char *)(object)) + sizeof(object)->field)
+
+/* ---- Small values ------------------------------------------------------------------------------------------------ */
+
+/* What became of a sample, and what functions return. */
+typedef int32_t attune_status;
+#define ATTUNE_OK 0
+#define ATTUNE_NOT_APPLICABLE 1 /* no opinion; the same as a NaN score */
+#define ATTUNE_FAILED 2         /* the reward could not do its work; say why */
+#define ATTUNE_TIMED_OUT 3      /* the reward stopped itself because of the time limit */
+#define ATTUNE_INVALID 4        /* the input cannot be scored (a missing column, a malformed reference) */
+
+typedef struct attune_string {
+  const char *data; /* UTF-8, data[size] == 0; NULL if absent */
+  size_t size;      /* bytes, without the NUL */
+} attune_string;
+
+/* Types of a value and of a parameter. */
+#define ATTUNE_ABSENT 0
+#define ATTUNE_NULL 1
+#define ATTUNE_BOOL 2
+#define ATTUNE_NUMBER 3
+#define ATTUNE_STRING 4
+#define ATTUNE_LIST 5
+#define ATTUNE_OBJECT 6
+
+/* A column of the data set, or a parameter. */
+typedef struct attune_value {
+  int32_t type;
+  uint32_t reserved;
+  double number;      /* a number; a boolean as 0 or 1; otherwise NaN */
+  attune_string text; /* a string's characters; any other value as JSON text */
+} attune_value;
+
+/* A named part of a score: shown and logged, not trained on. */
+typedef struct attune_component {
+  attune_string name;
+  double value;
+} attune_component;
+
+/* A reward for a range of the completion's tokens: a step of a solution, or (with one token) a sparse token reward. */
+typedef struct attune_step_reward {
+  uint32_t first_token, end_token; /* half-open */
+  double value;
+  attune_string label; /* may be absent */
+} attune_step_reward;
+
+/* The caller's buffer for a message; write at most capacity bytes, NUL included. */
+typedef struct attune_error {
+  char *message;
+  size_t capacity;
+} attune_error;
+
+/* ---- What goes in ------------------------------------------------------------------------------------------------ */
+
+#define ATTUNE_IMAGE 0
+#define ATTUNE_VIDEO_FRAME 1
+
+typedef struct attune_image {
+  uint32_t struct_size;
+  int32_t kind;                          /* ATTUNE_IMAGE or ATTUNE_VIDEO_FRAME */
+  uint32_t ordinal;                      /* from 0 in the prompt */
+  int32_t message_index;                 /* the message that shows it, -1 if unknown */
+  uint32_t width, height, row_stride;    /* pixels, pixels, bytes */
+  uint32_t model_width, model_height;    /* after the model's own resize, 0 if unknown */
+  uint32_t reserved;                     /* x of the model = x * model_width / width */
+  const uint8_t *pixels;                 /* 8-bit RGB from the top; shared by the completions of a group */
+  attune_string encoded;                 /* the file's own bytes, absent unless ATTUNE_NEEDS_IMAGE_BYTES */
+  attune_string mime_type;               /* of encoded */
+  double timestamp;                      /* of a video frame in seconds, otherwise NaN */
+} attune_image;
+
+/* Who wrote a stretch of a completion of several turns. */
+#define ATTUNE_ORIGIN_POLICY 0
+#define ATTUNE_ORIGIN_TOOL 1
+#define ATTUNE_ORIGIN_ENVIRONMENT 2
+#define ATTUNE_ORIGIN_TEMPLATE 3
+
+typedef struct attune_turn {
+  uint32_t struct_size;
+  int32_t origin;
+  uint32_t first_token, end_token; /* half-open, in the completion's tokens */
+  double reward;                   /* given by the environment, NaN if none */
+} attune_turn;
+
+/* Why a completion ended. */
+#define ATTUNE_FINISH_STOP 0
+#define ATTUNE_FINISH_LENGTH 1
+#define ATTUNE_FINISH_STOP_STRING 2
+#define ATTUNE_FINISH_TOOL_CALL 3
+#define ATTUNE_FINISH_ABORTED 4
+#define ATTUNE_FINISH_ERROR 5
+
+/* One completion, its prompt, and what is known about both. */
+typedef struct attune_sample {
+  uint32_t struct_size;
+  int32_t finish_reason;               /* ATTUNE_FINISH_... */
+  uint64_t sample_id;                  /* unique in the run */
+  uint64_t group_id;                   /* completions of one prompt share it */
+  uint32_t index_in_group, group_size; /* 0 ..< group_size */
+  uint32_t truncated;                  /* 1 if the token limit cut the completion off */
+  uint32_t reserved;
+  uint64_t seed; /* of this sample's randomness, see host->random */
+
+  attune_string prompt;              /* exactly what the tokenizer saw */
+  attune_string prompt_messages;     /* JSON: [{"role": .., "content": ..}, ..]; absent if the prompt is plain text */
+  attune_string generation_prefix;   /* what the template opened the completion with, such as "<think>" */
+  attune_string completion;          /* special tokens removed */
+  attune_string completion_raw;      /* special tokens kept */
+  attune_string completion_messages; /* JSON; absent unless there were several turns */
+  attune_string stop_string;         /* the one that ended the completion, or absent */
+  attune_string reference;           /* the true answer, or absent */
+  attune_string columns;             /* the row of the data set: one JSON object */
+  attune_string dataset, row_id, channel;
+
+  size_t token_count;            /* of the completion; all arrays below are this long or NULL */
+  const int32_t *token_ids;
+  const uint32_t *token_offsets; /* byte in completion_raw at which each token begins */
+  const uint8_t *policy_mask;    /* 1 where the policy wrote the token; NULL: everywhere */
+  const float *logprobs;         /* natural log, of the sampler */
+  const float *entropies;        /* nats */
+
+  size_t turn_count;
+  const attune_turn *const *turns;
+  size_t image_count; /* 0 unless the reward asks for pictures */
+  const attune_image *const *images;
+} attune_sample;
+
+#define ATTUNE_PHASE_TRAIN 0
+#define ATTUNE_PHASE_EVAL 1
+#define ATTUNE_PHASE_REPLAY 2
+#define ATTUNE_PHASE_TEST 3
+
+/* The samples of one call, and where the run stands. */
+typedef struct attune_batch {
+  uint32_t struct_size;
+  int32_t phase; /* ATTUNE_PHASE_... */
+  uint64_t step, total_steps; /* total_steps is 0 if unknown */
+  double epoch;
+  uint64_t policy_version;
+  uint64_t seed;
+  uint64_t time_limit_ms; /* per sample; 0: none */
+  attune_string recipe, run_id;
+  size_t sample_count;
+  const attune_sample *const *samples;
+} attune_batch;
+
+/* ---- What comes out ---------------------------------------------------------------------------------------------- */
+
+/* The host's memory, one per sample, filled in by the plugin. */
+typedef struct attune_outcome {
+  uint32_t struct_size; /* the host's; leave it */
+  attune_status status; /* ATTUNE_OK before the call */
+  double score;         /* NaN before the call */
+  attune_string log;    /* one line for people: what was extracted, which rule matched, why it failed */
+  size_t component_count;
+  const attune_component *components;
+  size_t token_reward_count; /* 0 or the sample's token_count; 0 outside the policy's own tokens */
+  const float *token_rewards;
+  size_t step_reward_count;
+  const attune_step_reward *step_rewards;
+} attune_outcome;
+
+/* ---- What the host offers ---------------------------------------------------------------------------------------- */
+
+#define ATTUNE_LOG_DEBUG 0
+#define ATTUNE_LOG_INFO 1
+#define ATTUNE_LOG_WARNING 2
+#define ATTUNE_LOG_ERROR 3
+
+/* The host's services to one instance. Call them only from within the functions of attune_reward. */
+typedef struct attune_host attune_host;
+struct attune_host {
+  uint32_t struct_size;
+  uint32_t reserved;
+  void *host_data; /* the host's */
+  const char *name, *version;      /* "attune" and its version */
+
+  /* Memory for results, aligned to 16 bytes, cleared; the host takes it back after it has read the outcomes. */
+  void *(*allocate)(const attune_host *host, size_t size);
+
+  /* Mark the sample that is being scored: the time limit counts from begin, and a crash or a hang costs only what was
+     begun and not ended. Without marks the host scores the samples one by one to find the culprit. */
+  void (*begin)(const attune_host *host, size_t index);
+  void (*end)(const attune_host *host, size_t index);
+  bool (*cancelled)(const attune_host *host); /* the time limit is over: stop, and return ATTUNE_TIMED_OUT */
+  uint64_t (*now_ms)(const attune_host *host); /* monotonic */
+
+  /* The counter-th random word of a sample: the same in every run of the same recipe. */
+  uint64_t (*random)(const attune_host *host, const attune_sample *sample, uint64_t counter);
+
+  /* A column of the sample's row, or a parameter of this instance (defaults filled in): ATTUNE_OK, or
+     ATTUNE_NOT_APPLICABLE and an absent value. */
+  attune_status (*column)(
+      const attune_host *host, const attune_sample *sample, const char *name, attune_value *value);
+  attune_status (*parameter)(const attune_host *host, const char *name, attune_value *value);
+
+  void (*log)(const attune_host *host, int32_t level, attune_string text); /* about the plugin, not about a sample */
+  void (*metric)(const attune_host *host, const char *name, double value); /* a number for the step's plots */
+
+  /* A host may lack what follows, or answer ATTUNE_NOT_APPLICABLE: use the helpers below, or ATTUNE_HAS. */
+  attune_status (*decode_tokens)( /* the policy's tokenizer; the text lives as long as allocate's memory */
+      const attune_host *host, const int32_t *ids, size_t count, attune_string *text);
+  attune_status (*encode_text)(
+      const attune_host *host, attune_string text, const int32_t **ids, size_t *count);
+  const void *(*get_extension)(const attune_host *host, const char *id); /* "attune.judge/1", ... */
+};
+
+/* ---- What the plugin offers -------------------------------------------------------------------------------------- */
+
+/* A parameter of a reward. The host checks names, types and bounds, and fills in defaults, before create. */
+typedef struct attune_parameter {
+  uint32_t struct_size;
+  int32_t type; /* ATTUNE_BOOL ... ATTUNE_OBJECT */
+  const char *name;
+  const char *default_json; /* NULL: must be given */
+  const char *summary;
+  double minimum, maximum; /* of a number; both 0: any */
+} attune_parameter;
+
+/* Promises (flags). The default is the cautious reading. */
+#define ATTUNE_DETERMINISTIC (1u << 0) /* equal samples get equal outcomes */
+
+/* What a reward wants to see (needs). */
+#define ATTUNE_NEEDS_GROUP (1u << 0)       /* the whole group in one call; it is never scored in parts */
+#define ATTUNE_NEEDS_TOKENS (1u << 1)      /* token_ids */
+#define ATTUNE_NEEDS_LOGPROBS (1u << 2)    /* logprobs */
+#define ATTUNE_NEEDS_IMAGES (1u << 3)      /* decoded pictures */
+#define ATTUNE_NEEDS_IMAGE_BYTES (1u << 4) /* the pictures' files */
+
+/* What a reward fills in beside scores (produces): for display only. */
+#define ATTUNE_PRODUCES_COMPONENTS (1u << 0)
+#define ATTUNE_PRODUCES_LOG (1u << 1)
+#define ATTUNE_PRODUCES_TOKEN_REWARDS (1u << 2)
+#define ATTUNE_PRODUCES_STEP_REWARDS (1u << 3)
+
+typedef struct attune_reward attune_reward;
+struct attune_reward {
+  uint32_t struct_size;
+  uint32_t flags;
+  uint32_t needs;
+  uint32_t produces;
+  void *reward_data; /* the plugin's, never read by the host */
+  const char *name;                  /* snake_case, unique in the library */
+  const char *summary;               /* one line */
+  double minimum, maximum;           /* the expected range of scores; both 0: unknown */
+  const attune_parameter *const *parameters; /* ends with NULL; NULL: anything goes */
+  const char *const *columns;                /* required ones; ends with NULL */
+
+  /* [instance] NULL: no state. Several instances with different parameters live side by side. */
+  attune_status (*create)(
+      const attune_reward *self, const attune_host *host, attune_string parameters, void **instance,
+      attune_error *error);
+  /* [instance] Fills outcomes[0 ..< batch->sample_count]. Anything but ATTUNE_OK says that the call as a whole failed;
+     a single sample fails through its outcome. */
+  attune_status (*score)(
+      void *instance, const attune_host *host, const attune_batch *batch,
+      attune_outcome *const *outcomes, attune_error *error);
+  void (*destroy)(void *instance); /* [instance] */
+
+  /* [instance] Bytes that a checkpoint keeps; NULL: nothing worth keeping. */
+  attune_status (*save_state)(
+      void *instance, const attune_host *host, attune_string *state, attune_error *error);
+  attune_status (*load_state)(
+      void *instance, const attune_host *host, attune_string state, attune_error *error);
+  const void *(*get_extension)(const attune_reward *self, const char *id);
+};
+
+typedef struct attune_library {
+  uint32_t struct_size;
+  uint32_t magic; /* ATTUNE_MAGIC */
+  uint32_t abi_major, abi_minor;
+  const char *name;
+  const char *version; /* the library's own */
+  size_t reward_count;
+  const attune_reward *const *rewards;
+} attune_library;
+
+/* The one exported symbol. [scan] */
+typedef const attune_library *(*attune_reward_entry_function)(void);
+#define ATTUNE_ENTRY_SYMBOL "attune_reward_entry"
+
+/* ---- Helpers for C: nothing below is part of the binary interface ------------------------------------------------ */
+
+#if defined(__GNUC__)
+#define ATTUNE_EXPORT __attribute__((visibility("default")))
+#define ATTUNE_UNUSED __attribute__((unused))
+#else
+#define ATTUNE_EXPORT
+#define ATTUNE_UNUSED
+#endif
+
+/* What the body of ATTUNE_REWARD gets as `call`, for the functions below. */
+typedef struct attune_call {
+  const attune_host *host;
+  const attune_batch *batch;
+  const attune_sample *sample;
+  attune_outcome *outcome;
+  size_t index;
+} attune_call;
+
+/* The score that says "no opinion". */
+static inline double attune_none(void) {
+  const double zero = 0.0;
+  return zero / zero;
+}
+
+/* A C string as an attune_string. */
+static inline attune_string attune_text(const char *characters) {
+  attune_string text = {characters, 0};
+  if (characters)
+    while (characters[text.size]) text.size++;
+  return text;
+}
+
+static inline bool attune_equal(attune_string a, attune_string b) {
+  if (a.size != b.size) return false;
+  for (size_t i = 0; i < a.size; i++)
+    if (a.data[i] != b.data[i]) return false;
+  return true;
+}
+
+/* A column of the data set; the fallback if it is absent or of another type. */
+static inline attune_value attune_column(const attune_call *call, const char *name) {
+  attune_value value = {ATTUNE_ABSENT, 0, attune_none(), {NULL, 0}};
+  call->host->column(call->host, call->sample, name, &value);
+  return value;
+}
+static inline double attune_column_double(const attune_call *call, const char *name, double fallback) {
+  const attune_value value = attune_column(call, name);
+  return value.type == ATTUNE_NUMBER ? value.number : fallback;
+}
+static inline bool attune_column_bool(const attune_call *call, const char *name, bool fallback) {
+  const attune_value value = attune_column(call, name);
+  return value.type == ATTUNE_BOOL ? value.number != 0 : fallback;
+}
+/* A string's characters (absent if the column is no string). */
+static inline attune_string attune_column_string(const attune_call *call, const char *name) {
+  const attune_value value = attune_column(call, name);
+  const attune_string absent = {NULL, 0};
+  return value.type == ATTUNE_STRING ? value.text : absent;
+}
+/* Any value as text: a string's characters, a number or a list as JSON; absent if there is no such column. */
+static inline attune_string attune_column_json(const attune_call *call, const char *name) {
+  return attune_column(call, name).text;
+}
+
+/* A parameter of this instance. */
+static inline attune_value attune_parameter_value(const attune_call *call, const char *name) {
+  attune_value value = {ATTUNE_ABSENT, 0, attune_none(), {NULL, 0}};
+  call->host->parameter(call->host, name, &value);
+  return value;
+}
+static inline double attune_parameter_double(const attune_call *call, const char *name, double fallback) {
+  const attune_value value = attune_parameter_value(call, name);
+  return value.type == ATTUNE_NUMBER ? value.number : fallback;
+}
+static inline bool attune_parameter_bool(const attune_call *call, const char *name, bool fallback) {
+  const attune_value value = attune_parameter_value(call, name);
+  return value.type == ATTUNE_BOOL ? value.number != 0 : fallback;
+}
+static inline attune_string attune_parameter_string(const attune_call *call, const char *name) {
+  const attune_value value = attune_parameter_value(call, name);
+  const attune_string absent = {NULL, 0};
+  return value.type == ATTUNE_STRING ? value.text : absent;
+}
+
+/* Appends to the sample's log line. */
+static inline void attune_log_string(const attune_call *call, attune_string piece) {
+  const attune_string old = call->outcome->log;
+  char *text = (char *)call->host->allocate(call->host, old.size + piece.size + 1);
+  if (!text) return;
+  for (size_t i = 0; i < old.size; i++) text[i] = old.data[i];
+  for (size_t i = 0; i < piece.size; i++) text[old.size + i] = piece.data[i];
+  call->outcome->log.data = text;
+  call->outcome->log.size = old.size + piece.size;
+}
+static inline void attune_log(const attune_call *call, const char *piece) {
+  attune_log_string(call, attune_text(piece));
+}
+
+/* Adds a named component; `name` must be a literal. */
+static inline void attune_component_add(const attune_call *call, const char *name, double value) {
+  attune_outcome *outcome = call->outcome;
+  const size_t count = outcome->component_count;
+  attune_component *grown =
+      (attune_component *)call->host->allocate(call->host, (count + 1) * sizeof(attune_component));
+  if (!grown) return;
+  for (size_t i = 0; i < count; i++) grown[i] = outcome->components[i];
+  grown[count].name = attune_text(name);
+  grown[count].value = value;
+  outcome->components = grown;
+  outcome->component_count = count + 1;
+}
+
+/* `return attune_fail(call, "why");`: this sample has no score because something went wrong. */
+static inline double attune_fail(const attune_call *call, const char *why) {
+  call->outcome->status = ATTUNE_FAILED;
+  attune_log(call, why);
+  return attune_none();
+}
+/* `return attune_invalid(call, "why");`: the data of this sample cannot be scored. */
+static inline double attune_invalid(const attune_call *call, const char *why) {
+  call->outcome->status = ATTUNE_INVALID;
+  attune_log(call, why);
+  return attune_none();
+}
+
+/* Text of token ids by the policy's tokenizer; absent if the host has none. */
+static inline attune_string attune_decode(const attune_call *call, const int32_t *ids, size_t count) {
+  attune_string text = {NULL, 0};
+  if (ATTUNE_HAS(call->host, decode_tokens)) call->host->decode_tokens(call->host, ids, count, &text);
+  return text;
+}
+
+typedef double (*attune_score_function)(const attune_call *call, const attune_sample *sample);
+
+/* Scores a batch sample by sample and marks the progress. */
+static inline attune_status attune_score_each(
+    attune_score_function function, const attune_host *host, const attune_batch *batch,
+    attune_outcome *const *outcomes) {
+  for (size_t i = 0; i < batch->sample_count; i++) {
+    attune_call call;
+    call.host = host;
+    call.batch = batch;
+    call.sample = batch->samples[i];
+    call.outcome = outcomes[i];
+    call.index = i;
+    host->begin(host, i);
+    outcomes[i]->score = function(&call, call.sample);
+    host->end(host, i);
+  }
+  return ATTUNE_OK;
+}
+
+/* A parameter: static const attune_parameter tolerance = ATTUNE_PARAMETER_NUMBER("tolerance", "0.05", "...", 0, 1); */
+#define ATTUNE_PARAMETER_NUMBER(NAME, DEFAULT, SUMMARY, MINIMUM, MAXIMUM)                                              \
+  { sizeof(attune_parameter), ATTUNE_NUMBER, NAME, DEFAULT, SUMMARY, MINIMUM, MAXIMUM }
+#define ATTUNE_PARAMETER_BOOL(NAME, DEFAULT, SUMMARY)                                                                  \
+  { sizeof(attune_parameter), ATTUNE_BOOL, NAME, DEFAULT, SUMMARY, 0, 0 }
+#define ATTUNE_PARAMETER_STRING(NAME, DEFAULT, SUMMARY)                                                                \
+  { sizeof(attune_parameter), ATTUNE_STRING, NAME, DEFAULT, SUMMARY, 0, 0 }
+
+/* Everything that stands around a reward's body: use the macros below. */
+#define ATTUNE_REWARD_DECLARE(NAME, SUMMARY, NEEDS, ...)                                                               \
+  static double NAME##_body(const attune_call *call, const attune_sample *sample);                                     \
+  static attune_status NAME##_score(                                                                                   \
+      void *instance, const attune_host *host, const attune_batch *batch,                                              \
+      attune_outcome *const *outcomes, attune_error *error) {                                                          \
+    (void)instance, (void)error;                                                                                       \
+    return attune_score_each(NAME##_body, host, batch, outcomes);                                                      \
+  }                                                                                                                    \
+  static const attune_parameter *const NAME##_parameters[] = {__VA_ARGS__, NULL};                                      \
+  static const attune_reward NAME##_reward = {                                                                         \
+      sizeof(attune_reward), ATTUNE_DETERMINISTIC, NEEDS, 0, NULL, #NAME, SUMMARY, 0, 0, NAME##_parameters, NULL,      \
+      NULL, NAME##_score, NULL, NULL, NULL, NULL};
+#define ATTUNE_REWARD_BODY(NAME)                                                                                       \
+  static double NAME##_body(                                                                                           \
+      ATTUNE_UNUSED const attune_call *call, ATTUNE_UNUSED const attune_sample *sample)
+
+/* One of several rewards of a library: followed by its body, which sees `call` and `sample` and returns the score.
+   NEEDS is 0 or ATTUNE_NEEDS_... flags; then come pointers to its parameters, or NULL. The body must give equal
+   scores to equal samples; a reward that does not, or that keeps state, fills in an attune_reward itself. */
+#define ATTUNE_REWARD_FUNCTION(NAME, SUMMARY, NEEDS, ...)                                                              \
+  ATTUNE_REWARD_DECLARE(NAME, SUMMARY, NEEDS, __VA_ARGS__)                                                             \
+  ATTUNE_REWARD_BODY(NAME)
+
+/* The library itself: ATTUNE_LIBRARY("lengths", "1.0", &brief_reward, &verbose_reward). */
+#define ATTUNE_LIBRARY(NAME, VERSION, ...)                                                                             \
+  ATTUNE_ENTRY_LINKAGE ATTUNE_EXPORT const attune_library *attune_reward_entry(void);                                  \
+  ATTUNE_ENTRY_LINKAGE ATTUNE_EXPORT const attune_library *attune_reward_entry(void) {                                 \
+    static const attune_reward *const rewards[] = {__VA_ARGS__};                                                       \
+    static const attune_library library = {sizeof(attune_library), ATTUNE_MAGIC, ATTUNE_ABI_MAJOR, ATTUNE_ABI_MINOR,   \
+                                           NAME, VERSION, sizeof(rewards) / sizeof(rewards[0]), rewards};              \
+    return &library;                                                                                                   \
+  }
+#ifdef __cplusplus
+#define ATTUNE_ENTRY_LINKAGE extern "C"
+#else
+#define ATTUNE_ENTRY_LINKAGE
+#endif
+
+/* A library with one reward: ATTUNE_REWARD(name, "summary") { ... return score; } */
+#define ATTUNE_REWARD_WITH(NAME, SUMMARY, NEEDS, ...)                                                                  \
+  ATTUNE_REWARD_DECLARE(NAME, SUMMARY, NEEDS, __VA_ARGS__)                                                             \
+  ATTUNE_LIBRARY(#NAME, "1.0", &NAME##_reward)                                                                         \
+  ATTUNE_REWARD_BODY(NAME)
+#define ATTUNE_REWARD(NAME, SUMMARY) ATTUNE_REWARD_WITH(NAME, SUMMARY, 0, NULL)
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
+
+"""##
+
+  /// Sources/RewardKit/Library.swift
+  static let file1 = ##"""
+public import CRewardABI
+import Synchronization
+
+/// What the exported function of a plugin returns.
+public typealias RewardLibrary = UnsafePointer<attune_library>
+
+/// The library of these rewards, for the one exported line of a plugin:
+///
+///     @c(attune_reward_entry) public func entry() -> RewardLibrary { rewards(AnswerFormat.self) }
+public func rewards(_ types: any RewardDescription.Type...) -> RewardLibrary {
+  library(types.map { Definition($0) })
+}
+
+/// The library of these functions: name, then a closure that gives the score of one sample, or nil for no opinion.
+///
+///     @c(attune_reward_entry) public func entry() -> RewardLibrary {
+///       rewards(["brief": { 1 / Double(1 + $0.completion.utf8.count) }])
+///     }
+public func rewards(_ functions: KeyValuePairs<String, (Sample) throws -> Double?>) -> RewardLibrary {
+  library(
+    functions.map { name, function in
+      Definition(name: name, function: function)
+    })
+}
+
+/// The library of this image, built once: the host may ask for it again.
+private let built = Mutex<UInt>(0)
+
+private func library(_ definitions: [Definition]) -> RewardLibrary {
+  let address = built.withLock { address in
+    if address != 0 { return address }
+    let list = UnsafeMutablePointer<UnsafePointer<attune_reward>?>.allocate(capacity: definitions.count)
+    for (i, definition) in definitions.enumerated() { list[i] = definition.cReward() }
+    let made = UnsafeMutablePointer<attune_library>.allocate(capacity: 1)
+    made.initialize(
+      to: attune_library(
+        struct_size: UInt32(MemoryLayout<attune_library>.size), magic: ATTUNE_MAGIC, abi_major: ATTUNE_ABI_MAJOR,
+        abi_minor: ATTUNE_ABI_MINOR, name: permanent(definitions.first?.name ?? ""), version: permanent("1.0"),
+        reward_count: definitions.count, rewards: list))
+    address = UInt(bitPattern: made)
+    return address
+  }
+  guard let library = RewardLibrary(bitPattern: address) else { preconditionFailure("a library has an address") }
+  return library
+}
+
+/// Scores a batch into outcomes.
+private typealias BatchFunction = ([Sample], UnsafePointer<UnsafeMutablePointer<attune_outcome>?>) throws -> Void
+
+/// A reward as the host sees it. Lives as long as the process: the host never unloads a library.
+private final class Definition {
+  let name: String
+  private let summary: String
+  private let parameters: [Parameter]?
+  private let columns: [String]
+  private let needs: UInt32
+  private let flags: UInt32
+  private let make: (Parameters) throws -> BatchFunction
+
+  init(_ type: any RewardDescription.Type) {
+    name = type.name
+    summary = type.summary
+    parameters = type.parameters
+    columns = type.columns
+    needs = type.needs.rawValue | (type is any GroupReward.Type ? ATTUNE_NEEDS_GROUP : 0)
+    flags = type.isDeterministic ? ATTUNE_DETERMINISTIC : 0
+    make = { parameters in
+      var reward = type.init()
+      try reward.configure(parameters)
+      if let reward = reward as? any Reward { return eachSample(reward) }
+      if let reward = reward as? any GroupReward { return eachGroup(reward) }
+      throw RewardError("\(type) is neither a Reward nor a GroupReward: it has no score method")
+    }
+  }
+
+  init(name: String, function: @escaping (Sample) throws -> Double?) {
+    self.name = name
+    summary = ""
+    parameters = []
+    columns = []
+    needs = 0
+    flags = ATTUNE_DETERMINISTIC
+    make = { _ in each { try function($0).score } }
+  }
+
+  func cReward() -> UnsafePointer<attune_reward> {
+    let made = UnsafeMutablePointer<attune_reward>.allocate(capacity: 1)
+    made.initialize(to: attune_reward())
+    made.pointee.struct_size = UInt32(MemoryLayout<attune_reward>.size)
+    made.pointee.flags = flags
+    made.pointee.needs = needs
+    made.pointee.reward_data = Unmanaged.passRetained(self).toOpaque()
+    made.pointee.name = permanent(name)
+    made.pointee.summary = permanent(summary)
+    if let parameters {
+      let list = UnsafeMutablePointer<UnsafePointer<attune_parameter>?>.allocate(capacity: parameters.count + 1)
+      for (i, parameter) in parameters.enumerated() {
+        let entry = UnsafeMutablePointer<attune_parameter>.allocate(capacity: 1)
+        entry.initialize(
+          to: attune_parameter(
+            struct_size: UInt32(MemoryLayout<attune_parameter>.size), type: parameter.type,
+            name: permanent(parameter.name), default_json: parameter.defaultJSON.map(permanent),
+            summary: permanent(parameter.summary), minimum: parameter.bounds?.lowerBound ?? 0,
+            maximum: parameter.bounds?.upperBound ?? 0))
+        list[i] = UnsafePointer(entry)
+      }
+      list[parameters.count] = nil
+      made.pointee.parameters = UnsafePointer(list)
+    }
+    let list = UnsafeMutablePointer<UnsafePointer<CChar>?>.allocate(capacity: columns.count + 1)
+    for (i, column) in columns.enumerated() { list[i] = permanent(column) }
+    list[columns.count] = nil
+    made.pointee.columns = UnsafePointer(list)
+
+    made.pointee.create = { reward, host, _, instance, buffer in
+      guard let data = reward?.pointee.reward_data, let host, let instance else { return ATTUNE_FAILED }
+      do {
+        let definition = Unmanaged<Definition>.fromOpaque(data).takeUnretainedValue()
+        let function = try definition.make(Parameters(host: host))
+        instance.pointee = Unmanaged.passRetained(Instance(function)).toOpaque()
+        return ATTUNE_OK
+      } catch {
+        return report(error, into: buffer)
+      }
+    }
+    made.pointee.score = { instance, host, batch, outcomes, buffer in
+      guard let instance, let host, let batch, let outcomes else { return ATTUNE_FAILED }
+      do {
+        let samples = (0..<batch.pointee.sample_count).compactMap { i in
+          batch.pointee.samples[i].map { Sample(raw: $0, batch: batch, host: host) }
+        }
+        try Unmanaged<Instance>.fromOpaque(instance).takeUnretainedValue().function(samples, outcomes)
+        return ATTUNE_OK
+      } catch {
+        return report(error, into: buffer)
+      }
+    }
+    made.pointee.destroy = { instance in
+      if let instance { Unmanaged<Instance>.fromOpaque(instance).release() }
+    }
+    return UnsafePointer(made)
+  }
+}
+
+private final class Instance {
+  let function: BatchFunction
+  init(_ function: @escaping BatchFunction) { self.function = function }
+}
+
+private func eachSample(_ reward: some Reward) -> BatchFunction {
+  each { try reward.score($0).score }
+}
+
+private func each(_ function: @escaping (Sample) throws -> Score) -> BatchFunction {
+  { samples, outcomes in
+    for (i, sample) in samples.enumerated() {
+      guard let outcome = outcomes[i] else { continue }
+      let host = sample.host
+      host.pointee.begin(host, i)
+      do {
+        write(try function(sample), into: outcome, host)
+      } catch {
+        write(error, into: outcome, host)
+      }
+      host.pointee.end(host, i)
+    }
+  }
+}
+
+private func eachGroup(_ reward: some GroupReward) -> BatchFunction {
+  { samples, outcomes in
+    var members: [UInt64: [Int]] = [:]
+    var order: [UInt64] = []
+    for (i, sample) in samples.enumerated() {
+      if members[sample.groupID] == nil { order.append(sample.groupID) }
+      members[sample.groupID, default: []].append(i)
+    }
+    for id in order {
+      let indices = members[id] ?? []
+      guard let host = indices.first.map({ samples[$0].host }) else { continue }
+      for i in indices { host.pointee.begin(host, i) }
+      do {
+        let scores = try reward.score(group: indices.map { samples[$0] })
+        guard scores.count == indices.count else {
+          throw RewardError("\(scores.count) scores for a group of \(indices.count) completions")
+        }
+        for (i, score) in zip(indices, scores) {
+          if let outcome = outcomes[i] { write(score.score, into: outcome, host) }
+        }
+      } catch {
+        for i in indices { if let outcome = outcomes[i] { write(error, into: outcome, host) } }
+      }
+      for i in indices { host.pointee.end(host, i) }
+    }
+  }
+}
+
+// MARK: - Results in the host's memory
+
+private func write(
+  _ score: Score, into outcome: UnsafeMutablePointer<attune_outcome>, _ host: UnsafePointer<attune_host>
+) {
+  if let value = score.value {
+    outcome.pointee.score = value
+  } else {
+    outcome.pointee.status = ATTUNE_NOT_APPLICABLE
+  }
+  outcome.pointee.log = lent(score.log, host)
+  if !score.components.isEmpty, let list = array(attune_component.self, score.components.count, host) {
+    for (i, component) in score.components.enumerated() {
+      list[i] = attune_component(name: lent(component.name, host), value: component.value)
+    }
+    outcome.pointee.components = UnsafePointer(list)
+    outcome.pointee.component_count = score.components.count
+  }
+  if let rewards = score.tokenRewards, let list = array(Float.self, rewards.count, host) {
+    list.update(from: rewards, count: rewards.count)
+    outcome.pointee.token_rewards = UnsafePointer(list)
+    outcome.pointee.token_reward_count = rewards.count
+  }
+  if !score.stepRewards.isEmpty, let list = array(attune_step_reward.self, score.stepRewards.count, host) {
+    for (i, step) in score.stepRewards.enumerated() {
+      list[i] = attune_step_reward(
+        first_token: UInt32(clamping: step.tokens.lowerBound), end_token: UInt32(clamping: step.tokens.upperBound),
+        value: step.value, label: lent(step.label, host))
+    }
+    outcome.pointee.step_rewards = UnsafePointer(list)
+    outcome.pointee.step_reward_count = score.stepRewards.count
+  }
+}
+
+private func write(
+  _ error: any Error, into outcome: UnsafeMutablePointer<attune_outcome>, _ host: UnsafePointer<attune_host>
+) {
+  outcome.pointee.status = (error as? RewardError)?.status ?? ATTUNE_FAILED
+  outcome.pointee.log = lent("\(error)", host)
+}
+
+private func array<T>(_ type: T.Type, _ count: Int, _ host: UnsafePointer<attune_host>) -> UnsafeMutablePointer<T>? {
+  host.pointee.allocate(host, max(1, count) * MemoryLayout<T>.stride)?.bindMemory(to: type, capacity: count)
+}
+
+/// A copy of the text in the host's arena; absent if it is empty.
+private func lent(_ text: String, _ host: UnsafePointer<attune_host>) -> attune_string {
+  var copy = text
+  return copy.withUTF8 { bytes in
+    guard bytes.count > 0, let memory = host.pointee.allocate(host, bytes.count + 1) else { return attune_string() }
+    memory.copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
+    return attune_string(data: memory.assumingMemoryBound(to: CChar.self), size: bytes.count)
+  }
+}
+
+/// The error as a status, its description in the caller's buffer, cut at a whole character.
+private func report(_ error: any Error, into buffer: UnsafeMutablePointer<attune_error>?) -> attune_status {
+  if let buffer, buffer.pointee.capacity > 0, let message = buffer.pointee.message {
+    var count = 0
+    for character in "\(error)" {
+      let bytes = Array(String(character).utf8)
+      guard count + bytes.count < buffer.pointee.capacity else { break }
+      for byte in bytes {
+        message[count] = CChar(bitPattern: byte)
+        count += 1
+      }
+    }
+    message[count] = 0
+  }
+  return (error as? RewardError)?.status ?? ATTUNE_FAILED
+}
+
+/// A C string that is never freed.
+private func permanent(_ text: String) -> UnsafePointer<CChar> {
+  let bytes = Array(text.utf8CString)
+  let memory = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
+  memory.initialize(from: bytes, count: bytes.count)
+  return UnsafePointer(memory)
+}
+
+"""##
+
+  /// Sources/RewardKit/Parameters.swift
+  static let file2 = ##"""
+import CRewardABI
+
+/// A parameter that a recipe may set.
+public struct Parameter: Sendable {
+  let name: String
+  let type: Int32
+  let defaultJSON: String?
+  let summary: String
+  let bounds: ClosedRange<Double>?
+
+  /// A number; without a default it must be given.
+  public static func number(
+    _ name: String, default value: Double? = nil, in bounds: ClosedRange<Double>? = nil, _ summary: String = ""
+  ) -> Parameter {
+    Parameter(
+      name: name, type: ATTUNE_NUMBER, defaultJSON: value.map { "\($0)" }, summary: summary, bounds: bounds)
+  }
+
+  public static func bool(_ name: String, default value: Bool? = nil, _ summary: String = "") -> Parameter {
+    Parameter(
+      name: name, type: ATTUNE_BOOL, defaultJSON: value.map { "\($0)" }, summary: summary, bounds: nil)
+  }
+
+  public static func string(_ name: String, default value: String? = nil, _ summary: String = "") -> Parameter {
+    Parameter(name: name, type: ATTUNE_STRING, defaultJSON: value.map(quoted), summary: summary, bounds: nil)
+  }
+}
+
+/// The values that the recipe gave, defaults filled in.
+public struct Parameters {
+  let host: UnsafePointer<attune_host>
+
+  /// nil if there is no such parameter or it is no number.
+  public func number(_ name: String) -> Double? {
+    let found = value(name)
+    return found.type == ATTUNE_NUMBER ? found.number : nil
+  }
+
+  public func bool(_ name: String) -> Bool? {
+    let found = value(name)
+    return found.type == ATTUNE_BOOL ? found.number != 0 : nil
+  }
+
+  public func string(_ name: String) -> String? {
+    let found = value(name)
+    return found.type == ATTUNE_STRING ? found.text.string : nil
+  }
+
+  /// Any value as JSON text; a string without its quotes.
+  public func json(_ name: String) -> String? { value(name).text.string }
+
+  private func value(_ name: String) -> attune_value {
+    var found = attune_value()
+    _ = host.pointee.parameter(host, name, &found)
+    return found
+  }
+}
+
+extension attune_string {
+  /// nil if absent.
+  var string: String? {
+    guard let data else { return nil }
+    return String(decoding: UnsafeRawBufferPointer(start: data, count: size), as: UTF8.self)
+  }
+}
+
+private func quoted(_ text: String) -> String {
+  var out = "\""
+  for scalar in text.unicodeScalars {
+    switch scalar {
+    case "\"": out += "\\\""
+    case "\\": out += "\\\\"
+    case _ where scalar.value < 0x20:
+      let hex = String(scalar.value, radix: 16)
+      out += "\\u" + String(repeating: "0", count: 4 - hex.utf8.count) + hex
+    default: out.unicodeScalars.append(scalar)
+    }
+  }
+  return out + "\""
+}
+
+"""##
+
+  /// Sources/RewardKit/Reward.swift
+  static let file3 = ##"""
+import CRewardABI
+
+/// What a reward says about itself; every member has a default.
+public protocol RewardDescription {
+  init()
+  /// The name in recipes and logs, by default the type's name in snake case.
+  static var name: String { get }
+  /// One line for people.
+  static var summary: String { get }
+  /// The parameters that a recipe may set. The host checks names, types and bounds, and fills in defaults.
+  static var parameters: [Parameter] { get }
+  /// Columns of the data set without which no sample can be scored.
+  static var columns: [String] { get }
+  /// What the host should provide beside texts and columns.
+  static var needs: Needs { get }
+  /// True promises equal outcomes for equal samples.
+  static var isDeterministic: Bool { get }
+  /// Called once, before the first sample. What is thrown here stops the run before it starts.
+  mutating func configure(_ parameters: Parameters) throws
+}
+
+/// A reward that looks at one completion at a time: a type with one method.
+///
+///     struct Brief: Reward {
+///       func score(_ sample: Sample) -> Double { 1 / Double(1 + sample.completion.utf8.count) }
+///     }
+///     @c(attune_reward_entry) public func entry() -> RewardLibrary { rewards(Brief.self) }
+public protocol Reward: RewardDescription {
+  associatedtype Value: RewardValue
+  /// The score of one completion: `Double`, `Double?` (nil: no opinion), `Score` or `Score?`.
+  ///
+  /// A thrown error marks this sample as failed, with the error's description; the others are scored.
+  func score(_ sample: Sample) throws -> Value
+}
+
+/// A reward that compares the completions of one prompt.
+public protocol GroupReward: RewardDescription {
+  associatedtype Value: RewardValue
+  /// The scores of one whole group, in the order of the samples.
+  func score(group: [Sample]) throws -> [Value]
+}
+
+extension RewardDescription {
+  public static var name: String { snakeCase("\(Self.self)") }
+  public static var summary: String { "" }
+  public static var parameters: [Parameter] { [] }
+  public static var columns: [String] { [] }
+  public static var needs: Needs { [] }
+  public static var isDeterministic: Bool { true }
+  public mutating func configure(_ parameters: Parameters) throws {}
+}
+
+/// What a reward may ask the host for.
+public struct Needs: OptionSet, Sendable {
+  public let rawValue: UInt32
+  public init(rawValue: UInt32) { self.rawValue = rawValue }
+  public static let tokens = Needs(rawValue: ATTUNE_NEEDS_TOKENS)
+  public static let logprobs = Needs(rawValue: ATTUNE_NEEDS_LOGPROBS)
+  /// Decoded pictures.
+  public static let images = Needs(rawValue: ATTUNE_NEEDS_IMAGES)
+  /// The files that the pictures were decoded from.
+  public static let imageBytes = Needs(rawValue: ATTUNE_NEEDS_IMAGE_BYTES)
+}
+
+/// Why a sample could not be scored.
+public struct RewardError: Error, CustomStringConvertible {
+  public let description: String
+  let status: attune_status
+
+  /// Something went wrong while scoring: the status is `failed`.
+  public init(_ description: String) {
+    self.description = description
+    self.status = ATTUNE_FAILED
+  }
+
+  /// The sample's own data cannot be scored (a missing column, a malformed reference): the status is `invalid`.
+  public static func invalid(_ description: String) -> RewardError {
+    RewardError(description: description, status: ATTUNE_INVALID)
+  }
+
+  /// The reward saw `Sample.isCancelled` and stopped: the status is `timed_out`.
+  public static func timedOut(_ description: String = "stopped at the time limit") -> RewardError {
+    RewardError(description: description, status: ATTUNE_TIMED_OUT)
+  }
+
+  private init(description: String, status: attune_status) {
+    self.description = description
+    self.status = status
+  }
+}
+
+/// `AnswerFormat` becomes `answer_format`, `GSM8KMatch` becomes `gsm8k_match`.
+func snakeCase(_ name: String) -> String {
+  var out = ""
+  let scalars = Array(name.unicodeScalars)
+  func isUpper(_ i: Int) -> Bool { scalars.indices.contains(i) && scalars[i].properties.isUppercase }
+  func isLower(_ i: Int) -> Bool { scalars.indices.contains(i) && scalars[i].properties.isLowercase }
+  for i in scalars.indices {
+    if i > 0, isUpper(i), isLower(i - 1) || (isLower(i + 1) && scalars[i - 1] != "_") { out += "_" }
+    out += scalars[i].properties.lowercaseMapping
+  }
+  return out
+}
+
+"""##
+
+  /// Sources/RewardKit/Sample.swift
+  static let file4 = ##"""
+import CRewardABI
+
+/// One completion, its prompt, and what is known about both. Valid only inside `score`: keep copies of its values.
+public struct Sample {
+  let raw: UnsafePointer<attune_sample>
+  let batch: UnsafePointer<attune_batch>
+  let host: UnsafePointer<attune_host>
+
+  /// Exactly what the tokenizer saw.
+  public var prompt: String { raw.pointee.prompt.string ?? "" }
+  /// `[{"role": .., "content": ..}, ..]`, or nil if the prompt is plain text.
+  public var messagesJSON: String? { raw.pointee.prompt_messages.string }
+  /// What the template opened the completion with, such as `<think>`.
+  public var generationPrefix: String { raw.pointee.generation_prefix.string ?? "" }
+  /// The completion without special tokens.
+  public var completion: String { raw.pointee.completion.string ?? "" }
+  /// The completion with special tokens kept.
+  public var rawCompletion: String { raw.pointee.completion_raw.string ?? "" }
+  /// nil unless there were several turns.
+  public var completionMessagesJSON: String? { raw.pointee.completion_messages.string }
+  public var stopString: String? { raw.pointee.stop_string.string }
+  /// The true answer, if the data set has one.
+  public var reference: String? { raw.pointee.reference.string }
+  public var dataset: String { raw.pointee.dataset.string ?? "" }
+  public var rowID: String { raw.pointee.row_id.string ?? "" }
+  public var channel: String { raw.pointee.channel.string ?? "" }
+
+  public var id: UInt64 { raw.pointee.sample_id }
+  public var groupID: UInt64 { raw.pointee.group_id }
+  public var indexInGroup: Int { Int(raw.pointee.index_in_group) }
+  public var groupSize: Int { Int(raw.pointee.group_size) }
+  /// True if the token limit cut the completion off.
+  public var isTruncated: Bool { raw.pointee.truncated != 0 }
+  public var finishReason: FinishReason { FinishReason(rawValue: raw.pointee.finish_reason) ?? .error }
+
+  public enum FinishReason: Int32, Sendable {
+    case stop, length, stopString, toolCall, aborted, error
+  }
+
+  public var tokenCount: Int { raw.pointee.token_count }
+  /// Empty unless the reward needs `.tokens`.
+  public var tokenIDs: [Int32] { array(raw.pointee.token_ids) }
+  /// The byte of `rawCompletion` at which each token begins.
+  public var tokenOffsets: [Int] { array(raw.pointee.token_offsets).map(Int.init) }
+  /// True where the policy wrote the token.
+  public var policyMask: [Bool] {
+    raw.pointee.policy_mask == nil
+      ? [Bool](repeating: true, count: tokenCount) : array(raw.pointee.policy_mask).map { $0 != 0 }
+  }
+  /// Natural-log probabilities of the sampler; empty unless the reward needs `.logprobs`.
+  public var logprobs: [Float] { array(raw.pointee.logprobs) }
+  /// In nats; empty if the sampler did not record them.
+  public var entropies: [Float] { array(raw.pointee.entropies) }
+
+  private func array<T>(_ start: UnsafePointer<T>?) -> [T] {
+    start.map { Array(UnsafeBufferPointer(start: $0, count: tokenCount)) } ?? []
+  }
+
+  /// The bytes of `completion` without a copy.
+  public func withCompletionUTF8<R>(_ body: (UnsafeBufferPointer<UInt8>) throws -> R) rethrows -> R {
+    let text = raw.pointee.completion
+    guard let data = text.data else { return try body(UnsafeBufferPointer(start: nil, count: 0)) }
+    return try data.withMemoryRebound(to: UInt8.self, capacity: text.size) {
+      try body(UnsafeBufferPointer(start: $0, count: text.size))
+    }
+  }
+
+  /// The whole row of the data set as one JSON object.
+  public var columnsJSON: String { raw.pointee.columns.string ?? "{}" }
+
+  /// A column that holds a string; nil if it is absent or something else.
+  public func string(_ column: String) -> String? {
+    let found = value(column)
+    return found.type == ATTUNE_STRING ? found.text.string : nil
+  }
+
+  public func number(_ column: String) -> Double? {
+    let found = value(column)
+    return found.type == ATTUNE_NUMBER ? found.number : nil
+  }
+
+  public func bool(_ column: String) -> Bool? {
+    let found = value(column)
+    return found.type == ATTUNE_BOOL ? found.number != 0 : nil
+  }
+
+  /// Any column as JSON text; a string without its quotes.
+  public func json(_ column: String) -> String? { value(column).text.string }
+
+  private func value(_ column: String) -> attune_value {
+    var found = attune_value()
+    _ = host.pointee.column(host, raw, column, &found)
+    return found
+  }
+
+  /// A stretch of a completion of several turns.
+  public struct Turn: Sendable {
+    public enum Origin: Int32, Sendable {
+      case policy, tool, environment, template
+    }
+    public let origin: Origin
+    public let tokens: Range<Int>
+    /// Given by the environment, or nil.
+    public let reward: Double?
+  }
+
+  public var turns: [Turn] {
+    (0..<raw.pointee.turn_count).compactMap { i in
+      guard let turn = raw.pointee.turns?[i]?.pointee else { return nil }
+      return Turn(
+        origin: Turn.Origin(rawValue: turn.origin) ?? .template,
+        tokens: Int(turn.first_token)..<max(Int(turn.first_token), Int(turn.end_token)),
+        reward: turn.reward.isNaN ? nil : turn.reward)
+    }
+  }
+
+  /// The pictures of the prompt; empty unless the reward needs `.images`.
+  public var images: [Image] {
+    (0..<raw.pointee.image_count).compactMap { raw.pointee.images?[$0].map { Image(raw: $0) } }
+  }
+
+  /// A picture: 8-bit RGB, rows from the top.
+  public struct Image {
+    let raw: UnsafePointer<attune_image>
+    public var width: Int { Int(raw.pointee.width) }
+    public var height: Int { Int(raw.pointee.height) }
+    /// The size after the model's own resize, or nil if unknown.
+    public var modelSize: (width: Int, height: Int)? {
+      raw.pointee.model_width == 0 ? nil : (Int(raw.pointee.model_width), Int(raw.pointee.model_height))
+    }
+    public var messageIndex: Int? { raw.pointee.message_index < 0 ? nil : Int(raw.pointee.message_index) }
+    /// Of a video frame, in seconds.
+    public var timestamp: Double? { raw.pointee.timestamp.isNaN ? nil : raw.pointee.timestamp }
+    /// `[height, row_stride]` bytes without a copy; empty if the picture was not decoded.
+    public func withPixels<R>(_ body: (UnsafeBufferPointer<UInt8>, _ rowStride: Int) throws -> R) rethrows -> R {
+      let stride = Int(raw.pointee.row_stride)
+      return try body(
+        UnsafeBufferPointer(start: raw.pointee.pixels, count: raw.pointee.pixels == nil ? 0 : height * stride), stride)
+    }
+    /// The picture's file; empty unless the reward needs `.imageBytes`.
+    public var encoded: [UInt8] {
+      let bytes = raw.pointee.encoded
+      return bytes.data.map { Array(UnsafeRawBufferPointer(start: $0, count: bytes.size)) } ?? []
+    }
+    public var mimeType: String? { raw.pointee.mime_type.string }
+  }
+
+  // Where the run stands.
+  public var step: Int { Int(clamping: batch.pointee.step) }
+  /// 0 if unknown.
+  public var totalSteps: Int { Int(clamping: batch.pointee.total_steps) }
+  public var epoch: Double { batch.pointee.epoch }
+  public var isEvaluation: Bool { batch.pointee.phase == ATTUNE_PHASE_EVAL }
+  public var policyVersion: UInt64 { batch.pointee.policy_version }
+
+  // The host's services.
+
+  /// True when this sample's time is up: stop, and throw `RewardError.timedOut()`.
+  public var isCancelled: Bool { host.pointee.cancelled(host) }
+  /// The `counter`-th random word of this sample: the same in every run of the same recipe.
+  public func random(_ counter: UInt64) -> UInt64 { host.pointee.random(host, raw, counter) }
+  /// A number for the step's plots.
+  public func metric(_ name: String, _ value: Double) { host.pointee.metric(host, name, value) }
+  /// A line about the plugin; what concerns a sample belongs into `Score.log`.
+  public func log(_ text: String) {
+    var copy = text
+    copy.withUTF8 { bytes in
+      bytes.withMemoryRebound(to: CChar.self) {
+        host.pointee.log(host, ATTUNE_LOG_INFO, attune_string(data: $0.baseAddress, size: $0.count))
+      }
+    }
+  }
+  /// Text of token ids by the policy's tokenizer; nil if the host has none.
+  public func decode(_ ids: [Int32]) -> String? {
+    let end = MemoryLayout<attune_host>.offset(of: \.decode_tokens)! + MemoryLayout<UnsafeRawPointer>.size
+    guard Int(host.pointee.struct_size) >= end else { return nil }
+    var text = attune_string()
+    return host.pointee.decode_tokens(host, ids, ids.count, &text) == ATTUNE_OK ? text.string : nil
+  }
+}
+
+"""##
+
+  /// Sources/RewardKit/Score.swift
+  static let file5 = ##"""
+/// A score with what explains it.
+public struct Score: ExpressibleByFloatLiteral, ExpressibleByIntegerLiteral {
+  /// nil: the reward has no opinion on this sample.
+  public var value: Double?
+  /// Named parts, shown and logged, not trained on.
+  public var components: [(name: String, value: Double)]
+  /// One line for people: what was extracted, which rule matched.
+  public var log: String
+  /// One reward per token of the completion, or nil.
+  public var tokenRewards: [Float]?
+  public var stepRewards: [StepReward]
+
+  public init(
+    _ value: Double?, components: KeyValuePairs<String, Double> = [:], log: String = "", tokenRewards: [Float]? = nil,
+    stepRewards: [StepReward] = []
+  ) {
+    self.value = value
+    self.components = components.map { (name: $0.key, value: $0.value) }
+    self.log = log
+    self.tokenRewards = tokenRewards
+    self.stepRewards = stepRewards
+  }
+
+  public init(floatLiteral value: Double) { self.init(value) }
+  public init(integerLiteral value: Int) { self.init(Double(value)) }
+}
+
+/// A reward for a range of the completion's tokens.
+public struct StepReward: Sendable {
+  public var tokens: Range<Int>
+  public var value: Double
+  public var label: String
+
+  public init(tokens: Range<Int>, value: Double, label: String = "") {
+    self.tokens = tokens
+    self.value = value
+    self.label = label
+  }
+}
+
+/// What `score` may return.
+public protocol RewardValue {
+  var score: Score { get }
+}
+
+extension Score: RewardValue {
+  public var score: Score { self }
+}
+
+extension Double: RewardValue {
+  public var score: Score { Score(self) }
+}
+
+extension Optional: RewardValue where Wrapped: RewardValue {
+  public var score: Score { self?.score ?? Score(nil) }
+}
+
+"""##
+
+  static let sources: [(name: String, path: String, text: String)] = [
+    ("attune_reward.h", "Sources/CRewardABI/include/attune_reward.h", file0),
+    ("Library.swift", "Sources/RewardKit/Library.swift", file1),
+    ("Parameters.swift", "Sources/RewardKit/Parameters.swift", file2),
+    ("Reward.swift", "Sources/RewardKit/Reward.swift", file3),
+    ("Sample.swift", "Sources/RewardKit/Sample.swift", file4),
+    ("Score.swift", "Sources/RewardKit/Score.swift", file5),
+  ]
+}

@@ -1,0 +1,67 @@
+import Core
+import Synchronization
+
+/// A plugin in this process. What it breaks is broken; there is no time limit but the one that it polls itself.
+///
+/// Safety: `state` is only touched by the holder of its lock.
+final class InlineReward: PluginReward, @unchecked Sendable {
+  let name: String
+  let descriptor: RewardDescriptor
+  private let timeLimit: Double
+  private let services: InlineServices
+  private let lock = Mutex<Void>(())
+  private var instance: PluginInstance?
+
+  init(_ request: LoadRequest, name: String, timeLimit: Double) throws {
+    self.name = name
+    self.timeLimit = timeLimit
+    services = InlineServices(reward: name)
+    let made = try request.instance(services: services)
+    instance = made
+    descriptor = made.descriptor
+  }
+
+  func score(_ samples: [RewardSample], context: RewardContext) throws -> [RewardOutcome] {
+    try score(samples, context: context, variant: .normal, verifyInputs: false)
+  }
+
+  func score(
+    _ samples: [RewardSample], context: RewardContext, variant: PluginInstance.Variant, verifyInputs: Bool
+  ) throws -> [RewardOutcome] {
+    let request = ByteBuffer()
+    BatchCoding.write(samples, context, needs: descriptor.needs, timeLimit: timeLimit, into: request)
+    let reply = ByteBuffer()
+    try lock.withLock { _ in
+      guard let instance else { throw AttuneError.work("the reward \(name) was closed") }
+      services.begun = nil
+      services.services = context.services
+      defer { services.services = nil }
+      try instance.score(request.bytes, variant: variant, verifyInputs: verifyInputs, into: reply)
+    }
+    return try OutcomeCoding.read(reply.bytes, for: samples)
+  }
+
+  func saveState() throws -> [UInt8]? { try lock.withLock { _ in try instance?.saveState() } }
+
+  func loadState(_ state: [UInt8]) throws {
+    try lock.withLock { _ in try state.withUnsafeBytes { try instance?.loadState($0) } }
+  }
+
+  func close() { lock.withLock { _ in instance = nil } }
+}
+
+private final class InlineServices: PluginServices {
+  private let reward: String
+  var services: (any RewardServices)?
+  var begun: UInt64?
+
+  init(reward: String) { self.reward = reward }
+
+  func begin(_ index: Int) { begun = MonotonicClock.now }
+  func end(_ index: Int) { begun = nil }
+  var elapsed: Double? { begun.map { Double(MonotonicClock.now - $0) * 1e-9 } }
+  func log(_ level: Int, _ text: String) { services?.log(reward: reward, level: level, text: text) }
+  func metric(_ name: String, _ value: Double) { services?.metric(reward: reward, name: name, value: value) }
+  func decode(_ ids: [Int32]) -> String? { services?.decode(ids) }
+  func encode(_ text: String) -> [Int32]? { services?.encode(text) }
+}

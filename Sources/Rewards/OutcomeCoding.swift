@@ -1,0 +1,86 @@
+import CRewardABI
+import Core
+
+/// Reads a reply of `PluginInstance` and judges it: only here does a plugin's answer become an outcome.
+enum OutcomeCoding {
+  static func read(_ bytes: UnsafeRawBufferPointer, for samples: [RewardSample]) throws -> [RewardOutcome] {
+    var reader = ByteReader(bytes)
+    let status = Int32(clamping: try reader.signed())
+    let message = try reader.string()
+    let count = try reader.integer(atMost: samples.count)
+    guard count == samples.count else {
+      throw AttuneError.work("a reward's worker answered about \(count) of \(samples.count) samples")
+    }
+    let outcomes = try samples.map { try outcome(&reader, $0) }
+    guard status != ATTUNE_OK else { return outcomes }
+    let log = message.isEmpty ? "the reward gave up on the whole call without a reason (status \(status))" : message
+    return samples.map { _ in .none(self.status(status) ?? .failed, log) }
+  }
+
+  private static func status(_ raw: Int32) -> RewardStatus? {
+    switch raw {
+    case ATTUNE_OK: .ok
+    case ATTUNE_NOT_APPLICABLE: .notApplicable
+    case ATTUNE_FAILED: .failed
+    case ATTUNE_TIMED_OUT: .timedOut
+    case ATTUNE_INVALID: .invalid
+    default: nil
+    }
+  }
+
+  private static func outcome(_ reader: inout ByteReader, _ sample: RewardSample) throws -> RewardOutcome {
+    let rawStatus = Int32(clamping: try reader.signed())
+    let score = try reader.double()
+    var out = RewardOutcome(score: nil, status: status(rawStatus) ?? .invalid)
+    out.log = try reader.string()
+    for _ in 0..<(try reader.integer(atMost: 4096)) {
+      let name = try reader.string()
+      out.components.append((name: name, value: try reader.double()))
+    }
+    let tokenRewards = try reader.array(of: Float.self).map { Array($0) }
+    var problem = status(rawStatus) == nil ? "the status \(rawStatus), which does not exist" : nil
+    for _ in 0..<(try reader.integer(atMost: 1 << 20)) {
+      let first = try reader.integer()
+      let end = try reader.integer()
+      let value = try reader.double()
+      let label = try reader.string()
+      if first > end || end > sample.tokenIDs.count || !value.isFinite {
+        problem = problem ?? "a step reward of \(value) for tokens \(first) ..< \(end) of \(sample.tokenIDs.count)"
+      } else {
+        out.stepRewards.append(RewardStep(tokens: first..<end, value: value, label: label))
+      }
+    }
+    if let tokenRewards { problem = problem ?? self.problem(of: tokenRewards, sample) }
+    if out.status == .ok {
+      if score.isNaN {
+        out.status = .notApplicable
+      } else if score.isInfinite {
+        problem = problem ?? "the score \(score)"
+      } else {
+        out.score = score
+        out.tokenRewards = tokenRewards
+      }
+    }
+    if let problem {
+      out.score = nil
+      out.tokenRewards = nil
+      out.stepRewards = []
+      out.status = .invalid
+      out.log = "the reward returned \(problem)" + (out.log.isEmpty ? "" : "; its log: \(out.log)")
+    }
+    return out
+  }
+
+  private static func problem(of rewards: [Float], _ sample: RewardSample) -> String? {
+    guard rewards.count == sample.tokenIDs.count else {
+      return "\(rewards.count) token rewards for \(sample.tokenIDs.count) tokens"
+    }
+    if let i = rewards.firstIndex(where: { !$0.isFinite }) { return "a token reward of \(rewards[i]) at token \(i)" }
+    if let mask = sample.policyMask, mask.count == rewards.count,
+      let i = rewards.indices.first(where: { rewards[$0] != 0 && !mask[$0] })
+    {
+      return "a token reward at token \(i), which the policy did not write"
+    }
+    return nil
+  }
+}

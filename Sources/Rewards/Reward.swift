@@ -1,0 +1,27 @@
+/// A function from completions to scores, wherever it runs.
+public protocol Reward: Sendable {
+  /// The name of its column in logs and tables.
+  var name: String { get }
+  /// One outcome per sample, in order. Blocks; calls from several threads wait for each other.
+  ///
+  /// What goes wrong with a sample is an outcome. An error is thrown for what makes the reward as a whole unusable, such
+  /// as a plugin that writes into memory that is not its own.
+  func score(_ samples: [RewardSample], context: RewardContext) throws -> [RewardOutcome]
+  /// What a checkpoint has to keep, or nil.
+  func saveState() throws -> [UInt8]?
+  /// Continues from what `saveState` gave.
+  func loadState(_ state: [UInt8]) throws
+  /// Ends the reward; scoring afterwards is an error.
+  func close()
+}
+
+extension Reward {
+  public func saveState() throws -> [UInt8]? { nil }
+  public func loadState(_ state: [UInt8]) throws {}
+  public func close() {}
+}
+
+/// A reward that came out of a library.
+public protocol PluginReward: Reward {
+  var descriptor: RewardDescriptor { get }
+}

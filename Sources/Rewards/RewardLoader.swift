@@ -1,0 +1,145 @@
+import Core
+import Foundation
+
+/// Turns an entry of a recipe into a reward that scores.
+public enum RewardLoader {
+  /// The plugins that come with the program.
+  public static let shipped = ["digit_match", "answer_format"]
+
+  /// Loads a reward.
+  ///
+  /// - Parameters:
+  ///   - specification: paths in it are absolute or relative to the current folder.
+  ///   - workerCommand: what starts a worker, such as `["/proc/self/exe", "__reward-worker"]`.
+  /// - Throws: `AttuneError` in words for whatever is wrong with the source, the library or the parameters.
+  public static func load(
+    _ specification: RewardSpecification, workerCommand: [String]
+  ) throws -> any PluginReward {
+    guard specification.timeoutSeconds > 0, specification.timeoutSeconds.isFinite else {
+      throw AttuneError.request(
+        "the reward \(specification.name) has a time limit of \(specification.timeoutSeconds) s, expected more than 0",
+        at: specification.file.map { .init(file: $0) })
+    }
+    let source = try resolve(specification.source)
+    let request = LoadRequest(
+      path: source.library, rewardName: source.reward, columnName: specification.name,
+      parameters: specification.parameters, file: specification.file)
+    switch specification.isolation {
+    case .inline:
+      return try InlineReward(request, name: specification.name, timeLimit: specification.timeoutSeconds)
+    case .worker:
+      return try WorkerReward(
+        request, name: specification.name, timeLimit: specification.timeoutSeconds, command: workerCommand)
+    }
+  }
+
+  /// Loads all rewards of a recipe.
+  ///
+  /// - Throws: also if two have the same name.
+  public static func load(
+    _ specifications: [RewardSpecification], workerCommand: [String]
+  ) throws -> [WeightedReward] {
+    var names: Set<String> = []
+    for specification in specifications where !names.insert(specification.name).inserted {
+      throw AttuneError.request(
+        "two rewards are called '\(specification.name)'", at: specification.file.map { .init(file: $0) },
+        hint: "a name is the reward's column in logs: give one of them another")
+    }
+    var loaded: [WeightedReward] = []
+    do {
+      for specification in specifications {
+        loaded.append(
+          WeightedReward(
+            try load(specification, workerCommand: workerCommand), weight: specification.weight,
+            failure: specification.failure))
+      }
+    } catch {
+      for reward in loaded { reward.reward.close() }
+      throw error
+    }
+    return loaded
+  }
+
+  /// What a library or a source file offers, without running it in this process.
+  public static func describe(_ source: String, workerCommand: [String]) throws -> [RewardDescriptor] {
+    let resolved = try resolve(source)
+    let all = try WorkerReward.describe(resolved.library, command: workerCommand)
+    guard let reward = resolved.reward else { return all }
+    let chosen = all.filter { $0.reward == reward }
+    guard !chosen.isEmpty else {
+      let near = nearestName(to: reward, among: all.map(\.reward))
+      throw AttuneError.request(
+        "\(resolved.library) offers no reward '\(reward)'",
+        hint: near.map { "did you mean '\($0)'?" } ?? "it offers \(all.map(\.reward).joined(separator: ", "))")
+    }
+    return chosen
+  }
+
+  /// The folders in which plugins that come with the program are looked for.
+  public static var shippedFolders: [String] {
+    var folders: [String] = []
+    if let extra = ProcessInfo.processInfo.environment["ATTUNE_REWARDS"], !extra.isEmpty {
+      folders += extra.split(separator: ":").map(String.init)
+    }
+    if let own = Bundle.main.executablePath {
+      let folder = ((own as NSString).resolvingSymlinksInPath as NSString).deletingLastPathComponent
+      folders += [folder, (folder as NSString).deletingLastPathComponent + "/lib/attune/rewards"]
+    }
+    return folders
+  }
+
+  /// The library file of a plugin that comes with the program, or nil if it was not built.
+  public static func shippedLibrary(_ name: String) -> String? {
+    shippedFolders.map { "\($0)/lib\(name).\(libraryExtension)" }.first(where: FileManager.default.fileExists)
+  }
+
+  static var libraryExtension: String {
+    #if os(Linux)
+    "so"
+    #else
+    "dylib"
+    #endif
+  }
+
+  /// A source as a library file, and the reward's name if the source gives one.
+  static func resolve(_ source: String) throws -> (library: String, reward: String?) {
+    guard !source.isEmpty else { throw AttuneError.request("a reward's source is empty") }
+    var path = source
+    var reward: String?
+    // A colon separates the reward's name, unless the whole is the name of a file.
+    if !FileManager.default.fileExists(atPath: source), let colon = source.lastIndex(of: ":") {
+      let tail = source[source.index(after: colon)...]
+      if !tail.isEmpty, !tail.contains("/") {
+        path = String(source[..<colon])
+        reward = String(tail)
+      }
+    }
+    if !path.contains("/"), !path.contains("."), !FileManager.default.fileExists(atPath: path) {
+      if let library = shippedLibrary(path) { return (library, reward) }
+      if shipped.contains(path) {
+        throw AttuneError.request(
+          "the reward \(path) comes with the program, but its library is not there",
+          hint: "looked for lib\(path).\(libraryExtension) in \(shippedFolders.joined(separator: ", ")); "
+            + "build everything with: swift build")
+      }
+      let near = nearestName(to: path, among: shipped)
+      throw AttuneError.request(
+        "there is no reward '\(path)'",
+        hint: near.map { "did you mean '\($0)'?" }
+          ?? "give a library (path.so), a source file (.c or .swift), or one of \(shipped.joined(separator: ", "))")
+    }
+    if (path as NSString).isAbsolutePath == false { path = FileManager.default.currentDirectoryPath + "/" + path }
+    path = (path as NSString).standardizingPath
+    let ending = (path as NSString).pathExtension
+    if PluginCompiler.Language(rawValue: ending) != nil {
+      try checkSourceExists(path)
+      return (try PluginCompiler.library(for: path), reward)
+    }
+    return (path, reward)
+  }
+
+  private static func checkSourceExists(_ path: String) throws {
+    guard !FileManager.default.fileExists(atPath: path) else { return }
+    try LibraryDiagnosis.check(path)
+  }
+}

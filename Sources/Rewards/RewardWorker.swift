@@ -1,0 +1,215 @@
+import Core
+import Foundation
+import Synchronization
+
+/// The program's other life: a process that holds one reward's library, and nothing that could be lost.
+public enum RewardWorker {
+  /// Serves the reward on descriptors 3 (socket) and 4 (progress page) until the host goes away.
+  public static func main(_ arguments: [String]) -> Int32 {
+    // The host decides when a run ends; a worker ends with its host.
+    signal(SIGINT, SIG_IGN)
+    signal(SIGPIPE, SIG_IGN)
+    var none = rlimit(rlim_cur: 0, rlim_max: 0)
+    #if os(Linux)
+    setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
+    #else
+    setrlimit(RLIMIT_CORE, &none)
+    #endif
+    var kind = stat()
+    guard fstat(3, &kind) == 0, kind.st_mode & S_IFMT == S_IFSOCK, let progress = try? ProgressPage(file: 4) else {
+      FileHandle.standardError.write(Data("this command is started by attune itself, to hold a reward plugin\n".utf8))
+      return 2
+    }
+    // Files that the host had open are none of a plugin's business.
+    for file in Int32(5)..<256 { close(file) }
+    _ = fcntl(3, F_SETFD, FD_CLOEXEC)
+    _ = fcntl(4, F_SETFD, FD_CLOEXEC)
+    let watcher = Thread {
+      // A plugin that hangs never looks at the socket: this thread does, and takes the plugin's children along.
+      var entry = pollfd(fd: 3, events: 0, revents: 0)
+      while poll(&entry, 1, -1) < 0, errno == EINTR {}
+      kill(0, SIGKILL)
+      _exit(0)
+    }
+    watcher.start()
+    WorkerLoop(FrameChannel(socket: 3), progress).run()
+    return 0
+  }
+}
+
+/// The worker's side of the conversation.
+private final class WorkerLoop: PluginServices {
+  private let channel: FrameChannel
+  private let progress: ProgressPage
+  private var instance: PluginInstance?
+  private var begun: UInt64?
+
+  init(_ channel: FrameChannel, _ progress: ProgressPage) {
+    self.channel = channel
+    self.progress = progress
+  }
+
+  func run() {
+    while let frame = try? channel.receive() {
+      do {
+        try answer(frame)
+      } catch is FrameChannel.Interruption {
+        return
+      } catch {
+        let known = error as? AttuneError ?? .work("\(error)")
+        let object: JSON = [
+          "kind": .string(known.kind == .request ? "request" : "work"), "message": .string(known.message),
+          "hint": known.hint.map(JSON.string) ?? .null,
+          "file": known.location.map { .string($0.file) } ?? .null,
+          "line": known.location?.line.map { .int($0) } ?? .null,
+          "column": known.location?.column.map { .int($0) } ?? .null,
+        ]
+        guard (try? channel.send(.error, text: object.text())) != nil else { return }
+      }
+    }
+  }
+
+  private func answer(_ frame: FrameChannel.Frame) throws {
+    var reader = ByteReader(frame.bytes)
+    switch frame.kind {
+    case .describe:
+      let library = try PluginLibrary(path: try reader.string())
+      let all = try library.rewards.map { try library.descriptor(of: $0).json }
+      try channel.send(.described, text: JSON.array(all).text())
+    case .load:
+      let request = try LoadRequest(&reader)
+      let made = try request.instance(services: self)
+      instance = made
+      try channel.send(.loaded, text: made.descriptor.json.text())
+    case .score:
+      guard let instance else { throw AttuneError.work("a reward's worker was asked to score before it had loaded") }
+      let variant = PluginInstance.Variant(rawValue: try reader.integer(atMost: 8)) ?? .normal
+      let verify = try reader.integer(atMost: 1) == 1
+      let rest = UnsafeRawBufferPointer(rebasing: frame.bytes[16...])
+      let reply = ByteBuffer()
+      begun = nil
+      try instance.score(rest, variant: variant, verifyInputs: verify, into: reply)
+      try channel.send(.scored, reply)
+    case .saveState:
+      let reply = ByteBuffer()
+      if let state = try instance?.saveState() {
+        state.withUnsafeBytes { reply.append(bytes: $0) }
+      } else {
+        reply.append(UInt64.max)
+      }
+      try channel.send(.state, reply)
+    case .loadState:
+      if let state = try reader.optionalBytes() { try instance?.loadState(state) }
+      let reply = ByteBuffer()
+      reply.append(UInt64.max)
+      try channel.send(.state, reply)
+    case .close:
+      instance = nil
+      try channel.send(.state, ByteBuffer())
+    default: throw AttuneError.work("a reward's worker got the message \(frame.kind), which is not for it")
+    }
+  }
+
+  // MARK: Services
+
+  func begin(_ index: Int) {
+    begun = MonotonicClock.now
+    progress.begin(index)
+  }
+
+  func end(_ index: Int) {
+    begun = nil
+    progress.end(index)
+  }
+
+  var elapsed: Double? { begun.map { Double(MonotonicClock.now - $0) * 1e-9 } }
+
+  func log(_ level: Int, _ text: String) {
+    let payload = ByteBuffer()
+    payload.append(level)
+    payload.append(text)
+    try? channel.send(.log, payload)
+  }
+
+  func metric(_ name: String, _ value: Double) {
+    let payload = ByteBuffer()
+    payload.append(name)
+    payload.append(value)
+    try? channel.send(.metric, payload)
+  }
+
+  func decode(_ ids: [Int32]) -> String? {
+    let payload = ByteBuffer()
+    payload.append(array: ids)
+    guard (try? channel.send(.decode, payload)) != nil, let frame = try? channel.receive(), frame.kind == .serviceReply
+    else { return nil }
+    var reader = ByteReader(frame.bytes)
+    return try? reader.optionalString()
+  }
+
+  func encode(_ text: String) -> [Int32]? {
+    guard (try? channel.send(.encode, text: text)) != nil, let frame = try? channel.receive(),
+      frame.kind == .serviceReply
+    else { return nil }
+    var reader = ByteReader(frame.bytes)
+    return (try? reader.array(of: Int32.self)).flatMap { $0.map { Array($0) } }
+  }
+}
+
+/// What it takes to make an instance, in this process or another.
+struct LoadRequest {
+  var path: String
+  /// The reward's name in the library, if the specification gives it.
+  var rewardName: String?
+  /// The specification's own name: chosen among several if it matches.
+  var columnName: String
+  var parameters: JSON.Object
+  var file: String?
+
+  init(path: String, rewardName: String?, columnName: String, parameters: JSON.Object, file: String?) {
+    self.path = path
+    self.rewardName = rewardName
+    self.columnName = columnName
+    self.parameters = parameters
+    self.file = file
+  }
+
+  /// Positions travel along, so that an error about a parameter names its place in the recipe.
+  init(_ reader: inout ByteReader) throws {
+    path = try reader.string()
+    rewardName = try reader.optionalString()
+    columnName = try reader.string()
+    var values = JSON.Object()
+    for _ in 0..<(try reader.integer(atMost: 1 << 16)) {
+      let key = try reader.string()
+      var value = try JSON.parse(try reader.string())
+      value.position = .init(line: Int32(clamping: try reader.signed()), column: Int32(clamping: try reader.signed()))
+      values[key] = value
+    }
+    parameters = values
+    file = try reader.optionalString()
+  }
+
+  func write(into out: ByteBuffer) {
+    out.append(path)
+    out.append(optional: rewardName)
+    out.append(columnName)
+    out.append(parameters.count)
+    for (key, value) in parameters.entries {
+      out.append(key)
+      out.append(value.text())
+      out.append(Int(value.position.line))
+      out.append(Int(value.position.column))
+    }
+    out.append(optional: file)
+  }
+
+  func instance(services: any PluginServices) throws -> PluginInstance {
+    let library = try PluginLibrary(path: path)
+    let reward = try library.reward(named: rewardName, preferring: columnName)
+    let descriptor = try library.descriptor(of: reward)
+    let complete =
+      try descriptor.parameters?.complete(parameters, reward: descriptor.reward, file: file) ?? parameters
+    return try PluginInstance(reward, descriptor, parameters: complete, services: services)
+  }
+}

@@ -78,12 +78,12 @@ extension ModelConfiguration {
   /// - Throws: `.request` naming the file and key: missing, of a wrong kind, or a feature that no family here has.
   public static func load(folder: String) throws -> ModelConfiguration {
     let path = folder + "/config.json"
-    let file: MappedFile
-    do { file = try MappedFile(path) } catch let error as AttuneError where error.message == "no such file" {
+    let bytes: [UInt8]
+    do { bytes = try MappedFile.read(path) } catch let error as AttuneError where error.message == "no such file" {
       throw AttuneError.request(
         "there is no config.json", at: .init(file: folder), hint: "a Hugging Face checkpoint folder was expected")
     }
-    return try ModelConfiguration(json: JSON.parse(file.bytes, file: path), file: path)
+    return try ModelConfiguration(json: JSON.parse(bytes, file: path), file: path)
   }
 
   public init(json: JSON, file: String) throws {

@@ -120,8 +120,7 @@ extension LanguageModel {
   ///   not fit the model.
   public func loadAdapter(folder: String) throws {
     let path = folder + "/adapter_config.json"
-    let file = try MappedFile(path)
-    let json = try JSON.parse(file.bytes, file: path)
+    let json = try JSON.parse(MappedFile.read(path), file: path)
     func refuse(_ key: String, _ what: String) -> AttuneError {
       .request("\(key) \(what)", at: (json[key] ?? json).location(in: path))
     }

@@ -30,7 +30,7 @@ struct JSONLines {
     if input == "-" {
       data = FileHandle.standardInput.readDataToEndOfFile()
     } else {
-      data = Data(try MappedFile(input).bytes)
+      data = Data(try MappedFile.read(input))
     }
     return data.split(separator: 0x0A, omittingEmptySubsequences: false).enumerated()
       .map { ($0 + 1, $1) }.filter { !$0.1.allSatisfy { $0 == 0x20 || $0 == 0x0D || $0 == 0x09 } }

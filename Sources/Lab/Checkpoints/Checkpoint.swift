@@ -79,7 +79,7 @@ struct CheckpointStore {
   }
 
   private static func hash(_ path: String) throws -> String {
-    SHA256.hex(Array(try MappedFile(path).bytes))
+    SHA256.hex(try MappedFile.read(path))
   }
 
   /// The newest checkpoint whose files are what its manifest says; damaged ones are reported and passed over.
@@ -102,7 +102,7 @@ struct CheckpointStore {
     init(_ path: String) throws {
       self.path = path
       let manifestPath = path + "/" + CheckpointStore.manifest
-      let manifest = try JSON.parse(MappedFile(manifestPath).bytes, file: manifestPath)
+      let manifest = try JSON.parse(MappedFile.read(manifestPath), file: manifestPath)
       guard let hashes = manifest.object, !hashes.isEmpty else {
         throw AttuneError.work("the manifest lists no files", at: .init(file: manifestPath))
       }
@@ -113,7 +113,7 @@ struct CheckpointStore {
         }
       }
       let statePath = path + "/state.json"
-      let state = try JSON.parse(MappedFile(statePath).bytes, file: statePath)
+      let state = try JSON.parse(MappedFile.read(statePath), file: statePath)
       func number(_ key: String) throws -> Int {
         guard let value = state[key]?.int else {
           throw AttuneError.work("\(key) is missing", at: .init(file: statePath))

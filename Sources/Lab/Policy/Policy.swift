@@ -40,8 +40,7 @@ public final class Policy {
     }
     let path = folder + "/generation_config.json"
     if FileManager.default.fileExists(atPath: path) {
-      let file = try MappedFile(path)
-      let found = ids(try JSON.parse(file.bytes, file: path)["eos_token_id"])
+      let found = ids(try JSON.parse(MappedFile.read(path), file: path)["eos_token_id"])
       if !found.isEmpty { return found }
     }
     return ids(configuration.json["eos_token_id"] ?? configuration.json["text_config"]?["eos_token_id"])
@@ -135,7 +134,7 @@ public final class Policy {
     for name in Policy.companions {
       let path = folder + "/" + name
       guard FileManager.default.fileExists(atPath: path) else { continue }
-      try AtomicFile.write(target + "/" + name, bytes: MappedFile(path).bytes)
+      try AtomicFile.write(target + "/" + name, bytes: MappedFile.read(path))
     }
     try SafeTensors.write(model.mergedWeights(), to: target + "/model.safetensors", from: model.backend)
   }

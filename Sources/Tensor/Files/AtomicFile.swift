@@ -104,8 +104,8 @@ private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count
 
 /// A file's bytes mapped read-only into memory; pages are read when they are touched.
 public final class MappedFile: @unchecked Sendable {
-  // Safety: the mapping is read-only and lives as long as this object.
-  public let bytes: UnsafeRawBufferPointer
+  // Safety: the mapping is read-only and lives as long as this object; `withBytes` keeps it alive.
+  private let bytes: UnsafeRawBufferPointer
   public let path: String
 
   /// - Throws: `.request` if the file is missing, `.work` if it cannot be read.
@@ -132,6 +132,16 @@ public final class MappedFile: @unchecked Sendable {
     }
     bytes = UnsafeRawBufferPointer(start: base, count: size)
   }
+
+  public var count: Int { bytes.count }
+
+  /// Calls `body` with the file's bytes; they are gone when it returns.
+  public func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+    try withExtendedLifetime(self) { try body(bytes) }
+  }
+
+  /// A copy of a whole file.
+  public static func read(_ path: String) throws -> [UInt8] { try MappedFile(path).withBytes { Array($0) } }
 
   deinit {
     if let base = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: base), bytes.count) }

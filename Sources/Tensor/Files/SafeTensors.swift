@@ -32,7 +32,12 @@ public struct SafeTensors: Sendable {
   public init(_ path: String) throws {
     self.path = path
     file = try MappedFile(path)
-    let bytes = file.bytes
+    (entries, metadata) = try file.withBytes { try Self.header(of: $0, path) }
+    places = Dictionary(entries.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { a, _ in a })
+  }
+
+  /// Checks a header against the file's size.
+  private static func header(of bytes: UnsafeRawBufferPointer, _ path: String) throws -> ([Entry], [String: String]) {
     func refuse(_ what: String, hint: String? = nil) -> AttuneError {
       .request("not a valid safetensors file: \(what)", at: .init(file: path), hint: hint)
     }
@@ -91,9 +96,7 @@ public struct SafeTensors: Sendable {
       end = entry.range.upperBound
     }
     guard end == bytes.count else { throw refuse("\(bytes.count - end) bytes follow the last tensor") }
-    self.entries = entries
-    self.metadata = metadata
-    places = Dictionary(entries.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { a, _ in a })
+    return (entries, metadata)
   }
 
   public func entry(_ name: String) -> Entry? { places[name].map { entries[$0] } }
@@ -107,7 +110,7 @@ public struct SafeTensors: Sendable {
   }
 
   public func withBytes<R>(_ entry: Entry, _ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R {
-    try body(UnsafeRawBufferPointer(rebasing: file.bytes[entry.range]))
+    try file.withBytes { try body(UnsafeRawBufferPointer(rebasing: $0[entry.range])) }
   }
 
   /// Any floating-point tensor as f32; F16 and BF16 widen exactly.

@@ -10,8 +10,8 @@ public struct SafeTensorsFolder: Sendable {
   public init(_ folder: String) throws {
     self.folder = folder
     let indexPath = folder + "/model.safetensors.index.json"
-    if let index = try? MappedFile(indexPath) {
-      let map = try JSON.parse(index.bytes, file: indexPath)
+    if let index = try? MappedFile.read(indexPath) {
+      let map = try JSON.parse(index, file: indexPath)
       guard let weights = map["weight_map"]?.object else {
         throw AttuneError.request("the index has no \"weight_map\"", at: .init(file: indexPath))
       }

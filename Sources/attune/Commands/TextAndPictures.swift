@@ -48,7 +48,7 @@ let renderCommand = Command(
       variables = object
     }
     template = try ChatTemplate(
-      source: String(decoding: MappedFile(file).bytes, as: UTF8.self), file: file, specialTokens: variables)
+      source: String(decoding: MappedFile.read(file), as: UTF8.self), file: file, specialTokens: variables)
   } else {
     guard arguments.string("--model") != nil else {
       throw AttuneError.request("attune render needs --model or --template", hint: "see `attune render --help`")

@@ -14,7 +14,7 @@ let objectiveEvalCommand = Command(
   example: "attune objective eval --input suite.json --output computed.json"
 ) { arguments in
   let path = try arguments.require("--input")
-  let suite = try JSON.parse(MappedFile(path).bytes, file: path)
+  let suite = try JSON.parse(MappedFile.read(path), file: path)
   let result = try ObjectiveSuite.evaluate(suite, learningRates: LearningRateSchedule.suite).text(.pretty) + "\n"
   let output = arguments.string("--output") ?? "-"
   if output == "-" {

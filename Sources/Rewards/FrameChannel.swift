@@ -65,9 +65,9 @@ final class FrameChannel {
 
   private func send(_ bytes: UnsafeRawBufferPointer) throws(Interruption) {
     #if os(Linux)
-    let flags = Int32(MSG_NOSIGNAL)
+      let flags = Int32(MSG_NOSIGNAL)
     #else
-    let flags: Int32 = 0
+      let flags: Int32 = 0
     #endif
     var done = 0
     while done < bytes.count {

@@ -11,9 +11,9 @@ public enum RewardWorker {
     signal(SIGPIPE, SIG_IGN)
     var none = rlimit(rlim_cur: 0, rlim_max: 0)
     #if os(Linux)
-    setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
+      setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
     #else
-    setrlimit(RLIMIT_CORE, &none)
+      setrlimit(RLIMIT_CORE, &none)
     #endif
     var kind = stat()
     guard fstat(3, &kind) == 0, kind.st_mode & S_IFMT == S_IFSOCK, let progress = try? ProgressPage(file: 4) else {

@@ -17,6 +17,9 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
   private var worker: WorkerProcess?
   private var isClosed = false
   private var lastState: [UInt8]?
+  private var deathCount = 0
+  /// How often the plugin was stopped so far.
+  var deaths: Int { lock.withLock { _ in deathCount } }
   /// Deaths since a sample was last scored.
   private var deathsInARow = 0
   /// After so many the rest of a call is not tried any more.
@@ -198,6 +201,7 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
     } catch let death as WorkerProcess.Death {
       self.worker = nil
       deathsInARow += 1
+      deathCount += 1
       var begun: Set<Int> = []
       for (i, index) in indices.enumerated() where i < ProgressPage.capacity {
         if case .begun = worker.progress[i] { begun.insert(index) }

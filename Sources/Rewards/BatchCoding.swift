@@ -36,7 +36,8 @@ enum BatchCoding {
     let numbers = samples.map { sample in
       sample.images.map { image in
         let key = image.picture.pixels.withUnsafeBufferPointer { UInt(bitPattern: $0.baseAddress) }
-        if !image.picture.pixels.isEmpty, let number = known[key], pictures[number].picture.width == image.picture.width {
+        if !image.picture.pixels.isEmpty, let number = known[key], pictures[number].picture.width == image.picture.width
+        {
           return number
         }
         known[key] = pictures.count

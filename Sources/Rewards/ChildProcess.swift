@@ -32,11 +32,11 @@ enum ChildProcess {
   /// input is empty, and standard output goes to standard error.
   static func start(_ command: [String], environment: [String: String] = [:], descriptors: [Int32]) throws -> pid_t {
     #if os(Linux)
-    var actions = posix_spawn_file_actions_t()
-    var attributes = posix_spawnattr_t()
+      var actions = posix_spawn_file_actions_t()
+      var attributes = posix_spawnattr_t()
     #else
-    var actions: posix_spawn_file_actions_t?
-    var attributes: posix_spawnattr_t?
+      var actions: posix_spawn_file_actions_t?
+      var attributes: posix_spawnattr_t?
     #endif
     posix_spawn_file_actions_init(&actions)
     posix_spawnattr_init(&attributes)
@@ -54,10 +54,10 @@ enum ChildProcess {
     posix_spawn_file_actions_adddup2(&actions, 2, 1)
     for (i, file) in high.enumerated() { posix_spawn_file_actions_adddup2(&actions, file, Int32(3 + i)) }
     #if os(Linux)
-    let flags = Int16(POSIX_SPAWN_SETPGROUP)
+      let flags = Int16(POSIX_SPAWN_SETPGROUP)
     #else
-    let flags = Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_CLOEXEC_DEFAULT)
-    posix_spawn_file_actions_addinherit_np(&actions, 2)
+      let flags = Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_CLOEXEC_DEFAULT)
+      posix_spawn_file_actions_addinherit_np(&actions, 2)
     #endif
     posix_spawnattr_setflags(&attributes, flags)
     posix_spawnattr_setpgroup(&attributes, 0)

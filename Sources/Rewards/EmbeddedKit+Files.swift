@@ -1,4 +1,5 @@
 // Made by `RECORD_EMBEDDED=1 swift test --filter EmbeddedKitTests` from the files it names: do not edit.
+// swift-format-ignore-file
 
 extension EmbeddedKit {
   /// Sources/CRewardABI/include/attune_reward.h

@@ -31,7 +31,17 @@ final class FrameChannel {
   struct Frame {
     var kind: FrameKind
     var payload: ByteBuffer
-    var bytes: UnsafeRawBufferPointer { payload.bytes }
+
+    /// The payload, which stays in memory while `body` looks at it.
+    func read<R>(_ body: (inout ByteReader, UnsafeRawBufferPointer) throws -> R) rethrows -> R {
+      try withExtendedLifetime(payload) {
+        var reader = ByteReader(payload.bytes)
+        return try body(&reader, payload.bytes)
+      }
+    }
+
+    /// A payload that is one text.
+    func text() throws -> String { try read { reader, _ in try reader.string() } }
   }
 
   /// Why no frame came.
@@ -53,6 +63,7 @@ final class FrameChannel {
     let header = ByteBuffer(capacity: 64)
     header.append(UInt64(kind.rawValue) << 32 | UInt64(Self.magic))
     header.append(payload.count)
+    defer { withExtendedLifetime((header, payload)) {} }
     try send(header.bytes)
     try send(payload.bytes)
   }
@@ -65,9 +76,9 @@ final class FrameChannel {
 
   private func send(_ bytes: UnsafeRawBufferPointer) throws(Interruption) {
     #if os(Linux)
-    let flags = Int32(MSG_NOSIGNAL)
+      let flags = Int32(MSG_NOSIGNAL)
     #else
-    let flags: Int32 = 0
+      let flags: Int32 = 0
     #endif
     var done = 0
     while done < bytes.count {
@@ -86,6 +97,7 @@ final class FrameChannel {
   /// means forever, 0 means now.
   func receive(deadline: () -> UInt64? = { nil }) throws(Interruption) -> Frame {
     let header = ByteBuffer(capacity: 64)
+    defer { withExtendedLifetime(header) {} }
     try fill(header.reserve(16), deadline)
     let head = header.bytes
     guard head.loadUnaligned(as: UInt32.self) == Self.magic,
@@ -94,6 +106,7 @@ final class FrameChannel {
     let length = head.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
     guard length <= UInt64(Self.largest) else { throw .garbled }
     let payload = ByteBuffer(capacity: Int(length))
+    defer { withExtendedLifetime(payload) {} }
     try fill(payload.reserve(Int(length)), deadline)
     return Frame(kind: kind, payload: payload)
   }

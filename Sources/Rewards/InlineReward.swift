@@ -31,6 +31,7 @@ final class InlineReward: PluginReward, @unchecked Sendable {
     let request = ByteBuffer()
     BatchCoding.write(samples, context, needs: descriptor.needs, timeLimit: timeLimit, into: request)
     let reply = ByteBuffer()
+    defer { withExtendedLifetime((request, reply)) {} }
     try lock.withLock { _ in
       guard let instance else { throw AttuneError.work("the reward \(name) was closed") }
       services.begun = nil

@@ -18,12 +18,13 @@ enum LibraryDiagnosis {
     guard !directory.boolValue else {
       throw AttuneError.request("\(path) is a folder, expected a shared library or a source file")
     }
-    guard let file = FileHandle(forReadingAtPath: path), let head = try? file.read(upToCount: 64) else {
+    guard let file = FileHandle(forReadingAtPath: path) else {
       throw AttuneError.request("\(path) cannot be read", hint: "check its permissions")
     }
+    let head = (try? file.read(upToCount: 64)) ?? Data()
     try? file.close()
     #if os(Linux)
-    try checkELF([UInt8](head), path)
+      try checkELF([UInt8](head), path)
     #endif
   }
 
@@ -43,16 +44,17 @@ enum LibraryDiagnosis {
       }
       throw AttuneError.request(
         "\(path) is not a shared library: it \(seen)",
-        hint: "a plugin is built with: cc -shared -fPIC reward.c -o reward.so; a .c or .swift file may be named directly")
+        hint:
+          "a plugin is built with: cc -shared -fPIC reward.c -o reward.so; a .c or .swift file may be named directly")
     }
     let kind = Int(head[16]) | Int(head[17]) << 8
     let machine = Int(head[18]) | Int(head[19]) << 8
     #if arch(x86_64)
-    let own = 62
+      let own = 62
     #elseif arch(arm64)
-    let own = 183
+      let own = 183
     #else
-    let own = machine
+      let own = machine
     #endif
     guard machine == own, head[4] == 2 else {
       let width = head[4] == 1 ? "32-bit " : ""

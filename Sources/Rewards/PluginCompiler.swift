@@ -54,7 +54,8 @@ public enum PluginCompiler {
     let folder = (source as NSString).deletingLastPathComponent
     let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.isEmpty ? "." : folder)) ?? []
     return names.filter { $0.hasSuffix(".h") }.sorted().flatMap { name in
-      Array(name.utf8) + [0] + [UInt8](FileManager.default.contents(atPath: folder.isEmpty ? name : folder + "/" + name) ?? Data())
+      Array(name.utf8) + [0]
+        + [UInt8](FileManager.default.contents(atPath: folder.isEmpty ? name : folder + "/" + name) ?? Data())
     }
   }
 
@@ -164,8 +165,8 @@ struct Compiler {
     case .c:
       var options = ["-shared", "-fPIC", "-O2", "-g", "-std=gnu11", "-Wall", "-fvisibility=hidden"]
       #if os(Linux)
-      // A function that nobody defines is the compiler's complaint, with a line, and not the loader's.
-      options += ["-Wl,-z,defs"]
+        // A function that nobody defines is the compiler's complaint, with a line, and not the loader's.
+        options += ["-Wl,-z,defs"]
       #endif
       return options
     case .swift: return ["-swift-version", "6", "-O", "-parse-as-library"]

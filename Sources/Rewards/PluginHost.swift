@@ -112,11 +112,15 @@ final class PluginHost {
   }
 
   private func fillTable() {
-    table.pointee.allocate = { host, size in PluginHost.of(host)?.arena.allocate(Int(clamping: size), "memory of allocate") }
+    table.pointee.allocate = { host, size in
+      PluginHost.of(host)?.arena.allocate(Int(clamping: size), "memory of allocate")
+    }
     table.pointee.begin = { PluginHost.of($0)?.services.begin(Int(clamping: $1)) }
     table.pointee.end = { PluginHost.of($0)?.services.end(Int(clamping: $1)) }
     table.pointee.cancelled = { host in
-      guard let self = PluginHost.of(host), self.timeLimit > 0, let elapsed = self.services.elapsed else { return false }
+      guard let self = PluginHost.of(host), self.timeLimit > 0, let elapsed = self.services.elapsed else {
+        return false
+      }
       return elapsed >= self.timeLimit
     }
     table.pointee.now_ms = { _ in MonotonicClock.now / 1_000_000 }
@@ -156,7 +160,9 @@ final class PluginHost {
     table.pointee.encode_text = { host, text, ids, count in
       ids?.pointee = nil
       count?.pointee = 0
-      guard let self = PluginHost.of(host), let data = text.data, text.size <= 1 << 26 else { return ATTUNE_NOT_APPLICABLE }
+      guard let self = PluginHost.of(host), let data = text.data, text.size <= 1 << 26 else {
+        return ATTUNE_NOT_APPLICABLE
+      }
       let bytes = UnsafeRawBufferPointer(start: data, count: text.size)
       guard let found = self.services.encode(String(decoding: bytes, as: UTF8.self)),
         let memory = self.arena.allocate(found.count * 4, "token ids of the host")

@@ -60,6 +60,7 @@ final class PluginInstance {
     host.timeLimit = Double(view.batch.pointee.time_limit_ms) / 1000
     host.offerFewerServices(variant == .earlierHost)
     let outcomes = try Outcomes(count: view.count, larger: variant == .laterHost)
+    defer { withExtendedLifetime(outcomes) {} }
     let (status, message) = withMessage(capacity: variant == .laterHost ? 1 : 2048) { error in
       reward.pointee.score(instance, host.table, view.batch, outcomes.pointers, error)
     }

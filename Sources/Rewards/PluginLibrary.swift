@@ -15,13 +15,14 @@ struct PluginLibrary: @unchecked Sendable {
   /// - Throws: `AttuneError` in words: missing, no library, another machine's, an undefined symbol, no entry, another
   ///   version, sizes that cannot be.
   init(path: String) throws {
-    let absolute = (path as NSString).isAbsolutePath
+    let absolute =
+      (path as NSString).isAbsolutePath
       ? path : FileManager.default.currentDirectoryPath + "/" + path
     self.path = absolute
     try LibraryDiagnosis.check(absolute)
     var flags = RTLD_NOW | RTLD_LOCAL
     #if os(Linux)
-    flags |= Int32(RTLD_NODELETE)
+      flags |= Int32(RTLD_NODELETE)
     #endif
     guard let handle = dlopen(absolute, flags) else {
       throw LibraryDiagnosis.explain(dlerror().map { String(cString: $0) } ?? "unknown reason", absolute)
@@ -122,12 +123,15 @@ struct PluginLibrary: @unchecked Sendable {
     var json: JSON.Object = .init([
       ("path", .string(path)), ("library", .string(String(cString: library.pointee.name))),
       ("version", .string(String(cString: library.pointee.version))),
-      ("abi", JSON.array([.int(library.pointee.abi_major), .int(library.pointee.abi_minor)])), ("reward", .string(name(reward))),
+      ("abi", JSON.array([.int(library.pointee.abi_major), .int(library.pointee.abi_minor)])),
+      ("reward", .string(name(reward))),
       ("summary", .string(raw.summary.map { String(cString: $0) } ?? "")),
       ("deterministic", .bool(raw.flags & ATTUNE_DETERMINISTIC != 0)), ("needs", .int(raw.needs)),
       ("columns", .array(list(raw.columns).map(JSON.string))),
     ])
-    if raw.minimum != 0 || raw.maximum != 0 { json["range"] = JSON.array([.double(raw.minimum), .double(raw.maximum)]) }
+    if raw.minimum != 0 || raw.maximum != 0 {
+      json["range"] = JSON.array([.double(raw.minimum), .double(raw.maximum)])
+    }
     if let start = raw.parameters {
       var parameters: [JSON] = []
       while parameters.count < 4096, let parameter = start[parameters.count]?.pointee {

@@ -95,9 +95,9 @@ public enum RewardLoader {
 
   static var libraryExtension: String {
     #if os(Linux)
-    "so"
+      "so"
     #else
-    "dylib"
+      "dylib"
     #endif
   }
 

@@ -11,9 +11,9 @@ public enum RewardWorker {
     signal(SIGPIPE, SIG_IGN)
     var none = rlimit(rlim_cur: 0, rlim_max: 0)
     #if os(Linux)
-    setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
+      setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
     #else
-    setrlimit(RLIMIT_CORE, &none)
+      setrlimit(RLIMIT_CORE, &none)
     #endif
     var kind = stat()
     guard fstat(3, &kind) == 0, kind.st_mode & S_IFMT == S_IFSOCK, let progress = try? ProgressPage(file: 4) else {
@@ -70,8 +70,11 @@ private final class WorkerLoop: PluginServices {
   }
 
   private func answer(_ frame: FrameChannel.Frame) throws {
-    var reader = ByteReader(frame.bytes)
-    switch frame.kind {
+    try frame.read { reader, bytes in try answer(frame.kind, &reader, bytes) }
+  }
+
+  private func answer(_ kind: FrameKind, _ reader: inout ByteReader, _ bytes: UnsafeRawBufferPointer) throws {
+    switch kind {
     case .describe:
       let library = try PluginLibrary(path: try reader.string())
       let all = try library.rewards.map { try library.descriptor(of: $0).json }
@@ -85,7 +88,7 @@ private final class WorkerLoop: PluginServices {
       guard let instance else { throw AttuneError.work("a reward's worker was asked to score before it had loaded") }
       let variant = PluginInstance.Variant(rawValue: try reader.integer(atMost: 8)) ?? .normal
       let verify = try reader.integer(atMost: 1) == 1
-      let rest = UnsafeRawBufferPointer(rebasing: frame.bytes[16...])
+      let rest = UnsafeRawBufferPointer(rebasing: bytes[16...])
       let reply = ByteBuffer()
       begun = nil
       try instance.score(rest, variant: variant, verifyInputs: verify, into: reply)
@@ -106,7 +109,7 @@ private final class WorkerLoop: PluginServices {
     case .close:
       instance = nil
       try channel.send(.state, ByteBuffer())
-    default: throw AttuneError.work("a reward's worker got the message \(frame.kind), which is not for it")
+    default: throw AttuneError.work("a reward's worker got the message \(kind), which is not for it")
     }
   }
 
@@ -143,16 +146,14 @@ private final class WorkerLoop: PluginServices {
     payload.append(array: ids)
     guard (try? channel.send(.decode, payload)) != nil, let frame = try? channel.receive(), frame.kind == .serviceReply
     else { return nil }
-    var reader = ByteReader(frame.bytes)
-    return try? reader.optionalString()
+    return try? frame.read { reader, _ in try reader.optionalString() }
   }
 
   func encode(_ text: String) -> [Int32]? {
     guard (try? channel.send(.encode, text: text)) != nil, let frame = try? channel.receive(),
       frame.kind == .serviceReply
     else { return nil }
-    var reader = ByteReader(frame.bytes)
-    return (try? reader.array(of: Int32.self)).flatMap { $0.map { Array($0) } }
+    return try? frame.read { reader, _ in try reader.array(of: Int32.self).map { Array($0) } }
   }
 }
 

@@ -12,6 +12,8 @@ final class WorkerProcess {
     case timedOut(Double)
     /// It was killed: what it sent was no message.
     case garbled
+    /// After it had died it could not be started again.
+    case notRestarted(String)
 
     /// What happened, to be followed by " while ...".
     var words: String {
@@ -19,6 +21,7 @@ final class WorkerProcess {
       case .ended(.signal(let number)): "the plugin was stopped by \(ChildProcess.End.signal(number).words)"
       case .ended(.exit(let status)): "the plugin ended its process with exit status \(status)"
       case .timedOut(let seconds): "the plugin was stopped after \(JSON.double(seconds).text()) s, its time limit,"
+      case .notRestarted(let why): "the plugin could not be started again (\(why))"
       case .garbled: "the plugin damaged its worker's messages and was stopped"
       }
     }
@@ -34,17 +37,17 @@ final class WorkerProcess {
     let page = try ProgressPage()
     var ends: [Int32] = [0, 0]
     #if os(Linux)
-    let kind = Int32(SOCK_STREAM.rawValue)
+      let kind = Int32(SOCK_STREAM.rawValue)
     #else
-    let kind = SOCK_STREAM
+      let kind = SOCK_STREAM
     #endif
     guard socketpair(AF_UNIX, kind, 0, &ends) == 0 else {
       throw AttuneError.work("no socket can be made: \(String(cString: strerror(errno)))")
     }
     for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     #if !os(Linux)
-    var on: Int32 = 1
-    setsockopt(ends[0], SOL_SOCKET, SO_NOSIGPIPE, &on, socklen_t(MemoryLayout<Int32>.size))
+      var on: Int32 = 1
+      setsockopt(ends[0], SOL_SOCKET, SO_NOSIGPIPE, &on, socklen_t(MemoryLayout<Int32>.size))
     #endif
     do {
       // A crash is reported here in words; the runtime's own report of it takes longer than starting again.
@@ -74,27 +77,7 @@ final class WorkerProcess {
       try channel.send(kind, payload)
       while true {
         let frame = try channel.receive(deadline: deadline)
-        var reader = ByteReader(frame.bytes)
-        switch frame.kind {
-        case .log:
-          let level = try reader.integer(atMost: 3)
-          services?.log(reward: reward, level: level, text: try reader.string())
-        case .metric:
-          let name = try reader.string()
-          services?.metric(reward: reward, name: name, value: try reader.double())
-        case .decode:
-          let ids = try reader.array(of: Int32.self).map { Array($0) } ?? []
-          let reply = ByteBuffer()
-          reply.append(optional: services?.decode(ids))
-          try channel.send(.serviceReply, reply)
-        case .encode:
-          let reply = ByteBuffer()
-          reply.append(array: services?.encode(try reader.string()))
-          try channel.send(.serviceReply, reply)
-        case .error:
-          throw Self.error(try JSON.parse(try reader.string()))
-        default: return frame
-        }
+        if try !serve(frame, reward: reward, services: services) { return frame }
       }
     } catch FrameChannel.Interruption.closed {
       throw Death.ended(reap())
@@ -104,6 +87,35 @@ final class WorkerProcess {
     } catch FrameChannel.Interruption.garbled {
       end()
       throw Death.garbled
+    }
+  }
+
+  /// Does what the plugin asks for while it scores; false if the message is the answer.
+  private func serve(
+    _ frame: FrameChannel.Frame, reward: String, services: (any RewardServices)?
+  ) throws -> Bool {
+    try frame.read { reader, _ in
+      switch frame.kind {
+      case .log:
+        let level = try reader.integer(atMost: 3)
+        services?.log(reward: reward, level: level, text: try reader.string())
+      case .metric:
+        let name = try reader.string()
+        services?.metric(reward: reward, name: name, value: try reader.double())
+      case .decode:
+        let ids = try reader.array(of: Int32.self).map { Array($0) } ?? []
+        let reply = ByteBuffer()
+        reply.append(optional: services?.decode(ids))
+        try channel.send(.serviceReply, reply)
+      case .encode:
+        let reply = ByteBuffer()
+        reply.append(array: services?.encode(try reader.string()))
+        try channel.send(.serviceReply, reply)
+      case .error:
+        throw Self.error(try JSON.parse(try reader.string()))
+      default: return false
+      }
+      return true
     }
   }
 

@@ -17,6 +17,9 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
   private var worker: WorkerProcess?
   private var isClosed = false
   private var lastState: [UInt8]?
+  private var deathCount = 0
+  /// How often the plugin was stopped so far.
+  var deaths: Int { lock.withLock { _ in deathCount } }
   /// Deaths since a sample was last scored.
   private var deathsInARow = 0
   /// After so many the rest of a call is not tried any more.
@@ -42,9 +45,8 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
     do {
       let frame = try worker.ask(
         .load, payload, reward: name, services: nil, limit: loadLimit, deadline: countdown(loadLimit))
-      var reader = ByteReader(frame.bytes)
       guard frame.kind == .loaded else { throw AttuneError.work("the worker of \(name) answered out of turn") }
-      return (worker, try RewardDescriptor(try JSON.parse(try reader.string())))
+      return (worker, try RewardDescriptor(try JSON.parse(try frame.text())))
     } catch let death as WorkerProcess.Death {
       throw AttuneError.request(
         "\(death.words) while the library \(request.path) was loaded for the reward \(name)",
@@ -181,9 +183,12 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
         hint: "score fewer samples at a time")
     }
     let worker: WorkerProcess
-    do { worker = try running() } catch let death as WorkerProcess.Death {
+    do { worker = try running() } catch {
+      self.worker = nil
       deathsInARow += 1
-      return (death, [])
+      deathCount += 1
+      let why = (error as? WorkerProcess.Death)?.words ?? (error as? AttuneError)?.message ?? "\(error)"
+      return (.notRestarted(why), [])
     }
     worker.progress.clear(samples.count)
     do {
@@ -191,18 +196,23 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
         .score, payload, reward: name, services: call.context.services, limit: timeLimit,
         deadline: deadline(worker.progress, samples.count))
       guard frame.kind == .scored else { throw AttuneError.work("the worker of \(name) answered out of turn") }
-      let outcomes = try OutcomeCoding.read(frame.bytes, for: samples)
+      let outcomes = try frame.read { _, bytes in try OutcomeCoding.read(bytes, for: samples) }
       for (i, outcome) in zip(indices, outcomes) { call.outcomes[i] = outcome }
       deathsInARow = 0
       return nil
     } catch let death as WorkerProcess.Death {
       self.worker = nil
       deathsInARow += 1
+      deathCount += 1
       var begun: Set<Int> = []
       for (i, index) in indices.enumerated() where i < ProgressPage.capacity {
         if case .begun = worker.progress[i] { begun.insert(index) }
       }
       return (death, begun)
+    } catch {
+      // Nobody knows what state such a worker is in.
+      self.worker = nil
+      throw error
     }
   }
 
@@ -259,8 +269,7 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
         let frame = try running().ask(
           .saveState, ByteBuffer(), reward: name, services: nil, limit: Self.loadLimit,
           deadline: Self.countdown(Self.loadLimit))
-        var reader = ByteReader(frame.bytes)
-        lastState = try reader.optionalBytes().map { Array($0) }
+        lastState = try frame.read { reader, _ in try reader.optionalBytes().map { Array($0) } }
         return lastState
       }
     }
@@ -311,8 +320,7 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
     do {
       let frame = try worker.ask(
         .describe, payload, reward: path, services: nil, limit: loadLimit, deadline: countdown(loadLimit))
-      var reader = ByteReader(frame.bytes)
-      return try (JSON.parse(try reader.string()).array ?? []).map(RewardDescriptor.init)
+      return try (JSON.parse(try frame.text()).array ?? []).map(RewardDescriptor.init)
     } catch let death as WorkerProcess.Death {
       throw AttuneError.request("\(death.words) while the library \(path) was loaded")
     }

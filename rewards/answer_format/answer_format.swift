@@ -6,7 +6,8 @@ struct AnswerFormat: Reward {
 
   func score(_ sample: Sample) -> Score {
     let problem = Self.problem(in: sample.completion)
-    return Score(problem == nil ? 1 : 0, components: ["well_formed": problem == nil ? 1 : 0], log: problem ?? "well formed")
+    return Score(
+      problem == nil ? 1 : 0, components: ["well_formed": problem == nil ? 1 : 0], log: problem ?? "well formed")
   }
 
   /// What keeps the text from being an answer, or nil.

@@ -6,28 +6,31 @@
 
 #include "attune_reward.h"
 
+#include <stdint.h>
 #include <string.h>
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// The text between the last <answer> and the </answer> after it, else the whole text. Texts may hold NULs, so that
-// nothing here relies on them.
+// Where the last copy of `word` that ends at or before `end` begins; SIZE_MAX if there is none. Texts may hold NULs, so
+// that the functions of string.h for C strings would not do.
+static size_t last_place(attune_string text, size_t end, const char *word) {
+  const size_t size = strlen(word);
+  for (size_t start = end < size ? 0 : end - size + 1; start-- > 0;)
+    if (memcmp(text.data + start, word, size) == 0) return start;
+  return SIZE_MAX;
+}
+
+// The text between the last <answer> that is closed and the first </answer> after it, else the whole text.
 static attune_string inside_tags(attune_string text, bool *tagged) {
-  static const char open[] = "<answer>", close[] = "</answer>";
-  const size_t open_size = sizeof(open) - 1, close_size = sizeof(close) - 1;
-  *tagged = false;
-  for (size_t start = text.size; start-- > 0;) {
-    if (text.size - start < open_size || memcmp(text.data + start, open, open_size) != 0) continue;
-    const size_t from = start + open_size;
-    for (size_t end = from; end + close_size <= text.size; end++) {
-      if (memcmp(text.data + end, close, close_size) == 0) {
-        *tagged = true;
-        const attune_string inside = {text.data + from, end - from};
-        return inside;
-      }
-    }
-  }
-  return text;
+  const size_t last_close = last_place(text, text.size, "</answer>");
+  const size_t open = last_close == SIZE_MAX ? SIZE_MAX : last_place(text, last_close, "<answer>");
+  *tagged = open != SIZE_MAX;
+  if (!*tagged) return text;
+  const size_t from = open + strlen("<answer>");
+  size_t to = from;
+  while (memcmp(text.data + to, "</answer>", strlen("</answer>")) != 0) to++;
+  const attune_string inside = {text.data + from, to - from};
+  return inside;
 }
 
 // The last run of digits; absent if there is none.

@@ -1,0 +1,94 @@
+import Core
+import Foundation
+
+/// A `cases.jsonl`: lines as for `attune reward try`, each with what is `expected` of it.
+///
+/// `expected` holds any of `reward`, `status`, `components` and `log`; `parameters` sets parameters for the line, and
+/// `for` names the reward if the library has several.
+struct RewardCases {
+  struct Case {
+    var line: Int
+    var sample: RewardSample
+    var expected: JSON.Object
+    var parameters: JSON.Object
+    var rewardName: String?
+  }
+
+  let path: String
+  let cases: [Case]
+
+  init(path: String, pictures: RewardBench.PictureReader) throws {
+    self.path = path
+    guard let data = FileManager.default.contents(atPath: path) else {
+      throw AttuneError.request("there is no file \(path)")
+    }
+    var cases: [Case] = []
+    for (i, bytes) in data.split(separator: 0x0A, omittingEmptySubsequences: false).enumerated() {
+      guard bytes.contains(where: { $0 > 0x20 }) else { continue }
+      let place = AttuneError.Location(file: path, line: i + 1)
+      let json: JSON
+      do { json = try JSON.parse(bytes) } catch let error as AttuneError {
+        throw AttuneError.request(error.message, at: place)
+      }
+      guard var object = json.object, let expected = object["expected"]?.object else {
+        throw AttuneError.request(
+          "a case has no \"expected\"", at: place,
+          hint: "such as {\"completion\": \"..\", \"expected\": {\"reward\": 1}}")
+      }
+      let parameters = object["parameters"]?.object ?? .init()
+      let rewardName = object["for"]?.string
+      for key in ["expected", "parameters", "for"] { object[key] = nil }
+      do {
+        cases.append(
+          Case(
+            line: i + 1, sample: try RewardBench.sample(JSON(.object(object)), pictures: pictures), expected: expected,
+            parameters: parameters, rewardName: rewardName))
+      } catch let error as AttuneError {
+        throw AttuneError.request(error.message, at: place, hint: error.hint)
+      }
+    }
+    self.cases = cases
+  }
+
+  /// The file beside a source or a library, if there is one.
+  static func path(beside source: String) -> String? {
+    let folder = (source as NSString).deletingLastPathComponent
+    let path = (folder.isEmpty ? "." : folder) + "/cases.jsonl"
+    return FileManager.default.fileExists(atPath: path) ? path : nil
+  }
+
+  /// What differs from what was expected, or nil. Numbers may differ by 1e-9.
+  static func difference(_ outcome: RewardOutcome, _ expected: JSON.Object) -> String? {
+    func differ(_ a: Double, _ b: Double) -> Bool { !(abs(a - b) <= 1e-9 * max(1, abs(b))) }
+    for (key, value) in expected.entries {
+      switch key {
+      case "reward":
+        if let wanted = value.double {
+          if outcome.score.map({ differ($0, wanted) }) ?? true {
+            return
+              "reward \(outcome.score.map { "\($0)" } ?? "null (\(outcome.status.rawValue): \(outcome.log))"), expected \(wanted)"
+          }
+        } else if let score = outcome.score {
+          return "reward \(score), expected null"
+        }
+      case "status":
+        if value.string != outcome.status.rawValue {
+          return "status \(outcome.status.rawValue), expected \(value.string ?? value.text())"
+        }
+      case "log":
+        if value.string != outcome.log { return "log \"\(outcome.log)\", expected \"\(value.string ?? value.text())\"" }
+      case "components":
+        for (name, wanted) in value.object?.entries ?? JSON.Object().entries {
+          guard let found = outcome.components.first(where: { $0.name == name }) else {
+            return "no component \(name), found \(outcome.components.map(\.name).joined(separator: ", "))"
+          }
+          if differ(found.value, wanted.double ?? .nan) {
+            return "component \(name) \(found.value), expected \(wanted.text())"
+          }
+        }
+      default: return "the key \"\(key)\" of \"expected\" is not known, expected reward, status, components or log"
+      }
+    }
+    return nil
+  }
+}

@@ -1,0 +1,30 @@
+// Goes wrong in the way that the completion asks for.
+#include "attune_reward.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+ATTUNE_REWARD(troubled, "what the completion says") {
+  const char *wish = sample->completion.data;
+  if (!strcmp(wish, "crash")) raise(SIGSEGV);
+  if (!strcmp(wish, "null")) return *(volatile double *)NULL;
+  if (!strcmp(wish, "exit")) _exit(3);
+  if (!strcmp(wish, "abort")) abort();
+  if (!strcmp(wish, "hang"))
+    for (;;) usleep(1000);
+  if (!strcmp(wish, "hang until cancelled")) {
+    while (!call->host->cancelled(call->host)) usleep(1000);
+    call->outcome->status = ATTUNE_TIMED_OUT;
+    attune_log(call, "saw the time");
+    return 0;
+  }
+  if (!strcmp(wish, "nan")) return attune_none();
+  if (!strcmp(wish, "infinity")) return 1.0 / (double)(sample->completion.size - 8);
+  if (!strcmp(wish, "fail")) return attune_fail(call, "asked to fail");
+  if (!strcmp(wish, "invalid")) return attune_invalid(call, "asked to be invalid");
+  if (!strcmp(wish, "status 77")) call->outcome->status = 77;
+  if (!strcmp(wish, "garbage on the socket")) (void)!write(3, "this is no message at all", 25);
+  return 0.25;
+}

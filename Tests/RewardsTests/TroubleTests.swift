@@ -1,0 +1,139 @@
+import Core
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Rewards
+
+/// What goes wrong costs what it must and no more.
+@Suite struct TroubleTests {
+  @Test func aCrashCostsTheSampleBeingScored() throws {
+    let reward = try Workshop.load("troubled.c")
+    defer { reward.close() }
+    let outcomes = try reward.score(
+      Workshop.samples("a", "b", "c", "crash", "d", "exit", "abort", "null", "e"), context: RewardContext())
+    #expect(outcomes.map(\.score) == [0.25, 0.25, 0.25, nil, 0.25, nil, nil, nil, 0.25])
+    #expect(outcomes[3].status == .failed)
+    #expect(outcomes[3].log == "the plugin was stopped by signal 11 (SIGSEGV) while scoring sample 3")
+    #expect(outcomes[5].log == "the plugin ended its process with exit status 3 while scoring sample 5")
+    #expect(outcomes[6].log == "the plugin was stopped by signal 6 (SIGABRT) while scoring sample 6")
+    #expect(outcomes[7].log.contains("SIGSEGV"))
+    // The worker is started again for the next call.
+    #expect(try reward.score(Workshop.samples("a", "b"), context: RewardContext()).map(\.score) == [0.25, 0.25])
+  }
+
+  @Test func aHangCostsTheSampleBeingScored() throws {
+    let reward = try Workshop.load("troubled.c", timeout: 0.3)
+    defer { reward.close() }
+    let outcomes = try reward.score(
+      Workshop.samples("a", "hang", "b", "hang until cancelled", "hang"), context: RewardContext())
+    #expect(outcomes.map(\.score) == [0.25, nil, 0.25, nil, nil])
+    #expect(outcomes.map(\.status) == [.ok, .timedOut, .ok, .timedOut, .timedOut])
+    #expect(outcomes[1].log == "the plugin was stopped after 0.3 s, its time limit, while scoring sample 1")
+  }
+
+  @Test func aPluginThatMarksNothing() throws {
+    let reward = try Workshop.load("unmarked.c", timeout: 0.3)
+    defer { reward.close() }
+    let crashed = try reward.score(Workshop.samples("a", "crash", "b"), context: RewardContext())
+    #expect(crashed.map(\.score) == [0.5, nil, 0.5])
+    #expect(crashed[1].log.contains("SIGSEGV) while scoring sample 1"))
+    let hung = try reward.score(Workshop.samples("a", "hang", "b"), context: RewardContext())
+    #expect(hung.map(\.status) == [.ok, .timedOut, .ok])
+    let gaveUp = try reward.score(Workshop.samples("a", "give up", "b"), context: RewardContext())
+    #expect(gaveUp.map(\.status) == [.failed, .failed, .failed])
+    #expect(gaveUp[0].log == "the whole call failed")
+  }
+
+  @Test func aSwiftTrapCostsTheSampleBeingScored() throws {
+    let reward = try Workshop.load("kinds.swift", name: "wishes")
+    defer { reward.close() }
+    let outcomes = try reward.score(Workshop.samples("four", "trap", "xx"), context: RewardContext())
+    #expect(outcomes.map(\.score) == [4, nil, 2])
+    #expect(outcomes[1].log.contains("while scoring sample 1"))
+  }
+
+  @Test func aWorkerThatIsKilledFromOutsideOrSpoilsItsSocket() throws {
+    let reward = try Workshop.load("troubled.c", timeout: 2)
+    defer { reward.close() }
+    let outcomes = try reward.score(Workshop.samples("a", "garbage on the socket", "b"), context: RewardContext())
+    #expect(outcomes[0].score == 0.25)
+    #expect(outcomes[1].status == .failed)
+    #expect(outcomes[2].score == 0.25)
+  }
+
+  @Test func restartsAreBounded() throws {
+    let reward = try Workshop.load("troubled.c")
+    defer { reward.close() }
+    var samples = Array(repeating: RewardSample(prompt: "", completion: "exit"), count: 80)
+    samples.append(RewardSample(prompt: "", completion: "fine"))
+    let outcomes = try reward.score(samples, context: RewardContext())
+    #expect(outcomes[0...79].allSatisfy { $0.status == .failed })
+    #expect(outcomes[79].log.contains("not scored: the plugin was stopped 64 times in a row"))
+    #expect(try reward.score(Workshop.samples("a"), context: RewardContext())[0].score == 0.25)
+  }
+
+  @Test(arguments: [RewardSpecification.Isolation.worker, .inline])
+  func answersThatAreNoScores(_ isolation: RewardSpecification.Isolation) throws {
+    let reward = try Workshop.load("troubled.c", isolation: isolation)
+    defer { reward.close() }
+    let outcomes = try reward.score(
+      Workshop.samples("nan", "infinity", "fail", "invalid", "status 77", "fine"), context: RewardContext())
+    #expect(outcomes.map(\.status) == [.notApplicable, .invalid, .failed, .invalid, .invalid, .ok])
+    #expect(outcomes.map(\.score) == [nil, nil, nil, nil, nil, 0.25])
+    #expect(outcomes[1].log == "the reward returned the score inf")
+    #expect(outcomes[2].log == "asked to fail")
+    #expect(outcomes[4].log == "the reward returned the status 77, which does not exist")
+  }
+
+  @Test(arguments: [RewardSpecification.Isolation.worker, .inline])
+  func tokenRewardsOutsideThePolicy(_ isolation: RewardSpecification.Isolation) throws {
+    let reward = try Workshop.load("several.c", name: "explain", isolation: isolation)
+    defer { reward.close() }
+    var samples = Workshop.samples("a", "b")
+    for i in samples.indices {
+      samples[i].tokenIDs = [0, 4]
+      samples[i].policyMask = [true, i == 0]
+    }
+    let outcomes = try reward.score(samples, context: RewardContext())
+    #expect(outcomes.map(\.status) == [.ok, .invalid])
+    #expect(outcomes[1].log.hasPrefix("the reward returned a token reward at token 1, which the policy did not write"))
+  }
+
+  @Test(arguments: [
+    ("one too many", "outcome 1 of a batch of 1 samples (one score too many)"),
+    ("past an outcome", "outcome 0, behind it"),
+    ("struct_size", "struct_size of outcome 0"), ("past memory", "memory of allocate, behind it"),
+  ])
+  func aPluginThatWritesWhereItMustNot(_ wish: String, _ place: String) throws {
+    for isolation in [RewardSpecification.Isolation.worker, .inline] {
+      let reward = try Workshop.load("greedy.c", isolation: isolation)
+      defer { reward.close() }
+      #expect(try reward.score(Workshop.samples("nothing"), context: RewardContext()).map(\.score) == [1])
+      expectAttuneError(containing: "the reward greedy", "greedy.so", "wrote outside its outcomes", place) {
+        _ = try reward.score(Workshop.samples(wish), context: RewardContext())
+      }
+    }
+  }
+
+  @Test func createMayRefuse() throws {
+    for isolation in [RewardSpecification.Isolation.worker, .inline] {
+      expectAttuneError(containing: "refused to start: cannot start below 0") {
+        _ = try Workshop.load("counter.c", parameters: JSON.Object([("start", -1)]), isolation: isolation)
+      }
+      expectAttuneError(containing: "refused to start: 13 is no factor") {
+        _ = try Workshop.load(
+          "kinds.swift", name: "wishes", parameters: JSON.Object([("factor", 13)]), isolation: isolation)
+      }
+    }
+  }
+
+  @Test func aClosedRewardSaysSo() throws {
+    let reward = try Workshop.load("brief.c")
+    reward.close()
+    reward.close()
+    expectAttuneError(containing: "the reward reward was closed") {
+      _ = try reward.score(Workshop.samples("a"), context: RewardContext())
+    }
+  }
+}

@@ -25,8 +25,9 @@ struct DigitCanvas {
   ///   - side: width and height of the cell, in pixels.
   ///   - degrees: turn about the centre, clockwise, within ±45.
   ///   - shear: pixels to the right per pixel upwards.
+  ///   - bend: displacements in pixels on a 4 x 4 grid over the cell, `[2, 4, 4]` (sideways, then downwards); empty for none.
   mutating func draw(
-    _ digit: ArraySlice<UInt8>, at center: (x: Double, y: Double), side: Double, degrees: Double, shear: Double
+    _ digit: ArraySlice<UInt8>, at center: (x: Double, y: Double), side: Double, degrees: Double, shear: Double, bend: [Double] = []
   ) {
     let count = Double(DigitRecords.side)
     let cellsPerPixel = count / side
@@ -43,8 +44,13 @@ struct DigitCanvas {
         for y in top..<bottom {
           for x in left..<right {
             // From the pixel's centre back to the digit: undo the turn, then the slant, then the magnification.
-            let px = Double(x) + 0.5 - center.x
-            let py = Double(y) + 0.5 - center.y
+            var px = Double(x) + 0.5 - center.x
+            var py = Double(y) + 0.5 - center.y
+            if !bend.isEmpty {
+              let (sideways, down) = displacement(bend, px / side + 0.5, py / side + 0.5)
+              px += sideways
+              py += down
+            }
             let turnedX = cosine * px + sine * py
             let turnedY = cosine * py - sine * px
             let u = (turnedX + shear * turnedY) * cellsPerPixel + count / 2 - 0.5
@@ -98,6 +104,23 @@ private func bilinear(_ digit: UnsafeBufferPointer<UInt8>, _ u: Double, _ v: Dou
   let upper = cell(row, column) * (1 - fu) + cell(row, column + 1) * fu
   let lower = cell(row + 1, column) * (1 - fu) + cell(row + 1, column + 1) * fu
   return (upper * (1 - fv) + lower * fv) / Double(DigitRecords.fullInk)
+}
+
+/// The displacement at (u, v), 0 to 1 across the cell, bilinear between the points of the 4 x 4 grid.
+private func displacement(_ bend: [Double], _ u: Double, _ v: Double) -> (Double, Double) {
+  let x = min(max(u, 0), 1) * 3
+  let y = min(max(v, 0), 1) * 3
+  let column = min(Int(x), 2)
+  let row = min(Int(y), 2)
+  let fx = x - Double(column)
+  let fy = y - Double(row)
+  func mix(_ base: Int) -> Double {
+    let at = base + row * 4 + column
+    let upper = bend[at] * (1 - fx) + bend[at + 1] * fx
+    let lower = bend[at + 4] * (1 - fx) + bend[at + 5] * fx
+    return upper * (1 - fy) + lower * fy
+  }
+  return (mix(0), mix(16))
 }
 
 /// Cosine and sine of an angle within ±45 degrees, from the tangent of its half (a Taylor polynomial, off by less than

@@ -24,6 +24,12 @@ extension DigitsSource.Options {
     try require(noise >= 0 && noise <= 255, "noise", noise, "0 to 255 grey levels")
     try require(rotation >= 0 && rotation <= 45, "rotation", rotation, "0 to 45 degrees")
     try require(shear >= 0 && shear <= 1, "shear", shear, "0 to 1")
+    try require(elastic >= 0 && elastic <= 64, "elastic", elastic, "0 to 64 pixels")
+    if placement == .cells {
+      try require(
+        canvasWidth / canvasHeight >= length.upperBound, "canvas", "\(canvasWidth) x \(canvasHeight)",
+        "at least \(length.upperBound) square cells side by side for placement `cells`")
+    }
     if let count { try require(count > 0, "count", count, "1 or more samples, or no count for an endless source") }
     let longest = Double(length.upperBound)
     guard longest * digitSize <= Double(canvasWidth), digitSize <= Double(canvasHeight) else {

@@ -30,8 +30,16 @@ public struct DigitsSource: SampleSource {
     public var canvasHeight: Int = 32
     /// Side of the cell that one 8 x 8 digit is drawn into, in pixels.
     public var digitSize: Double = 22
-    /// False centres the number; true starts it at a random place with a random gap between digits.
-    public var scattered: Bool = true
+    /// Where the digits of a number stand.
+    public enum Placement: String, Sendable, CaseIterable {
+      /// The canvas is a row of square cells as high as it is; the number begins in a random cell, one digit a cell.
+      case cells
+      /// A random place with a random gap between digits.
+      case scattered
+      /// In the middle.
+      case centered
+    }
+    public var placement: Placement = .scattered
     /// Largest random offset of each digit from its place, in pixels, both ways.
     public var shift: Double = 0
     /// Random magnification of each digit about its centre.
@@ -44,6 +52,8 @@ public struct DigitsSource: SampleSource {
     public var rotation: Double = 0
     /// Largest random slant of each digit: sideways pixels per pixel of height, both ways.
     public var shear: Double = 0
+    /// Standard deviation of an elastic deformation, in pixels: a 4 x 4 grid of random displacements over each digit.
+    public var elastic: Double = 0
     public var background: Background = .dark
     public var question: String = "Which number is written here?"
     /// The completion to imitate; `{number}` stands for the number.
@@ -109,7 +119,13 @@ public struct DigitsSource: SampleSource {
     let slack = width - Double(rows.count) * size
     var pitch = size
     var start = slack / 2
-    if options.scattered {
+    switch options.placement {
+    case .centered: break
+    case .cells:
+      let cells = options.canvasWidth / options.canvasHeight
+      pitch = Double(options.canvasHeight)
+      start = Double(composition.integer(below: cells - rows.count + 1)) * pitch + (pitch - size) / 2
+    case .scattered:
       // Gaps take at most half of the free width, and never look like a space between two numbers.
       let widest = min(size * 0.3, rows.count > 1 ? slack / 2 / Double(rows.count - 1) : 0)
       pitch += composition.uniform(0, widest)
@@ -129,13 +145,14 @@ public struct DigitsSource: SampleSource {
       let dy = augmentation.uniform(-options.shift, options.shift)
       let turn = augmentation.uniform(-options.rotation, options.rotation)
       let slant = augmentation.uniform(-options.shear, options.shear)
+      let bend = (0..<(options.elastic > 0 ? 32 : 0)).map { _ in augmentation.normal() * options.elastic }
       // A digit that shifts or grows stays on the canvas as long as it fits.
       let half = size * scale / 2
       let x = within(start + Double(place) * pitch + size / 2 + dx, half, width - half)
       let y = within(Double(options.canvasHeight) / 2 + dy, half, Double(options.canvasHeight) - half)
       canvas.draw(
         digits.intensities[(row * DigitCanvas.cells)..<((row + 1) * DigitCanvas.cells)],
-        at: (x, y), side: size * scale, degrees: turn, shear: slant)
+        at: (x, y), side: size * scale, degrees: turn, shear: slant, bend: bend)
     }
     let contrast = augmentation.uniform(options.contrast.lowerBound, options.contrast.upperBound)
     return canvas.picture(light: light, contrast: contrast, noise: options.noise, stream: &augmentation)

@@ -86,7 +86,8 @@ public final class RandomSource: ParameterSource {
       let isResidual =
         name.hasSuffix("o_proj.weight") || name.hasSuffix("down_proj.weight") || name.hasSuffix("attn.proj.weight")
         || (name.contains(".blocks.") && name.hasSuffix("linear_fc2.weight"))
-      return isResidual ? plain / 8.0.squareRoot() : plain
+      if isResidual { return plain / 8.0.squareRoot() }
+      return name.contains("deepstack_merger_list") && name.hasSuffix("linear_fc2.weight") ? plain / 2 : plain
     }
   }
 

@@ -174,7 +174,7 @@ private func fingerprint(_ bytes: [UInt8]) -> UInt64 {
       $0.canvasHeight = 8
       $0.digitSize = 8
       $0.length = 1...1
-      $0.scattered = false
+      $0.placement = .centered
     }
     let records = try DigitRecords(file: digitsFile)
     let sample = try digits.sample(at: 5)

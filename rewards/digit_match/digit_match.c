@@ -1,8 +1,8 @@
 // digit_match: how right the number in the completion is.
 //
 // The answer is the digits after the last <answer> up to </answer>; without tags, the last run of digits. The
-// reference is the sample's reference, or the column `reference`. An exact answer scores 1. Any other scores half of
-// the share of digits that are right, position by position from the left, over the longer of the two numbers.
+// reference is the sample's reference, or the column `reference`. The score is the share of digits that are right,
+// position by position from the left, over the longer of the two numbers: 1 for the exact answer.
 
 #include "attune_reward.h"
 
@@ -51,7 +51,7 @@ static double share_of_digits(attune_string a, attune_string b) {
   return longer ? (double)right / (double)longer : 0;
 }
 
-ATTUNE_REWARD(digit_match, "1 for the right number, up to a half for right digits in their places") {
+ATTUNE_REWARD(digit_match, "share of digits that are right and in their places, 1 for the right number") {
   attune_string reference = sample->reference;
   if (!reference.data) reference = attune_column_json(call, "reference");
   const attune_string truth = last_digits(reference);
@@ -71,5 +71,5 @@ ATTUNE_REWARD(digit_match, "1 for the right number, up to a half for right digit
     attune_log(call, exact ? " is right, expected " : ", expected ");
   }
   attune_log_string(call, truth);
-  return exact ? 1 : 0.5 * digits;
+  return digits;
 }

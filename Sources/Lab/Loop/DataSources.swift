@@ -36,7 +36,11 @@ enum DataSources {
       options.shift = digits.shift
       options.scale = digits.scale
       options.contrast = digits.contrast
-      options.noise = digits.noise
+      options.noise = digits.noise * 255
+      options.placement = DigitsSource.Options.Placement(rawValue: digits.placement.rawValue) ?? .scattered
+      options.rotation = digits.rotation
+      options.shear = digits.shear
+      options.elastic = digits.elastic
       options.question = digits.question
       options.answer = digits.answer
       options.seed = source.seed

@@ -70,7 +70,7 @@ public struct Preset: Sendable {
         "image_processor_type": "Qwen2VLImageProcessorFast", "processor_class": "Qwen3VLProcessor",
         "patch_size": .int(patch), "temporal_patch_size": 2, "merge_size": 2,
         "size": ["shortest_edge": .int(4 * patch * patch), "longest_edge": .int(4096 * patch * patch)],
-        "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+        "image_mean": [0.15, 0.15, 0.15], "image_std": [0.35, 0.35, 0.35],
       ]
       try AtomicFile.write(folder + "/preprocessor_config.json", text: preprocessor.text(.pretty) + "\n")
     }

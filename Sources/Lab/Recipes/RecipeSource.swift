@@ -50,6 +50,9 @@ extension Recipe {
 
   /// Numbers composed of handwritten digits, one picture each.
   public struct Digits: Sendable, Equatable {
+    /// Where the digits of a number stand.
+    public enum Placement: String, Sendable, CaseIterable { case scattered, cells, centered }
+
     /// Records of the CSV, from 0; nil is all of them.
     public var records: Range<Int>?
     /// Digits of a number.
@@ -59,6 +62,10 @@ extension Recipe {
     public var canvasHeight: Int
     public var digitSize: Int
     /// Largest random shift, pixels.
+    public var placement: Placement
+    public var rotation: Double
+    public var shear: Double
+    public var elastic: Double
     public var shift: Double
     public var scale: ClosedRange<Double>
     public var contrast: ClosedRange<Double>
@@ -80,6 +87,10 @@ extension Recipe {
       length = shortest...longest
       (canvasWidth, canvasHeight) = values.ints("canvas")
       digitSize = values.int("digit_size")
+      placement = values.choice("placement")
+      rotation = values.number("rotation")
+      shear = values.number("shear")
+      elastic = values.number("elastic")
       shift = values.number("shift")
       let (smallest, largest) = values.numbers("scale")
       scale = smallest...largest

@@ -139,6 +139,10 @@ public enum RecipeTable {
       row(
         "data.*.canvas", .ints(count: 2, ascending: false), .value([128, 32]), in: .within(1, 4096), only: digits,
         "Width and height of the picture, pixels."),
+      row(
+        "data.*.placement", .choice(["scattered", "cells", "centered"]), .value("scattered"), only: digits,
+        "`cells`: the canvas is a row of square cells, one digit a cell, beginning anywhere; `scattered`: any place, random gaps."
+      ),
       row("data.*.digit_size", .int, .value(24), in: .within(1, 4096), only: digits, "Side of one digit, pixels."),
       row(
         "data.*.shift", .number, .value(2), in: .within(0, 1024), only: digits,
@@ -146,6 +150,15 @@ public enum RecipeTable {
       row(
         "data.*.scale", .numbers(count: 2, ascending: true), .value([0.9, 1.1]), in: .above(0, upTo: 16), only: digits,
         "Smallest and largest random scale of a digit."),
+      row(
+        "data.*.rotation", .number, .value(0), in: .within(0, 45), only: digits,
+        "Largest random turn of a digit, degrees."),
+      row(
+        "data.*.shear", .number, .value(0), in: .within(0, 1), only: digits,
+        "Largest random slant of a digit, pixels sideways per pixel of height."),
+      row(
+        "data.*.elastic", .number, .value(0), in: .within(0, 64), only: digits,
+        "Standard deviation of a random elastic deformation of each digit, pixels."),
       row(
         "data.*.contrast", .numbers(count: 2, ascending: true), .value([0.8, 1.0]), in: .within(0, 1), only: digits,
         "Weakest and strongest random contrast of a picture."),

@@ -24,7 +24,8 @@ public struct KernelBench {
 
     public var json: JSON {
       [
-        "kernel": .string(kernel), "shape": .array(shape.map { .int($0) }), "dtype": .string(dtype), "isa": .string(isa),
+        "kernel": .string(kernel), "shape": .array(shape.map { .int($0) }), "dtype": .string(dtype),
+        "isa": .string(isa),
         "chosen": .bool(chosen), "gflops": .double(gflops), "of_limit": .double(ofLimit),
       ]
     }
@@ -32,7 +33,8 @@ public struct KernelBench {
 
   /// Matmul shapes `[M, N, K]`: those of the quickstart's decoder and vision tower, and one of a large model.
   public static let shapes = [
-    [1, 512, 192], [8, 512, 192], [256, 512, 192], [1024, 512, 192], [1024, 192, 512], [1024, 384, 128], [512, 4864, 896],
+    [1, 512, 192], [8, 512, 192], [256, 512, 192], [1024, 512, 192], [1024, 192, 512], [1024, 384, 128],
+    [512, 4864, 896],
   ]
 
   public init() {}

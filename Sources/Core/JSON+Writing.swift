@@ -59,7 +59,9 @@ extension JSON {
         return
       }
       out += "{"
-      let keys = style.sortKeys ? object.keys.sorted { $0.unicodeScalars.lexicographicallyPrecedes($1.unicodeScalars) } : object.keys
+      let keys =
+        style.sortKeys
+        ? object.keys.sorted { $0.unicodeScalars.lexicographicallyPrecedes($1.unicodeScalars) } : object.keys
       for (i, key) in keys.enumerated() {
         if i > 0 { out += style.itemSeparator }
         JSON.newLine(into: &out, style, level + 1)

@@ -7,7 +7,8 @@ public struct Picture: Sendable, Equatable {
 
   public init(width: Int, height: Int, pixels: [UInt8]) {
     precondition(
-      pixels.count == width * height * 3, "a \(width) x \(height) picture has \(width * height * 3) bytes, not \(pixels.count)")
+      pixels.count == width * height * 3,
+      "a \(width) x \(height) picture has \(width * height * 3) bytes, not \(pixels.count)")
     self.width = width
     self.height = height
     self.pixels = pixels

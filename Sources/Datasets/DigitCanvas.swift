@@ -27,7 +27,8 @@ struct DigitCanvas {
   ///   - shear: pixels to the right per pixel upwards.
   ///   - bend: displacements in pixels on a 4 x 4 grid over the cell, `[2, 4, 4]` (sideways, then downwards); empty for none.
   mutating func draw(
-    _ digit: ArraySlice<UInt8>, at center: (x: Double, y: Double), side: Double, degrees: Double, shear: Double, bend: [Double] = []
+    _ digit: ArraySlice<UInt8>, at center: (x: Double, y: Double), side: Double, degrees: Double, shear: Double,
+    bend: [Double] = []
   ) {
     let count = Double(DigitRecords.side)
     let cellsPerPixel = count / side

@@ -64,7 +64,8 @@ public struct RopeConfiguration: Sendable {
     case none
     case linear(factor: Double)
     /// YaRN (2309.00071).
-    case yarn(factor: Double, original: Double, betaFast: Double, betaSlow: Double, attentionFactor: Double?, truncate: Bool)
+    case yarn(
+      factor: Double, original: Double, betaFast: Double, betaSlow: Double, attentionFactor: Double?, truncate: Bool)
   }
   public var theta: Double
   public var scaling: Scaling
@@ -93,7 +94,8 @@ extension ModelConfiguration {
       let known = ModelFamily.allCases.map(\.rawValue)
       throw AttuneError.request(
         "model_type is \"\(type)\", which Attune does not run", at: reader.location("model_type"),
-        hint: (nearestName(to: type, among: known).map { "the nearest it runs is \($0); " } ?? "") + "families: \(known.joined(separator: ", "))")
+        hint: (nearestName(to: type, among: known).map { "the nearest it runs is \($0); " } ?? "")
+          + "families: \(known.joined(separator: ", "))")
     }
     self.json = json
     self.family = family
@@ -164,7 +166,8 @@ extension VisionConfiguration {
       throw reader.error("num_position_embeddings", "is \(entries), a square number was expected")
     }
     guard hiddenSize % (4 * heads) == 0 else {
-      throw reader.error("num_heads", "is \(heads); hidden_size \(hiddenSize) must divide into heads of a multiple of 4")
+      throw reader.error(
+        "num_heads", "is \(heads); hidden_size \(hiddenSize) must divide into heads of a multiple of 4")
     }
     let activation = reader.json["hidden_act"]?.string ?? "gelu_pytorch_tanh"
     guard activation == "gelu_pytorch_tanh" else {
@@ -177,7 +180,8 @@ extension VisionConfiguration {
       return block
     }
     guard deepstackBlocks.allSatisfy({ $0 < depth }), deepstackBlocks == Array(Set(deepstackBlocks)).sorted() else {
-      throw reader.error("deepstack_visual_indexes", "is \(deepstackBlocks); ascending numbers below depth \(depth) were expected")
+      throw reader.error(
+        "deepstack_visual_indexes", "is \(deepstackBlocks); ascending numbers below depth \(depth) were expected")
     }
   }
 }
@@ -192,7 +196,8 @@ extension RopeConfiguration {
     let type = parameters["rope_type"]?.string ?? parameters["type"]?.string ?? "default"
     func number(_ name: String) throws -> Double {
       guard let value = parameters[name]?.double, value > 0 else {
-        throw reader.error("\(key).\(name)", "is \(parameters[name]?.text() ?? "missing"), a positive number was expected")
+        throw reader.error(
+          "\(key).\(name)", "is \(parameters[name]?.text() ?? "missing"), a positive number was expected")
       }
       return value
     }
@@ -200,7 +205,8 @@ extension RopeConfiguration {
     case "default", "mrope": scaling = .none
     case "linear": scaling = .linear(factor: try number("factor"))
     case "yarn":
-      let original = parameters["original_max_position_embeddings"]?.double ?? reader.json["max_position_embeddings"]?.double
+      let original =
+        parameters["original_max_position_embeddings"]?.double ?? reader.json["max_position_embeddings"]?.double
       guard let original, original > 0 else {
         throw reader.error("\(key).original_max_position_embeddings", "is missing, YaRN needs it")
       }
@@ -216,7 +222,9 @@ extension RopeConfiguration {
       sections = (parameters["mrope_section"]?.array ?? []).compactMap(\.int)
       guard sections.count == 3, sections.allSatisfy({ $0 >= 0 }), sections.reduce(0, +) == headSize / 2 else {
         throw reader.error(
-          "\(key).mrope_section", "is \(parameters["mrope_section"]?.text() ?? "missing"); three numbers that add up to head_dim / 2 = \(headSize / 2) were expected")
+          "\(key).mrope_section",
+          "is \(parameters["mrope_section"]?.text() ?? "missing"); three numbers that add up to head_dim / 2 = \(headSize / 2) were expected"
+        )
       }
     }
   }

@@ -75,9 +75,12 @@ final class DecoderLayer {
       heads: c.heads, kvHeads: c.kvHeads, size: c.headSize, scale: 1 / Double(c.headSize).squareRoot())
     inputNorm = try RMSNorm("\(prefix).input_layernorm", c.hiddenSize, epsilon: c.normEpsilon, from: source)
     let attention = "\(prefix).self_attn"
-    q = try Linear("\(attention).q_proj", in: c.hiddenSize, out: c.heads * c.headSize, bias: c.attentionBias, from: source)
-    k = try Linear("\(attention).k_proj", in: c.hiddenSize, out: c.kvHeads * c.headSize, bias: c.attentionBias, from: source)
-    v = try Linear("\(attention).v_proj", in: c.hiddenSize, out: c.kvHeads * c.headSize, bias: c.attentionBias, from: source)
+    q = try Linear(
+      "\(attention).q_proj", in: c.hiddenSize, out: c.heads * c.headSize, bias: c.attentionBias, from: source)
+    k = try Linear(
+      "\(attention).k_proj", in: c.hiddenSize, out: c.kvHeads * c.headSize, bias: c.attentionBias, from: source)
+    v = try Linear(
+      "\(attention).v_proj", in: c.hiddenSize, out: c.kvHeads * c.headSize, bias: c.attentionBias, from: source)
     o = try Linear("\(attention).o_proj", in: c.heads * c.headSize, out: c.hiddenSize, bias: false, from: source)
     queryNorm = c.headNorms ? try RMSNorm("\(attention).q_norm", c.headSize, epsilon: c.normEpsilon, from: source) : nil
     keyNorm = c.headNorms ? try RMSNorm("\(attention).k_norm", c.headSize, epsilon: c.normEpsilon, from: source) : nil

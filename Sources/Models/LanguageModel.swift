@@ -99,7 +99,8 @@ public final class LanguageModel {
           "\(pictures.count) pictures for a \(configuration.family.rawValue) model, which reads text alone")
       }
       return EncodedPrompt(
-        ids: ids, positions: ids.indices.map { TokenPosition($0) }, pictures: [], pictureRows: [], nextPosition: ids.count)
+        ids: ids, positions: ids.indices.map { TokenPosition($0) }, pictures: [], pictureRows: [],
+        nextPosition: ids.count)
     }
     let merge = vision.mergeSize
     var positions: [TokenPosition] = []
@@ -115,10 +116,12 @@ public final class LanguageModel {
         continue
       }
       guard picture < pictures.count else {
-        throw AttuneError.request("token \(i) is a place of picture \(picture + 1), but there are \(pictures.count) pictures")
+        throw AttuneError.request(
+          "token \(i) is a place of picture \(picture + 1), but there are \(pictures.count) pictures")
       }
       let grid = pictures[picture].grid
-      guard pictures[picture].patches.count == pictures[picture].patchCount * vision.patchWidth, grid.height % merge == 0,
+      guard pictures[picture].patches.count == pictures[picture].patchCount * vision.patchWidth,
+        grid.height % merge == 0,
         grid.width % merge == 0
       else {
         throw AttuneError.request("picture \(picture + 1) was cut into patches of another size than the model's")

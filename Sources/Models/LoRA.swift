@@ -85,21 +85,27 @@ extension LanguageModel {
   }
 
   private func attach(_ configuration: LoRAConfiguration, value: (String, [Int], Bool) throws -> Tensor) throws {
-    guard configuration.rank > 0 else { throw AttuneError.request("a LoRA rank of \(configuration.rank); 1 or more was expected") }
+    guard configuration.rank > 0 else {
+      throw AttuneError.request("a LoRA rank of \(configuration.rank); 1 or more was expected")
+    }
     let adapter = LoRAAdapter(configuration)
-    for target in configuration.targets where !linears.contains(where: { $0.name == target || $0.name.hasSuffix("." + target) }) {
+    for target in configuration.targets
+    where !linears.contains(where: { $0.name == target || $0.name.hasSuffix("." + target) }) {
       let ends = Set(linears.map { String($0.name.split(separator: ".").last!) }).sorted()
       throw AttuneError.request(
         "no linear layer is called \(target)",
-        hint: (nearestName(to: target, among: ends).map { "did you mean \($0)? " } ?? "") + "there are: \(ends.joined(separator: ", "))")
+        hint: (nearestName(to: target, among: ends).map { "did you mean \($0)? " } ?? "")
+          + "there are: \(ends.joined(separator: ", "))")
     }
     for linear in linears where configuration.matches(linear.name) && !isPatchEmbedding(linear) {
       let rank = configuration.rank(of: linear.name)
       let a = Parameter(
-        name: "base_model.model.\(linear.name).lora_A.weight", value: try value(linear.name, [rank, linear.weight.value.width], true),
+        name: "base_model.model.\(linear.name).lora_A.weight",
+        value: try value(linear.name, [rank, linear.weight.value.width], true),
         precision: precision, trainable: true, backend: backend)
       let b = Parameter(
-        name: "base_model.model.\(linear.name).lora_B.weight", value: try value(linear.name, [linear.weight.value.rows, rank], false),
+        name: "base_model.model.\(linear.name).lora_B.weight",
+        value: try value(linear.name, [linear.weight.value.rows, rank], false),
         precision: precision, trainable: true, backend: backend)
       let layer = LoRALayer(
         module: linear.name, a: a, b: b, scaling: configuration.scaling(of: linear.name), adapter: adapter)
@@ -131,33 +137,46 @@ extension LanguageModel {
       throw refuse(key, "is true, which is not available")
     }
     if let bias = json["bias"]?.string, bias != "none" { throw refuse("bias", "is \"\(bias)\", \"none\" was expected") }
-    if let saved = json["modules_to_save"], saved.array?.isEmpty == false { throw refuse("modules_to_save", "is not empty, which is not available") }
-    guard let rank = json["r"]?.int, rank > 0 else { throw refuse("r", "is \(json["r"]?.text() ?? "missing"), a rank was expected") }
+    if let saved = json["modules_to_save"], saved.array?.isEmpty == false {
+      throw refuse("modules_to_save", "is not empty, which is not available")
+    }
+    guard let rank = json["r"]?.int, rank > 0 else {
+      throw refuse("r", "is \(json["r"]?.text() ?? "missing"), a rank was expected")
+    }
     let tensors = try SafeTensors(folder + "/adapter_model.safetensors")
     var configuration = LoRAConfiguration(
       rank: rank, alpha: json["lora_alpha"]?.double ?? 8, rankStabilized: json["use_rslora"]?.bool ?? false,
-      rankPattern: (json["rank_pattern"]?.object?.entries).map { Dictionary($0.compactMap { k, v in v.int.map { (k, $0) } }, uniquingKeysWith: { a, _ in a }) } ?? [:],
-      alphaPattern: (json["alpha_pattern"]?.object?.entries).map { Dictionary($0.compactMap { k, v in v.double.map { (k, $0) } }, uniquingKeysWith: { a, _ in a }) } ?? [:])
+      rankPattern: (json["rank_pattern"]?.object?.entries).map {
+        Dictionary($0.compactMap { k, v in v.int.map { (k, $0) } }, uniquingKeysWith: { a, _ in a })
+      } ?? [:],
+      alphaPattern: (json["alpha_pattern"]?.object?.entries).map {
+        Dictionary($0.compactMap { k, v in v.double.map { (k, $0) } }, uniquingKeysWith: { a, _ in a })
+      } ?? [:])
     // The tensors say which modules are adapted, whatever pattern the configuration used to choose them.
     let suffix = ".lora_A.weight"
     let prefix = "base_model.model."
     let modules = tensors.entries.map(\.name).filter { $0.hasPrefix(prefix) && $0.hasSuffix(suffix) }
       .map { String($0.dropFirst(prefix.count).dropLast(suffix.count)) }
-    guard !modules.isEmpty else { throw AttuneError.request("no tensor ends in \(suffix)", at: .init(file: tensors.path)) }
+    guard !modules.isEmpty else {
+      throw AttuneError.request("no tensor ends in \(suffix)", at: .init(file: tensors.path))
+    }
     for module in modules where !linears.contains(where: { $0.name == module }) {
       throw AttuneError.request(
         "the adapter has factors for \(module), the model has no such linear layer", at: .init(file: tensors.path),
         hint: nearestName(to: module, among: linears.map(\.name)).map { "the nearest is \($0)" })
     }
     guard tensors.entries.count == 2 * modules.count else {
-      throw AttuneError.request("\(tensors.entries.count) tensors for \(modules.count) modules, two each were expected", at: .init(file: tensors.path))
+      throw AttuneError.request(
+        "\(tensors.entries.count) tensors for \(modules.count) modules, two each were expected",
+        at: .init(file: tensors.path))
     }
     configuration.targets = modules
     try attach(configuration) { module, shape, isA in
       let name = "\(prefix)\(module).lora_\(isA ? "A" : "B").weight"
       let entry = try tensors.require(name)
       guard entry.shape == shape else {
-        throw AttuneError.request("tensor \(name) has shape \(entry.shape), \(shape) was expected", at: .init(file: tensors.path))
+        throw AttuneError.request(
+          "tensor \(name) has shape \(entry.shape), \(shape) was expected", at: .init(file: tensors.path))
       }
       return self.backend.upload(try tensors.floats(name), shape)
     }
@@ -169,11 +188,16 @@ extension LanguageModel {
   public func saveAdapter(folder: String, baseModel: String) throws {
     guard let adapter else { throw AttuneError.work("the model has no adapter to save") }
     let c = adapter.configuration
-    let targets = adapterTargets ?? (c.targets.isEmpty ? Set(adapter.layers.map { String($0.module.split(separator: ".").last!) }).sorted() : c.targets)
+    let targets =
+      adapterTargets
+      ?? (c.targets.isEmpty
+        ? Set(adapter.layers.map { String($0.module.split(separator: ".").last!) }).sorted() : c.targets)
     let json: JSON = [
-      "peft_type": "LORA", "base_model_name_or_path": .string(baseModel), "task_type": "CAUSAL_LM", "inference_mode": true,
+      "peft_type": "LORA", "base_model_name_or_path": .string(baseModel), "task_type": "CAUSAL_LM",
+      "inference_mode": true,
       "r": .int(c.rank), "lora_alpha": c.alpha == c.alpha.rounded() ? .int(Int(c.alpha)) : .double(c.alpha),
-      "lora_dropout": 0.0, "use_rslora": .bool(c.rankStabilized), "use_dora": false, "bias": "none", "fan_in_fan_out": false,
+      "lora_dropout": 0.0, "use_rslora": .bool(c.rankStabilized), "use_dora": false, "bias": "none",
+      "fan_in_fan_out": false,
       "init_lora_weights": true, "modules_to_save": .null,
       "target_modules": .array(targets.map { .string($0) }),
       "rank_pattern": .object(c.rankPattern.sorted { $0.key < $1.key }.map { ($0.key, .int($0.value)) }),

@@ -12,7 +12,8 @@ public struct PackedBatch: Sendable {
   public var pictureRows: [Int32]
 
   public init(
-    ids: [Int32], positions: [TokenPosition], plan: AttentionPlan, pictures: [PictureInput] = [], pictureRows: [Int32] = []
+    ids: [Int32], positions: [TokenPosition], plan: AttentionPlan, pictures: [PictureInput] = [],
+    pictureRows: [Int32] = []
   ) {
     precondition(ids.count == positions.count, "\(positions.count) positions for \(ids.count) tokens")
     self.ids = ids

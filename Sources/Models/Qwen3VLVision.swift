@@ -38,7 +38,8 @@ final class Qwen3VLVision {
     patchEmbedding = try Linear(
       "\(prefix).patch_embed.proj", in: c.patchWidth, out: c.hiddenSize, bias: true,
       from: PatchKernelSource(source, shape: [c.hiddenSize, c.channels, c.temporalPatchSize, c.patchSize, c.patchSize]))
-    positions = try source.parameter("\(prefix).pos_embed.weight", [c.positionSide * c.positionSide, c.hiddenSize], .normal)
+    positions = try source.parameter(
+      "\(prefix).pos_embed.weight", [c.positionSide * c.positionSide, c.hiddenSize], .normal)
     blocks = try (0..<c.depth).map { try Block(c, prefix: "\(prefix).blocks.\($0)", from: source) }
     merger = try Merger(c, prefix: "\(prefix).merger", normAfterJoining: false, from: source)
     deepstackMergers = try c.deepstackBlocks.indices.map {
@@ -149,7 +150,8 @@ final class Qwen3VLVision {
       }
     }
     return RotaryAngles(
-      cosine: backend.upload(cosine, [places.count, 2 * quarter]), sine: backend.upload(sine, [places.count, 2 * quarter]))
+      cosine: backend.upload(cosine, [places.count, 2 * quarter]),
+      sine: backend.upload(sine, [places.count, 2 * quarter]))
   }
 
   private final class Block {

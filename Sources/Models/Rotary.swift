@@ -99,6 +99,7 @@ final class RotaryTable {
         s[t * half + j] = sines[row + j]
       }
     }
-    return RotaryAngles(cosine: backend.upload(c, [tokens.count, half]), sine: backend.upload(s, [tokens.count, half]))
+    return RotaryAngles(
+      cosine: backend.upload(c, [tokens.count, half]), sine: backend.upload(s, [tokens.count, half]))
   }
 }

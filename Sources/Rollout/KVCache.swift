@@ -28,7 +28,8 @@ final class KVCache: KeyValueStore {
 
   /// The first of `count` fresh rows.
   func reserve(_ count: Int) -> Int {
-    precondition(used + count <= capacity, "the cache has \(capacity - used) of \(capacity) rows left, \(count) were asked for")
+    precondition(
+      used + count <= capacity, "the cache has \(capacity - used) of \(capacity) rows left, \(count) were asked for")
     defer { used += count }
     return used
   }

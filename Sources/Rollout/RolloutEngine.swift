@@ -160,7 +160,9 @@ public final class LocalEngine: RolloutEngine {
       let logits = tape.logits(states.rowRange(block), model.head)
       let chosen = sampler.choose(
         logits,
-        active[block].map { Sampler.Row(place: sequences[$0].place, prompt: sequences[$0].prompt, generated: sequences[$0].ids) },
+        active[block].map {
+          Sampler.Row(place: sequences[$0].place, prompt: sequences[$0].prompt, generated: sequences[$0].ids)
+        },
         on: backend)
       let streams = backend.empty([HeadStream.allCases.count, chosen.count], .f32)
       backend.head(streams, firstRow: 0, logits, chosen[...], parameters.logprobTemperature, [.logprob])

@@ -51,12 +51,15 @@ public struct SamplingParameters: Sendable, Equatable {
     try check(topK >= 0, "top_k", topK, "0 (off) or more")
     try check(topP > 0 && topP <= 1, "top_p", topP, "a number above 0 and at most 1")
     try check(minP >= 0 && minP <= 1, "min_p", minP, "a number from 0 to 1")
-    try check(repetitionPenalty > 0 && repetitionPenalty.isFinite, "repetition_penalty", repetitionPenalty, "a number above 0")
+    try check(
+      repetitionPenalty > 0 && repetitionPenalty.isFinite, "repetition_penalty", repetitionPenalty, "a number above 0")
     try check(presencePenalty.isFinite, "presence_penalty", presencePenalty, "a finite number")
     try check(frequencyPenalty.isFinite, "frequency_penalty", frequencyPenalty, "a finite number")
     try check(maxNewTokens >= 1, "max_new_tokens", maxNewTokens, "1 or more")
     try check(!stopStrings.contains(""), "stop", "an empty string", "some text")
-    try check(logprobTemperature > 0 && logprobTemperature.isFinite, "logprob temperature", logprobTemperature, "a number above 0")
+    try check(
+      logprobTemperature > 0 && logprobTemperature.isFinite, "logprob temperature", logprobTemperature,
+      "a number above 0")
   }
 
   /// True if the choice needs nothing but probabilities at the temperature.

@@ -72,9 +72,11 @@ public protocol Backend: AnyObject, Sendable {
 
   /// output and q `[queries, heads * size]`; k and v `[keys, kvHeads * size]`; lse `[queries, heads]`, wanted for the backward pass.
   func attention(
-    _ output: Tensor, _ lse: Tensor?, _ q: Tensor, _ k: Tensor, _ v: Tensor, _ plan: AttentionPlan, _ heads: AttentionHeads)
+    _ output: Tensor, _ lse: Tensor?, _ q: Tensor, _ k: Tensor, _ v: Tensor, _ plan: AttentionPlan,
+    _ heads: AttentionHeads)
   func attentionBackward(
-    _ dq: Tensor, _ dk: Tensor, _ dv: Tensor, _ dOutput: Tensor, _ output: Tensor, _ lse: Tensor, _ q: Tensor, _ k: Tensor,
+    _ dq: Tensor, _ dk: Tensor, _ dv: Tensor, _ dOutput: Tensor, _ output: Tensor, _ lse: Tensor, _ q: Tensor,
+    _ k: Tensor,
     _ v: Tensor, _ plan: AttentionPlan, _ heads: AttentionHeads)
 
   // MARK: Language-model head

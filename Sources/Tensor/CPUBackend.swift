@@ -178,7 +178,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     case .full:
       run(packed.dtype) {
         $0.matmul(
-          $1, p(y), packed.n, p(x), packed.k, 1, base.assumingMemoryBound(to: Float.self), 16, packed.k * 16, m, packed.n,
+          $1, p(y), packed.n, p(x), packed.k, 1, base.assumingMemoryBound(to: Float.self), 16, packed.k * 16, m,
+          packed.n,
           packed.k, accumulate)
       }
     case .bf16:
@@ -339,7 +340,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {
                   plan.spanRow.withUnsafeBufferPointer { spanRow in
                     plan.spanRows.withUnsafeBufferPointer { spanRows in
                       var forest = atk_forest(
-                        tree_count: plan.treeCount, tree_runs: treeRuns.baseAddress!, tree_spans: treeSpans.baseAddress!,
+                        tree_count: plan.treeCount, tree_runs: treeRuns.baseAddress!,
+                        tree_spans: treeSpans.baseAddress!,
                         run_query: runQuery.baseAddress!, run_rows: runRows.baseAddress!,
                         run_offset: runOffset.baseAddress!, run_path: runPath.baseAddress!, path: path.baseAddress!,
                         span_row: spanRow.baseAddress!, span_rows: spanRows.baseAddress!, causal: plan.causal)
@@ -359,7 +361,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   }
 
   public func attention(
-    _ output: Tensor, _ lse: Tensor?, _ q: Tensor, _ k: Tensor, _ v: Tensor, _ plan: AttentionPlan, _ heads: AttentionHeads
+    _ output: Tensor, _ lse: Tensor?, _ q: Tensor, _ k: Tensor, _ v: Tensor, _ plan: AttentionPlan,
+    _ heads: AttentionHeads
   ) {
     precondition(q.width == heads.heads * heads.size && k.width == heads.kvHeads * heads.size, "heads of \(q.shape)")
     withPlan(plan, heads) { forest, shape in
@@ -373,7 +376,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   }
 
   public func attentionBackward(
-    _ dq: Tensor, _ dk: Tensor, _ dv: Tensor, _ dOutput: Tensor, _ output: Tensor, _ lse: Tensor, _ q: Tensor, _ k: Tensor,
+    _ dq: Tensor, _ dk: Tensor, _ dv: Tensor, _ dOutput: Tensor, _ output: Tensor, _ lse: Tensor, _ q: Tensor,
+    _ k: Tensor,
     _ v: Tensor, _ plan: AttentionPlan, _ heads: AttentionHeads
   ) {
     withPlan(plan, heads) { forest, shape in
@@ -440,13 +444,15 @@ public final class CPUBackend: Backend, @unchecked Sendable {
 
   public func adamW(_ parameter: Tensor, _ m: Tensor, _ v: Tensor, _ g: Tensor, _ step: AdamWStep) {
     precondition(
-      parameter.count == m.count && m.count == v.count && v.count == g.count, "moments of another shape than the parameter")
+      parameter.count == m.count && m.count == v.count && v.count == g.count,
+      "moments of another shape than the parameter")
     // The powers by repeated multiplication: the C library's pow differs by machine.
     let rest1 = 1 - integerPower(step.beta1, step.step)
     let rest2 = 1 - integerPower(step.beta2, step.step)
     run(parameter.dtype) {
       $0.adamw(
-        $1, p(parameter), p(m), p(v), p(g), parameter.count, step.gradientScale, 1 - step.learningRate * step.weightDecay,
+        $1, p(parameter), p(m), p(v), p(g), parameter.count, step.gradientScale,
+        1 - step.learningRate * step.weightDecay,
         step.beta1, step.beta2, step.learningRate / rest1, rest2.squareRoot(), step.epsilon)
     }
   }

@@ -1,6 +1,7 @@
 /// Operations that can be differentiated. Each stands beside its gradient in `Operations/`.
 public enum DifferentiableOperation: String, CaseIterable, Sendable {
-  case linear, embedding, add, addScaled, gatherRows, putRows, addRows, columns, rmsNorm, layerNorm, rotary, swiGLU, gelu
+  case linear, embedding, add, addScaled, gatherRows, putRows, addRows, columns, rmsNorm, layerNorm, rotary, swiGLU,
+    gelu
   case attention, head, mixRows
 }
 
@@ -49,7 +50,9 @@ public final class Tape {
     backward: @escaping (Tape, Tensor) -> Void
   ) {
     guard isRecording else { return }
-    guard inputs.contains(where: needsGradient) || parameters.contains(where: { $0?.isTrainable ?? false }) else { return }
+    guard inputs.contains(where: needsGradient) || parameters.contains(where: { $0?.isTrainable ?? false }) else {
+      return
+    }
     tracked.insert(ObjectIdentifier(output.storage))
     records.append(Record(operation: operation, output: output, backward: backward))
   }
@@ -90,5 +93,7 @@ public final class Tape {
   }
 
   /// The gradient that reached a watched tensor; nil if none did.
-  public func gradient(of tensor: Tensor) -> Tensor? { gradients[ObjectIdentifier(tensor.storage)]?.reshaped(tensor.shape) }
+  public func gradient(of tensor: Tensor) -> Tensor? {
+    gradients[ObjectIdentifier(tensor.storage)]?.reshaped(tensor.shape)
+  }
 }

@@ -35,6 +35,7 @@ public struct Tensor: Sendable {
   public func rowRange(_ range: Range<Int>) -> Tensor {
     precondition(range.lowerBound >= 0 && range.upperBound <= rows, "rows \(range) of \(rows)")
     return Tensor(
-      storage: storage, dtype: dtype, shape: [range.count] + shape.dropFirst(), offset: offset + range.lowerBound * width)
+      storage: storage, dtype: dtype, shape: [range.count] + shape.dropFirst(),
+      offset: offset + range.lowerBound * width)
   }
 }

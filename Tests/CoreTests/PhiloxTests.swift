@@ -29,7 +29,8 @@ import Testing
       Randomness(seed: 1, for: .sampling).uniform(0, 0, 0, 0)
         != Randomness(seed: 1, for: .shuffling).uniform(0, 0, 0, 0))
     #expect(
-      Randomness(seed: 1, for: .sampling).uniform(0, 1, 0, 0) != Randomness(seed: 1, for: .sampling).uniform(1, 0, 0, 0))
+      Randomness(seed: 1, for: .sampling).uniform(0, 1, 0, 0) != Randomness(seed: 1, for: .sampling).uniform(1, 0, 0, 0)
+    )
     var a = Randomness(seed: 5, for: .testing).stream(1, 2, 3)
     var b = Randomness(seed: 5, for: .testing).stream(1, 2, 3)
     #expect((0..<100).map { _ in a.next() } == (0..<100).map { _ in b.next() })

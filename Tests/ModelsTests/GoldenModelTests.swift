@@ -109,13 +109,15 @@ import Testing
         "\(folder) \(row.name) \(row.index) logits")
       let wanted = try tensors.floats("\(row.name).logprobs")
       expectClose(
-        logprobs, Array(wanted[row.index * (length - 1) + row.padding..<(row.index + 1) * (length - 1)]), absolute: 2e-4,
+        logprobs, Array(wanted[row.index * (length - 1) + row.padding..<(row.index + 1) * (length - 1)]),
+        absolute: 2e-4,
         "\(folder) \(row.name) \(row.index) logprobs")
       guard item["batch"]!.int! == 1 else { continue }
       for (name, values) in seen {
         guard tensors.entry("\(row.name).\(name)") != nil else { continue }
         expectClose(
-          values, try tensors.floats("\(row.name).\(name)"), absolute: 1e-4, relative: 1e-4, "\(folder) \(row.name) \(name)")
+          values, try tensors.floats("\(row.name).\(name)"), absolute: 1e-4, relative: 1e-4,
+          "\(folder) \(row.name) \(name)")
       }
     }
   }
@@ -128,7 +130,9 @@ import Testing
     let columns: [Int]
   }
 
-  private static func labelledRows(_ model: LanguageModel, _ tensors: SafeTensors, _ folder: String) throws -> [LabelledRow] {
+  private static func labelledRows(_ model: LanguageModel, _ tensors: SafeTensors, _ folder: String) throws
+    -> [LabelledRow]
+  {
     let shape = try tensors.require("input.input_ids").shape
     let ids = try tensors.integers("input.input_ids")
     let labels = try tensors.integers("input.labels")
@@ -163,7 +167,8 @@ import Testing
       let hidden = model.hidden(
         tape,
         PackedBatch(
-          ids: row.prompt.ids, positions: row.prompt.positions, plan: forest.attentionPlan, pictures: row.prompt.pictures,
+          ids: row.prompt.ids, positions: row.prompt.positions, plan: forest.attentionPlan,
+          pictures: row.prompt.pictures,
           pictureRows: row.prompt.pictureRows))
       let predicting = (0..<row.labels.count - 1).filter { row.labels[$0 + 1] != -100 }
       let streams = tape.head(

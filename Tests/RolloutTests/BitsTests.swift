@@ -54,11 +54,15 @@ struct NumberDecoder: CompletionDecoder {
     for (group, temperature) in [(1, 1.0), (2, 0.7), (5, 1.3)] {
       let parameters = SamplingParameters(
         temperature: temperature, maxNewTokens: 9, stopIDs: [3, 17, 40, 55], logprobTemperature: temperature)
-      let requests = prompts.enumerated().map { RolloutRequest(prompt: $1, completions: group, step: 4, promptNumber: $0) }
+      let requests = prompts.enumerated().map {
+        RolloutRequest(prompt: $1, completions: group, step: 4, promptNumber: $0)
+      }
       let groups = try engine.generate(requests, parameters)
       let recorded = groups.map { $0.map(\.logprobs) }
       let trees = zip(prompts, groups).map { PromptTree(prompt: $0, completions: $1.map(\.ids)) }
-      #expect(Self.bits(recorded) == Self.bits(Self.trained(model, trees, temperature: temperature)), "packed, group of \(group)")
+      #expect(
+        Self.bits(recorded) == Self.bits(Self.trained(model, trees, temperature: temperature)),
+        "packed, group of \(group)")
       // Each completion alone, and in another order, and in smaller batches.
       for (t, tree) in trees.enumerated() {
         for (c, completion) in tree.completions.enumerated() {
@@ -127,10 +131,12 @@ struct NumberDecoder: CompletionDecoder {
       let model = try Self.model(json, precision, threads: threads)
       model.setTrainable(true)
       let prompts = try Self.prompts(model, 6, 3)
-      let batch = TrainingBatch(prompts.map { PromptTree(prompt: $0, completions: [[1, 2, 3], [4, 5], [6], [7, 8, 9, 10]]) })
+      let batch = TrainingBatch(
+        prompts.map { PromptTree(prompt: $0, completions: [[1, 2, 3], [4, 5], [6], [7, 8, 9, 10]]) })
       let tape = Tape(model.backend, recording: true)
       let streams = model.streams(tape, batch, temperature: 1, wanted: [.logprob])
-      tape.backward(from: streams, seed: model.backend.upload([Float](repeating: 0.1, count: streams.count), streams.shape))
+      tape.backward(
+        from: streams, seed: model.backend.upload([Float](repeating: 0.1, count: streams.count), streams.shape))
       return model.parameters.map { model.backend.floats($0.gradient!).map(\.bitPattern) }
     }
     let one = try gradients(1)

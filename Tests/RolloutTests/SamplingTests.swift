@@ -26,7 +26,8 @@ import Testing
       let logits = try tensors.floats("\(set).logits")
       let ids = try tensors.integers("\(set).input_ids")
       let perRow = try tensors.require("\(set).input_ids").shape[1]
-      let prompt = json["prompt_length"]?.int ?? item["prompt_length"]?.int ?? json["sets"]?[set]?["prompt_length"]?.int ?? 0
+      let prompt =
+        json["prompt_length"]?.int ?? item["prompt_length"]?.int ?? json["sets"]?[set]?["prompt_length"]?.int ?? 0
       let expected = try tensors.floats("\(item["key"]!.string!).out")
       for row in 0..<entry.shape[0] {
         var values = Array(logits[row * vocabulary..<(row + 1) * vocabulary])
@@ -47,7 +48,8 @@ import Testing
         let wanted = Array(expected[row * vocabulary..<(row + 1) * vocabulary])
         #expect(values.map { $0 == -.infinity } == wanted.map { $0 == -.infinity }, "\(item["key"]!.text()) row \(row)")
         expectClose(
-          zip(values, wanted).filter { $0.1 != -.infinity }.map(\.0), wanted.filter { $0 != -.infinity }, absolute: 1e-5,
+          zip(values, wanted).filter { $0.1 != -.infinity }.map(\.0), wanted.filter { $0 != -.infinity },
+          absolute: 1e-5,
           "\(item["key"]!.text()) row \(row)")
       }
       compared += 1
@@ -92,11 +94,14 @@ import Testing
     let long = try one(SamplingParameters(temperature: 0, maxNewTokens: 8))
     #expect(long.finishReason == .length && long.ids.count == 8)
     let stopped = try one(SamplingParameters(temperature: 0, maxNewTokens: 8, stopIDs: [long.ids[2]]))
-    #expect(stopped.finishReason == .stop && stopped.ids.last == long.ids[2] && stopped.logprobs.count == stopped.ids.count)
+    #expect(
+      stopped.finishReason == .stop && stopped.ids.last == long.ids[2] && stopped.logprobs.count == stopped.ids.count)
     let text = try one(SamplingParameters(temperature: 0, maxNewTokens: 8, stopStrings: ["\(long.ids[1]) "]))
     #expect(text.finishReason == .stopString && !text.text.contains("\(long.ids[1]) "))
     #expect(throws: CancellationError.self) {
-      try engine.generate([RolloutRequest(prompt: prompt, completions: 1, promptNumber: 0)], SamplingParameters()) { true }
+      try engine.generate([RolloutRequest(prompt: prompt, completions: 1, promptNumber: 0)], SamplingParameters()) {
+        true
+      }
     }
     expectAttuneError(containing: "top_p is 1.5") { _ = try one(SamplingParameters(topP: 1.5)) }
   }

@@ -20,7 +20,8 @@ private struct GradientCase: Sendable {
   private static func angles(_ rows: Int, _ half: Int) -> RotaryAngles {
     let values = (0..<rows * half).map { PortableMath.sineAndCosine(Double($0) * 0.37) }
     return RotaryAngles(
-      cosine: backend.upload(values.map(\.cosine), [rows, half]), sine: backend.upload(values.map(\.sine), [rows, half]))
+      cosine: backend.upload(values.map(\.cosine), [rows, half]),
+      sine: backend.upload(values.map(\.sine), [rows, half]))
   }
 
   private static var forest: Forest {
@@ -51,15 +52,25 @@ private struct GradientCase: Sendable {
       },
       GradientCase(name: "wide", inputs: [[3, 40]], parameters: [[33, 40]]) { $0.linear($1[0], $2[0]) },
     ],
-    .embedding: [GradientCase(name: "repeated ids", parameters: [[6, 5]]) { tape, _, p in tape.embedding(p[0], [2, 0, 2, 5, 2]) }],
+    .embedding: [
+      GradientCase(name: "repeated ids", parameters: [[6, 5]]) { tape, _, p in tape.embedding(p[0], [2, 0, 2, 5, 2]) }
+    ],
     .add: [
       GradientCase(name: "two", inputs: [[3, 4], [3, 4]]) { tape, x, _ in tape.add(x[0], x[1]) },
       GradientCase(name: "one tensor twice", inputs: [[3, 4]]) { tape, x, _ in tape.add(x[0], x[0]) },
     ],
-    .addScaled: [GradientCase(name: "scaled", inputs: [[3, 4], [3, 4]]) { tape, x, _ in tape.addScaled(x[0], x[1], by: -1.7) }],
-    .gatherRows: [GradientCase(name: "repeated", inputs: [[5, 3]]) { tape, x, _ in tape.gatherRows(x[0], [4, 1, 4]) }],
-    .putRows: [GradientCase(name: "some", inputs: [[5, 3], [2, 3]]) { tape, x, _ in tape.putRows(x[0], x[1], at: [3, 0]) }],
-    .addRows: [GradientCase(name: "some", inputs: [[5, 3], [2, 3]]) { tape, x, _ in tape.addRows(x[0], x[1], at: [1, 4]) }],
+    .addScaled: [
+      GradientCase(name: "scaled", inputs: [[3, 4], [3, 4]]) { tape, x, _ in tape.addScaled(x[0], x[1], by: -1.7) }
+    ],
+    .gatherRows: [
+      GradientCase(name: "repeated", inputs: [[5, 3]]) { tape, x, _ in tape.gatherRows(x[0], [4, 1, 4]) }
+    ],
+    .putRows: [
+      GradientCase(name: "some", inputs: [[5, 3], [2, 3]]) { tape, x, _ in tape.putRows(x[0], x[1], at: [3, 0]) }
+    ],
+    .addRows: [
+      GradientCase(name: "some", inputs: [[5, 3], [2, 3]]) { tape, x, _ in tape.addRows(x[0], x[1], at: [1, 4]) }
+    ],
     .columns: [GradientCase(name: "middle", inputs: [[4, 9]]) { tape, x, _ in tape.columns(x[0], 2..<6) }],
     .rmsNorm: [
       GradientCase(name: "rows", inputs: [[3, 20]], parameters: [[20]]) { $0.rmsNorm($1[0], $2[0], epsilon: 1e-6) },
@@ -73,7 +84,9 @@ private struct GradientCase: Sendable {
     .rotary: [
       GradientCase(name: "two heads", inputs: [[3, 20]]) { tape, x, _ in tape.rotary(x[0], angles(3, 5), size: 10) }
     ],
-    .swiGLU: [GradientCase(name: "plain", inputs: [[3, 7], [3, 7]]) { tape, x, _ in tape.swiGLU(gate: x[0], up: x[1]) }],
+    .swiGLU: [
+      GradientCase(name: "plain", inputs: [[3, 7], [3, 7]]) { tape, x, _ in tape.swiGLU(gate: x[0], up: x[1]) }
+    ],
     .gelu: [
       GradientCase(name: "tanh", inputs: [[3, 7]]) { tape, x, _ in tape.gelu(x[0], .tanh) },
       GradientCase(name: "exact", inputs: [[3, 7]]) { tape, x, _ in tape.gelu(x[0], .exact) },

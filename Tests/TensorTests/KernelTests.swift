@@ -90,7 +90,8 @@ import Testing
         let tape = Tape(backend, recording: true)
         func parameter(_ shape: [Int], _ seed: Int) -> Parameter {
           Parameter(
-            name: "p", value: backend.upload(values(shape.reduce(1, *), seed), shape), precision: precision, trainable: true,
+            name: "p", value: backend.upload(values(shape.reduce(1, *), seed), shape), precision: precision,
+            trainable: true,
             backend: backend)
         }
         let x = backend.upload(values(20 * 40, 1), [20, 40])
@@ -100,7 +101,8 @@ import Testing
         forest.append(count: 4, parent: root)
         forest.append(count: 7, parent: root)
         let parameters = [
-          parameter([40], 2), parameter([48, 40], 3), parameter([24, 40], 4), parameter([24, 40], 5), parameter([40, 48], 6),
+          parameter([40], 2), parameter([48, 40], 3), parameter([24, 40], 4), parameter([24, 40], 5),
+          parameter([40, 48], 6),
           parameter([40], 7), parameter([40], 8), parameter([100, 40], 9),
         ]
         let h = tape.rmsNorm(x, parameters[0], epsilon: 1e-6)
@@ -137,7 +139,9 @@ import Testing
     for isa in CPUBackend.instructionSets {
       for threads in [1, 2, 3] {
         let found = try run(isa, threads)
-        for (i, (a, b)) in zip(found, reference).enumerated() { #expect(a == b, "\(isa), \(threads) threads, result \(i)") }
+        for (i, (a, b)) in zip(found, reference).enumerated() {
+          #expect(a == b, "\(isa), \(threads) threads, result \(i)")
+        }
       }
     }
   }
@@ -145,7 +149,8 @@ import Testing
   /// The bf16 products on special values: signed zeros, subnormals, infinities. NaN payloads are exempt.
   @Test func bf16SpecialValuesAgree() throws {
     let special: [Float] = [
-      0, -0.0, Float(bitPattern: 0x11233), Float(bitPattern: 0x8000_4321), .leastNormalMagnitude, -.leastNormalMagnitude, 1e-20, -1e-20, 1e-30, .infinity, -.infinity, 1, -1,
+      0, -0.0, Float(bitPattern: 0x11233), Float(bitPattern: 0x8000_4321), .leastNormalMagnitude,
+      -.leastNormalMagnitude, 1e-20, -1e-20, 1e-30, .infinity, -.infinity, 1, -1,
       3e38, .nan, Float(bitPattern: 0x7FFFFF), 5e-20, -5e-20,
     ]
     var random = Randomness(seed: 1, for: .testing).stream()
@@ -186,7 +191,8 @@ import Testing
       let rows = q.count / 64
       let y = backend.empty([rows, 64], .f32)
       backend.attention(
-        y, nil, backend.upload(q, [rows, 64]), backend.upload(k, [k.count / 32, 32]), backend.upload(v, [v.count / 32, 32]),
+        y, nil, backend.upload(q, [rows, 64]), backend.upload(k, [k.count / 32, 32]),
+        backend.upload(v, [v.count / 32, 32]),
         plan, heads)
       return backend.floats(y)
     }
@@ -218,7 +224,8 @@ import Testing
       for job in 0..<20_000 {
         let chunks = job % 64 + 1
         atk_pool_run(
-          pool, { context, chunk, _ in context.assumingMemoryBound(to: Int.self)[chunk] += 1 }, buffer.baseAddress!, chunks)
+          pool, { context, chunk, _ in context.assumingMemoryBound(to: Int.self)[chunk] += 1 }, buffer.baseAddress!,
+          chunks)
       }
     }
     for chunk in 0..<64 {

@@ -40,7 +40,8 @@ struct CheckpointStore {
   func save(
     _ position: RunPosition, parameters: [Parameter], optimizer: Optimizer?, on backend: any Backend, keep: Int
   ) throws -> String {
-    let name = "step-" + String(repeating: "0", count: max(0, 8 - "\(position.globalStep)".count)) + "\(position.globalStep)"
+    let name =
+      "step-" + String(repeating: "0", count: max(0, 8 - "\(position.globalStep)".count)) + "\(position.globalStep)"
       + "-\(position.stage)-\(position.step)"
     let final = folder + "/" + name
     let temporary = final + ".tmp"
@@ -54,7 +55,8 @@ struct CheckpointStore {
     try SafeTensors.write(
       optimizer?.state ?? [], metadata: [:], to: temporary + "/optimizer.safetensors", from: backend)
     let state: JSON = [
-      "version": 1, "stage": .int(position.stage), "step": .int(position.step), "global_step": .int(position.globalStep),
+      "version": 1, "stage": .int(position.stage), "step": .int(position.step),
+      "global_step": .int(position.globalStep),
       "optimizer_step": .int(optimizer?.step ?? 0),
       "cursors": .object(position.cursors.sorted { $0.key < $1.key }.map { ($0.key, .int($0.value)) }),
     ]
@@ -109,7 +111,8 @@ struct CheckpointStore {
       for (name, expected) in hashes.entries {
         let found = try CheckpointStore.hash(path + "/" + name)
         guard found == expected.string else {
-          throw AttuneError.work("its hash is \(found), the manifest says \(expected.text())", at: .init(file: path + "/" + name))
+          throw AttuneError.work(
+            "its hash is \(found), the manifest says \(expected.text())", at: .init(file: path + "/" + name))
         }
       }
       let statePath = path + "/state.json"
@@ -122,7 +125,8 @@ struct CheckpointStore {
       }
       guard try number("version") == 1 else {
         throw AttuneError.request(
-          "the checkpoint has version \(try number("version")), this program reads version 1", at: .init(file: statePath))
+          "the checkpoint has version \(try number("version")), this program reads version 1",
+          at: .init(file: statePath))
       }
       var cursors: [String: Int] = [:]
       for (name, value) in state["cursors"]?.object?.entries ?? JSON.Object().entries { cursors[name] = value.int ?? 0 }
@@ -138,7 +142,8 @@ struct CheckpointStore {
         let entry = try tensors.require(parameter.name)
         guard entry.shape == parameter.shape else {
           throw AttuneError.request(
-            "tensor \(parameter.name) has shape \(entry.shape), the model's is \(parameter.shape)", at: .init(file: tensors.path))
+            "tensor \(parameter.name) has shape \(entry.shape), the model's is \(parameter.shape)",
+            at: .init(file: tensors.path))
         }
         parameter.setValue(try tensors.tensor(parameter.name, on: backend))
       }

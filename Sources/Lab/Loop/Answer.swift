@@ -10,5 +10,9 @@ public func answer(in completion: String) -> String {
   return String(text)
 }
 
-private func firstRange(of needle: String, in text: Substring) -> Range<Substring.Index>? { text.ranges(of: needle).first }
-private func lastRange(of needle: String, in text: Substring) -> Range<Substring.Index>? { text.ranges(of: needle).last }
+private func firstRange(of needle: String, in text: Substring) -> Range<Substring.Index>? {
+  text.ranges(of: needle).first
+}
+private func lastRange(of needle: String, in text: Substring) -> Range<Substring.Index>? {
+  text.ranges(of: needle).last
+}

@@ -109,7 +109,8 @@ public struct Run {
     let rewards = try Run.loadRewards(recipe, workerCommand)
     defer { for reward in rewards { reward.reward.close() } }
     let trainer = Trainer(
-      recipe: recipe, policy: policy, streams: streams, rewards: rewards, checkpoints: checkpoints, observers: observers,
+      recipe: recipe, policy: policy, streams: streams, rewards: rewards, checkpoints: checkpoints,
+      observers: observers,
       isCancelled: isCancelled,
       makeReference: { try LanguageModel.load(folder: start, backend: backend, precision: precision) })
     let ending = try trainer.run(from: saved)

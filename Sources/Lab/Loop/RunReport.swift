@@ -18,7 +18,8 @@ public struct RunReport {
     }
     let places = try store.evaluationPlaces()
     func label(_ stage: Int) -> String {
-      stage < 0 ? "before training" : "after \(stages.indices.contains(stage) ? stages[stage]["name"]?.string ?? "" : "")"
+      stage < 0
+        ? "before training" : "after \(stages.indices.contains(stage) ? stages[stage]["name"]?.string ?? "" : "")"
     }
     func exact(_ rows: [RunStore.EvaluationRow]) -> Double {
       rows.isEmpty ? 0 : Double(rows.filter(\.correct).count) / Double(rows.count)
@@ -44,7 +45,8 @@ public struct RunReport {
     }
     func series(_ metric: String, _ name: String) throws -> ReportContent.Series {
       ReportContent.Series(
-        name: name, points: try store.series(metric).map { .init(x($0.stage, $0.step), $0.value) }.filter { $0.y.isFinite })
+        name: name,
+        points: try store.series(metric).map { .init(x($0.stage, $0.step), $0.value) }.filter { $0.y.isFinite })
     }
     func curve(_ title: String, _ yLabel: String, _ metrics: [(String, String)]) throws -> ReportContent.Curve? {
       let all = try metrics.map { try series($0.0, $0.1) }.filter { !$0.points.isEmpty }
@@ -61,7 +63,10 @@ public struct RunReport {
           title: "Held-out exact match", yLabel: "share of pictures",
           series: [.init(name: "exact match", points: accuracy)], boundaries: boundaries))
     }
-    if let loss = try curve("Supervised loss", "nats per token", stages.contains { $0["objective"]?.string == "sft" } ? [("loss", "loss")] : []) {
+    if let loss = try curve(
+      "Supervised loss", "nats per token",
+      stages.contains { $0["objective"]?.string == "sft" } ? [("loss", "loss")] : [])
+    {
       curves.append(loss)
     }
     if let entropy = try curve("Entropy", "nats per token", [("entropy", "policy")]) { curves.append(entropy) }
@@ -70,7 +75,9 @@ public struct RunReport {
     if let last = order.last, let first = order.dropLast().last ?? order.last {
       let before = Dictionary(ends[first]!.rows.map { ($0.sample, $0) }, uniquingKeysWith: { $1 })
       for row in ends[last]!.rows where cards.count < pictures {
-        guard let hash = row.pictures.first, let png = try store.picture(hash), let old = before[row.sample] else { continue }
+        guard let hash = row.pictures.first, let png = try store.picture(hash), let old = before[row.sample] else {
+          continue
+        }
         cards.append(
           ReportContent.AnswerCard(
             picture: try PictureDecoder.decode(png, name: hash, options: .display), reference: row.reference ?? "",
@@ -85,7 +92,8 @@ public struct RunReport {
       facts.append(
         .init(
           "stage \(stage["name"]?.string ?? "")",
-          "\(stage["objective"]?.string ?? ""), \(stage["steps"]?.int ?? 0) steps, \(Int((stage["seconds"]?.double ?? 0).rounded())) s"))
+          "\(stage["objective"]?.string ?? ""), \(stage["steps"]?.int ?? 0) steps, \(Int((stage["seconds"]?.double ?? 0).rounded())) s"
+        ))
     }
     content = ReportContent(
       title: title, subtitle: "Run \(folder.id)", table: table, curves: curves, cards: cards, facts: facts)

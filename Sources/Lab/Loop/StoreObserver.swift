@@ -41,7 +41,8 @@ final class StoreObserver: RunObserver {
           metrics: Dictionary(record.metrics.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 }),
           samples: try record.answers.map { answer in
             RunStore.EvaluatedSample(
-              sample: answer.sample, prompt: answer.prompt, completion: answer.completion.rawText, answer: answer.answer,
+              sample: answer.sample, prompt: answer.prompt, completion: answer.completion.rawText,
+              answer: answer.answer,
               reference: answer.reference, correct: answer.isCorrect, finishReason: answer.completion.finishReason,
               pictures: try answer.pictures.map(png))
           }))

@@ -148,7 +148,10 @@ extension Trainer {
       let outcomes = try loaded.reward.score(inputs, context: context)
       let failed = outcomes.filter { $0.status != .ok && $0.status != .notApplicable }
       if let first = failed.first {
-        try emit(.note("\(loaded.settings.name): \(failed.count) of \(outcomes.count) samples \(first.status.rawValue): \(first.log)"))
+        try emit(
+          .note(
+            "\(loaded.settings.name): \(failed.count) of \(outcomes.count) samples \(first.status.rawValue): \(first.log)"
+          ))
         if loaded.settings.onFailure == .abort {
           throw AttuneError.work(
             "reward \(loaded.settings.name) failed on \(failed.count) of \(outcomes.count) samples: \(first.log)",

@@ -28,7 +28,8 @@ extension Trainer {
     for part in microBatches(trees, size: stage.microBatch) {
       let forward = pass.forward(part, recording: true)
       let result = try objective.evaluate(
-        pass.streams(forward), targetCount: targetCount, processCount: 1, attendedTokenCount: forward.batch.batch.ids.count)
+        pass.streams(forward), targetCount: targetCount, processCount: 1,
+        attendedTokenCount: forward.batch.batch.ids.count)
       try checkFinite(result.loss, stage)
       loss += result.loss
       means.add(result.metrics.filter { $0.name != "num_tokens" }, weight: Double(forward.batch.targets.count))

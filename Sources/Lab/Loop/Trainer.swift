@@ -38,7 +38,8 @@ final class Trainer {
   }
 
   init(
-    recipe: Recipe, policy: Policy, streams: [String: DataStream], rewards: [LoadedReward], checkpoints: CheckpointStore,
+    recipe: Recipe, policy: Policy, streams: [String: DataStream], rewards: [LoadedReward],
+    checkpoints: CheckpointStore,
     observers: [any RunObserver], isCancelled: @escaping () -> Bool, makeReference: @escaping () throws -> LanguageModel
   ) {
     self.recipe = recipe

@@ -21,7 +21,8 @@ extension LearningRateSchedule {
       throw AttuneError.request("a number of steps is negative")
     }
     let schedule = LearningRateSchedule(
-      shape, base: base, steps: steps, warmupSteps: config["warmup_steps"]?.int ?? 0, cycles: more?["num_cycles"]?.double,
+      shape, base: base, steps: steps, warmupSteps: config["warmup_steps"]?.int ?? 0,
+      cycles: more?["num_cycles"]?.double,
       power: more?["power"]?.double ?? 1, end: more?["lr_end"]?.double ?? 1e-7,
       minimum: more?["min_lr_rate"]?.double ?? more?["min_lr_ratio"]?.double ?? 0,
       decaySteps: more?["num_decay_steps"]?.int ?? 0, decay: decay, timescale: more?["timescale"]?.double)

@@ -32,7 +32,8 @@ public struct Preset: Sendable {
       hidden: 64, layers: 2, heads: 4, kvHeads: 2, headSize: 16, intermediate: 128, visionHidden: 48, visionDepth: 2,
       visionIntermediate: 96, patch: 8, positions: 64),
     Preset(
-      name: "tiny", summary: "Qwen3, about 0.1 million parameters: text alone, for tests and smoke recipes", vision: false,
+      name: "tiny", summary: "Qwen3, about 0.1 million parameters: text alone, for tests and smoke recipes",
+      vision: false,
       hidden: 64, layers: 2, heads: 4, kvHeads: 2, headSize: 16, intermediate: 128, visionHidden: 0, visionDepth: 0,
       visionIntermediate: 0, patch: 0, positions: 0),
   ]
@@ -87,14 +88,18 @@ public struct Preset: Sendable {
       ("vocab_size", .int(vocabulary)), ("hidden_size", .int(hidden)), ("intermediate_size", .int(intermediate)),
       ("num_hidden_layers", .int(layers)), ("num_attention_heads", .int(heads)), ("num_key_value_heads", .int(kvHeads)),
       ("head_dim", .int(headSize)), ("hidden_act", "silu"), ("rms_norm_eps", 1e-6), ("attention_bias", false),
-      ("attention_dropout", 0.0), ("initializer_range", 0.02), ("max_position_embeddings", 4096), ("rope_theta", 10000.0),
+      ("attention_dropout", 0.0), ("initializer_range", 0.02), ("max_position_embeddings", 4096),
+      ("rope_theta", 10000.0),
       ("use_cache", true), ("tie_word_embeddings", true), ("eos_token_id", end),
       ("bos_token_id", try id("<|endoftext|>")),
     ]
     guard vision else {
       return .object(
         [("architectures", ["Qwen3ForCausalLM"]), ("model_type", "qwen3")] + text
-          + [("rope_scaling", .null), ("sliding_window", .null), ("use_sliding_window", false), ("torch_dtype", "float32")])
+          + [
+            ("rope_scaling", .null), ("sliding_window", .null), ("use_sliding_window", false),
+            ("torch_dtype", "float32"),
+          ])
     }
     let half = headSize / 2
     let third = half / 3
@@ -131,13 +136,15 @@ public struct Preset: Sendable {
   /// Texts whose common words become tokens.
   private static let corpus = [
     "Which number is written here?", "Which number is written here?", "What is the answer?",
-    "Read the number in the picture.", "user", "assistant", "system", "the of and to in is it that for on with as at by",
+    "Read the number in the picture.", "user", "assistant", "system",
+    "the of and to in is it that for on with as at by",
     "Answer with the number alone.", "You are a helpful assistant.",
   ]
 
   private static let specialTokens: [(content: String, special: Bool)] = [
     ("<|endoftext|>", true), ("<|im_start|>", true), ("<|im_end|>", true), ("<|vision_start|>", true),
-    ("<|vision_end|>", true), ("<|image_pad|>", true), ("<|video_pad|>", true), ("<answer>", false), ("</answer>", false),
+    ("<|vision_end|>", true), ("<|image_pad|>", true), ("<|video_pad|>", true), ("<answer>", false),
+    ("</answer>", false),
     ("<think>", false), ("</think>", false),
   ]
 

@@ -23,7 +23,8 @@ public struct SafeTensors: Sendable {
   private let file: MappedFile
 
   static let sizes = [
-    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "U16": 2, "U32": 4,
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "U16": 2,
+    "U32": 4,
     "U64": 8, "F8_E4M3": 1, "F8_E5M2": 1,
   ]
   private static let largestHeader = 100 << 20
@@ -48,7 +49,9 @@ public struct SafeTensors: Sendable {
     }
     let begin = 8 + Int(length)
     guard begin <= bytes.count else {
-      throw refuse("its header would be \(length) bytes long, but only \(bytes.count - 8) follow", hint: "the file was cut off; copy or download it again")
+      throw refuse(
+        "its header would be \(length) bytes long, but only \(bytes.count - 8) follow",
+        hint: "the file was cut off; copy or download it again")
     }
     let header: JSON
     do {
@@ -63,35 +66,47 @@ public struct SafeTensors: Sendable {
         continue
       }
       guard let type = value["dtype"]?.string, let size = Self.sizes[type] else {
-        throw refuse("tensor \(name) has type \(value["dtype"]?.text() ?? "none"), known are \(Self.sizes.keys.sorted().joined(separator: ", "))")
+        throw refuse(
+          "tensor \(name) has type \(value["dtype"]?.text() ?? "none"), known are \(Self.sizes.keys.sorted().joined(separator: ", "))"
+        )
       }
       guard let dimensions = value["shape"]?.array else { throw refuse("tensor \(name) has no shape") }
       var shape: [Int] = []
       var byteCount = size
       for dimension in dimensions {
-        guard let length = dimension.int, length >= 0 else { throw refuse("tensor \(name) has shape \(value["shape"]!.text())") }
+        guard let length = dimension.int, length >= 0 else {
+          throw refuse("tensor \(name) has shape \(value["shape"]!.text())")
+        }
         let (product, overflow) = byteCount.multipliedReportingOverflow(by: length)
         guard !overflow else { throw refuse("tensor \(name) of shape \(value["shape"]!.text()) is larger than memory") }
         byteCount = product
         shape.append(length)
       }
-      guard let offsets = value["data_offsets"]?.array, offsets.count == 2, let from = offsets[0].int, let to = offsets[1].int,
+      guard let offsets = value["data_offsets"]?.array, offsets.count == 2, let from = offsets[0].int,
+        let to = offsets[1].int,
         from >= 0, to >= from
       else { throw refuse("tensor \(name) has data_offsets \(value["data_offsets"]?.text() ?? "none")") }
       guard to - from == byteCount else {
-        throw refuse("tensor \(name) of shape \(shape) and type \(type) needs \(byteCount) bytes, its data_offsets span \(to - from)")
+        throw refuse(
+          "tensor \(name) of shape \(shape) and type \(type) needs \(byteCount) bytes, its data_offsets span \(to - from)"
+        )
       }
       guard to <= bytes.count - begin else {
-        throw refuse("tensor \(name) ends at byte \(to) of the data, the file has \(bytes.count - begin)", hint: "the file was cut off; copy or download it again")
+        throw refuse(
+          "tensor \(name) ends at byte \(to) of the data, the file has \(bytes.count - begin)",
+          hint: "the file was cut off; copy or download it again")
       }
       entries.append(Entry(name: name, type: type, shape: shape, range: begin + from..<begin + to))
     }
     var end = begin
-    for entry in entries.sorted(by: { ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound) }) {
+    for entry in entries.sorted(by: {
+      ($0.range.lowerBound, $0.range.upperBound) < ($1.range.lowerBound, $1.range.upperBound)
+    }) {
       guard entry.range.lowerBound == end else {
         throw refuse(
           entry.range.lowerBound < end
-            ? "tensor \(entry.name) overlaps the one before it" : "there is a hole of \(entry.range.lowerBound - end) bytes before tensor \(entry.name)")
+            ? "tensor \(entry.name) overlaps the one before it"
+            : "there is a hole of \(entry.range.lowerBound - end) bytes before tensor \(entry.name)")
       }
       end = entry.range.upperBound
     }
@@ -118,11 +133,19 @@ public struct SafeTensors: Sendable {
     let entry = try require(name)
     return try withBytes(entry) { bytes in
       switch entry.type {
-      case "F32": (0..<bytes.count / 4).map { Float(bitPattern: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 4, as: UInt32.self))) }
-      case "BF16": (0..<bytes.count / 2).map { Float(bitPattern: UInt32(bytes.loadUnaligned(fromByteOffset: $0 * 2, as: UInt16.self)) << 16) }
+      case "F32":
+        (0..<bytes.count / 4).map {
+          Float(bitPattern: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 4, as: UInt32.self)))
+        }
+      case "BF16":
+        (0..<bytes.count / 2).map {
+          Float(bitPattern: UInt32(bytes.loadUnaligned(fromByteOffset: $0 * 2, as: UInt16.self)) << 16)
+        }
       case "F16": (0..<bytes.count / 2).map { widenHalf(bytes.loadUnaligned(fromByteOffset: $0 * 2, as: UInt16.self)) }
       case "F64": (0..<bytes.count / 8).map { Float(bytes.loadUnaligned(fromByteOffset: $0 * 8, as: Double.self)) }
-      default: throw AttuneError.request("tensor \(name) has type \(entry.type), a floating-point type was expected", at: .init(file: path))
+      default:
+        throw AttuneError.request(
+          "tensor \(name) has type \(entry.type), a floating-point type was expected", at: .init(file: path))
       }
     }
   }
@@ -135,7 +158,9 @@ public struct SafeTensors: Sendable {
       case "I64": (0..<bytes.count / 8).map { Int(bytes.loadUnaligned(fromByteOffset: $0 * 8, as: Int64.self)) }
       case "I32": (0..<bytes.count / 4).map { Int(bytes.loadUnaligned(fromByteOffset: $0 * 4, as: Int32.self)) }
       case "U8", "BOOL": bytes.map { Int($0) }
-      default: throw AttuneError.request("tensor \(name) has type \(entry.type), an integer type was expected", at: .init(file: path))
+      default:
+        throw AttuneError.request(
+          "tensor \(name) has type \(entry.type), an integer type was expected", at: .init(file: path))
       }
     }
   }

@@ -20,7 +20,8 @@ public struct SafeTensorsFolder: Sendable {
       var places: [String: Int] = [:]
       for (name, value) in weights.entries {
         guard let file = value.string, !file.contains("/") else {
-          throw AttuneError.request("\(name) is mapped to \(value.text()), a file name was expected", at: value.location(in: indexPath))
+          throw AttuneError.request(
+            "\(name) is mapped to \(value.text()), a file name was expected", at: value.location(in: indexPath))
         }
         if fileNames[file] == nil {
           fileNames[file] = files.count
@@ -28,7 +29,8 @@ public struct SafeTensorsFolder: Sendable {
         }
         let place = fileNames[file]!
         guard files[place].entry(name) != nil else {
-          throw AttuneError.request("\(file) lacks tensor \(name), which the index promises", at: .init(file: indexPath))
+          throw AttuneError.request(
+            "\(file) lacks tensor \(name), which the index promises", at: .init(file: indexPath))
         }
         places[name] = place
       }

@@ -5,7 +5,8 @@ extension Tape {
   ///   - q: `[tokens, heads * size]`.
   ///   - k, v: `[tokens, kvHeads * size]`; every row belongs to exactly one span of the plan.
   /// - Returns: `[tokens, heads * size]`.
-  public func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, _ plan: AttentionPlan, _ heads: AttentionHeads) -> Tensor {
+  public func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, _ plan: AttentionPlan, _ heads: AttentionHeads) -> Tensor
+  {
     let y = backend.empty(q.shape, q.dtype)
     let wanted = isRecording && [q, k, v].contains(where: needsGradient)
     let lse = wanted ? backend.empty([q.rows, heads.heads], q.dtype) : nil

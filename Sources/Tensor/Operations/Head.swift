@@ -29,7 +29,9 @@ extension Tape {
         let hiddenBlock = hidden.rowRange(block)
         let logits = tape.logits(hiddenBlock, weight)
         backend.headBackward(logits, seeds, firstRow: block.lowerBound, targets[block], temperature, wanted)
-        if let gradient = weight.gradient { backend.matmulWeightGradient(gradient, logits, hiddenBlock, weight.precision) }
+        if let gradient = weight.gradient {
+          backend.matmulWeightGradient(gradient, logits, hiddenBlock, weight.precision)
+        }
         if let dHidden { backend.matmul(dHidden.rowRange(block), logits, weight.backwardPanels, accumulate: false) }
       }
       if let dHidden { tape.accumulate(dHidden, into: hidden) }

@@ -32,7 +32,9 @@ extension Tape {
     let y = backend.empty([ids.count, table.value.width], table.value.dtype == .f64 ? .f64 : .f32)
     backend.gather(y, table.value, ids)
     record(.embedding, inputs: [], parameters: [table], output: y) { tape, dy in
-      if let gradient = table.gradient { tape.backend.scatterAdd(gradient, dy.reshaped([ids.count, gradient.width]), ids) }
+      if let gradient = table.gradient {
+        tape.backend.scatterAdd(gradient, dy.reshaped([ids.count, gradient.width]), ids)
+      }
     }
     return y
   }

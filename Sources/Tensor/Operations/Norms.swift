@@ -17,7 +17,9 @@ extension Tape {
     backend.layerNorm(y, x, weight.value, bias.value, epsilon)
     record(.layerNorm, inputs: [x], parameters: [weight, bias], output: y) { tape, dy in
       let dx = tape.backend.empty(x.shape, x.dtype)
-      tape.backend.layerNormBackward(dx, weight.gradient, bias.gradient, dy.reshaped([dy.count / bias.shape[0], bias.shape[0]]), x, weight.value, epsilon)
+      tape.backend.layerNormBackward(
+        dx, weight.gradient, bias.gradient, dy.reshaped([dy.count / bias.shape[0], bias.shape[0]]), x, weight.value,
+        epsilon)
       tape.accumulate(dx, into: x)
     }
     return y

@@ -6,9 +6,12 @@ import Models
 
 /// Flags that several commands share.
 enum CommonFlags {
-  static let model = Command.Option(name: "--model", value: "DIR", help: "a Hugging Face checkpoint folder, or preset:NAME")
-  static let adapter = Command.Option(name: "--adapter", value: "DIR", help: "a PEFT adapter folder to put on the model")
-  static let dtype = Command.Option(name: "--dtype", value: "f32|bf16", help: "what products are computed in (default f32)")
+  static let model = Command.Option(
+    name: "--model", value: "DIR", help: "a Hugging Face checkpoint folder, or preset:NAME")
+  static let adapter = Command.Option(
+    name: "--adapter", value: "DIR", help: "a PEFT adapter folder to put on the model")
+  static let dtype = Command.Option(
+    name: "--dtype", value: "f32|bf16", help: "what products are computed in (default f32)")
   static let threads = Command.Option(name: "--threads", value: "N", help: "threads (default: all cores)")
   static let seed = Command.Option(name: "--seed", value: "S", help: "seed of everything random (default 1)")
   static let json = Command.Option(name: "--json", value: nil, help: "print JSON instead of a table")
@@ -17,7 +20,9 @@ enum CommonFlags {
 
   static func backend(_ arguments: Arguments) throws -> CPUBackend {
     let threads = try arguments.int("--threads") ?? 0
-    guard threads >= 0, threads <= 1024 else { throw AttuneError.request("--threads is \(threads), 0 to 1024 was expected") }
+    guard threads >= 0, threads <= 1024 else {
+      throw AttuneError.request("--threads is \(threads), 0 to 1024 was expected")
+    }
     return try CPUBackend(threads: threads)
   }
 
@@ -50,7 +55,8 @@ enum CommonFlags {
     guard path.hasPrefix("preset:") else {
       var isFolder: ObjCBool = false
       guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
-        throw AttuneError.request("there is no such folder", at: .init(file: path), hint: "--model takes a checkpoint folder or preset:NAME")
+        throw AttuneError.request(
+          "there is no such folder", at: .init(file: path), hint: "--model takes a checkpoint folder or preset:NAME")
       }
       return path
     }

@@ -1,5 +1,7 @@
+import AttuneVision
 import Core
 import Foundation
+import Lab
 import Rewards
 
 /// The hidden verb that makes this program the process of a reward plugin.
@@ -10,4 +12,115 @@ let rewardWorkerCommand: [String] = [Bundle.main.executablePath ?? CommandLine.a
 
 func runRewardWorker(_ arguments: [String]) -> Int32 { RewardWorker.main(arguments) }
 
-let rewardCommands: [Command] = []
+private func loadPicture(_ path: String) throws -> Picture { try PictureDecoder.load(path: path, options: .display) }
+
+private let setOption = Command.Option(
+  name: "--set", value: "key=value", help: "a parameter of the reward", repeats: true)
+private let timeoutOption = Command.Option(
+  name: "--timeout", value: "SECONDS", help: "time limit of one sample (default 5)")
+
+/// `--set key=value`: values are JSON where they parse as such, else text.
+private func parameters(_ arguments: Arguments) throws -> JSON.Object {
+  var object = JSON.Object()
+  for item in arguments.list("--set") {
+    guard let equals = item.firstIndex(of: "="), equals != item.startIndex else {
+      throw AttuneError.request("--set \(item): key=value was expected")
+    }
+    let text = String(item[item.index(after: equals)...])
+    object[String(item[..<equals])] = (try? JSON.parse(text)) ?? .string(text)
+  }
+  return object
+}
+
+private func timeout(_ arguments: Arguments) throws -> Double {
+  let seconds = try arguments.number("--timeout") ?? 5
+  guard seconds > 0 else { throw AttuneError.request("--timeout is \(seconds), a number above 0 was expected") }
+  return seconds
+}
+
+/// REWARD as a name for columns: the last part of its path without extension.
+private func displayName(_ source: String) -> String {
+  ((source as NSString).lastPathComponent as NSString).deletingPathExtension
+}
+
+let rewardCommands: [Command] = [
+  Command(
+    words: ["reward", "new"], summary: "a folder with a reward that builds and scores at once",
+    positionals: ["NAME", "[DIR]"],
+    options: [.init(name: "--language", value: "c|swift", help: "what to write it in")],
+    example: "attune reward new my_reward --language c"
+  ) { arguments in
+    let text = try arguments.require("--language")
+    guard let language = PluginCompiler.Language(rawValue: text) else {
+      throw AttuneError.request("--language is '\(text)', c or swift was expected")
+    }
+    let folder = arguments.positionals.count > 1 ? arguments.positionals[1] : nil
+    for path in try RewardBench.new(name: arguments.positionals[0], language: language, folder: folder) {
+      printNote("wrote \(path)")
+    }
+    return 0
+  },
+  Command(
+    words: ["reward", "build"], summary: "compiles a reward's source and prints the library's path",
+    positionals: ["SOURCE"],
+    options: [.init(name: "--output", value: "F", help: "where the library goes (default: the cache)")],
+    example: "attune reward build rewards/digit_match/digit_match.c"
+  ) { arguments in
+    print(try PluginCompiler.library(for: arguments.positionals[0], output: arguments.string("--output")))
+    return 0
+  },
+  Command(
+    words: ["reward", "list"], summary: "the rewards that come with the program", options: [CommonFlags.json],
+    example: "attune reward list"
+  ) { arguments in
+    let list = RewardBench.list(workerCommand: rewardWorkerCommand)
+    if arguments.has("--json") {
+      print(JSON.array(list.map(\.json)).text(.pretty))
+      return 0
+    }
+    print(TerminalTable.render(headers: ["reward", "summary"], rows: list.map { [$0.name, $0.summary] }))
+    return 0
+  },
+  Command(
+    words: ["reward", "check"], summary: "the validator: one line per rule that held or broke", positionals: ["REWARD"],
+    options: [
+      setOption, timeoutOption, .init(name: "--cases", value: "F", help: "cases to replay (default: cases.jsonl beside the source)"),
+      CommonFlags.json,
+    ],
+    example: "attune reward check rewards/digit_match/digit_match.c"
+  ) { arguments in
+    let check = try RewardBench.check(
+      arguments.positionals[0], parameters: parameters(arguments), timeoutSeconds: timeout(arguments),
+      cases: arguments.string("--cases"), workerCommand: rewardWorkerCommand, pictures: loadPicture)
+    print(arguments.has("--json") ? check.json.text(.pretty) : check.text)
+    return check.passed ? 0 : 1
+  },
+  Command(
+    words: ["reward", "try"], summary: "scores lines of JSONL with a reward", positionals: ["REWARD"],
+    options: JSONLines.options + [
+      setOption, timeoutOption,
+      .init(name: "--isolation", value: "worker|inline", help: "in a process of its own (default), or in this one"),
+    ],
+    example: #"echo '{"completion": "<answer>407</answer>", "reference": "407"}' | attune reward try rewards/digit_match/digit_match.c"#,
+    details: """
+      In: {"prompt": .., "completion": "..", any other key is a data set's column, "images": [..]}.
+      Out: {"reward": 0.5 or null, "status": "ok|not_applicable|failed|timed_out|invalid", "components": {..}, "log": ".."}.
+      """
+  ) { arguments in
+    let isolation = arguments.string("--isolation") ?? "worker"
+    guard let kind = RewardSpecification.Isolation(rawValue: isolation) else {
+      throw AttuneError.request("--isolation is '\(isolation)', worker or inline was expected")
+    }
+    let source = arguments.positionals[0]
+    let reward = try RewardLoader.load(
+      RewardSpecification(
+        name: displayName(source), source: source, parameters: parameters(arguments), isolation: kind,
+        timeoutSeconds: timeout(arguments)),
+      workerCommand: rewardWorkerCommand)
+    defer { reward.close() }
+    return try JSONLines(arguments).map({ line in
+      _ = try RewardBench.sample(line, pictures: loadPicture)
+      return line
+    }) { lines in try RewardBench.tryLines(lines, reward, pictures: loadPicture).map { .success($0) } }
+  },
+]

@@ -62,7 +62,8 @@ let runCommand = Command(
     FileHandle.standardError.write(Data($0.utf8))
   }
   let ending = try run.execute(
-    observers: [progress], workerCommand: rewardWorkerCommand, isCancelled: { Interrupt.isRequested }, report: printNote)
+    observers: [progress], workerCommand: rewardWorkerCommand, isCancelled: { Interrupt.isRequested }, report: printNote
+  )
   guard ending == .finished else {
     printNote("interrupted; go on with: attune run --resume \(run.folder.path)")
     return 1
@@ -79,14 +80,17 @@ let runCommand = Command(
 }
 
 let checkCommand = Command(
-  words: ["check"], summary: "everything that can be known of a recipe before weights are read", positionals: ["RECIPE"],
+  words: ["check"], summary: "everything that can be known of a recipe before weights are read",
+  positionals: ["RECIPE"],
   options: [.init(name: "--set", value: "key.path=value", help: "overrides one key of the recipe", repeats: true)],
   example: "attune check recipes/quickstart.yaml"
 ) { arguments in
   let recipe = try Recipe.load(path: arguments.positionals[0], overrides: arguments.list("--set"))
   try Run.check(recipe, workerCommand: rewardWorkerCommand)
   let steps = recipe.stages.reduce(0) { $0 + $1.steps }
-  print("\(arguments.positionals[0]): fine (\(recipe.stages.count) stages, \(steps) steps, \(recipe.rewards.count) rewards)")
+  print(
+    "\(arguments.positionals[0]): fine (\(recipe.stages.count) stages, \(steps) steps, \(recipe.rewards.count) rewards)"
+  )
   return 0
 }
 
@@ -108,7 +112,8 @@ let initCommand = Command(
   }
   let folder = arguments.positionals[1]
   guard !FileManager.default.fileExists(atPath: folder + "/config.json") else {
-    throw AttuneError.request("the folder holds a checkpoint already", at: .init(file: folder), hint: "choose another folder")
+    throw AttuneError.request(
+      "the folder holds a checkpoint already", at: .init(file: folder), hint: "choose another folder")
   }
   try Preset.named(arguments.positionals[0]).write(to: folder, seed: CommonFlags.seed(arguments))
   printNote("wrote \(folder)")
@@ -117,7 +122,8 @@ let initCommand = Command(
 
 // MARK: The run store
 
-private let runsFolder = Command.Option(name: "--runs", value: "DIR", help: "the folder that holds runs (default: runs)")
+private let runsFolder = Command.Option(
+  name: "--runs", value: "DIR", help: "the folder that holds runs (default: runs)")
 
 private func resolve(_ arguments: Arguments) throws -> RunFolder {
   try RunFolder.resolve(arguments.positionals[0], root: arguments.string("--runs") ?? "runs")
@@ -153,10 +159,14 @@ let runsCommands: [Command] = [
       print(json.text(.pretty))
       return 0
     }
-    print("\(json["id"]?.string ?? "")  \(json["status"]?.string ?? "")  \(Int((json["seconds"]?.double ?? 0).rounded())) s")
+    print(
+      "\(json["id"]?.string ?? "")  \(json["status"]?.string ?? "")  \(Int((json["seconds"]?.double ?? 0).rounded())) s"
+    )
     print("\(json["folder"]?.string ?? "")")
     for stage in json["stages"]?.array ?? [] {
-      print("\nstage \(stage["name"]?.string ?? "") (\(stage["objective"]?.string ?? ""), \(stage["steps"]?.int ?? 0) steps)")
+      print(
+        "\nstage \(stage["name"]?.string ?? "") (\(stage["objective"]?.string ?? ""), \(stage["steps"]?.int ?? 0) steps)"
+      )
       print(
         TerminalTable.render(
           headers: ["metric", "last value"],
@@ -165,7 +175,8 @@ let runsCommands: [Command] = [
     return 0
   },
   Command(
-    words: ["runs", "samples"], summary: "prompts, completions, and why each scored what it scored", positionals: ["RUN"],
+    words: ["runs", "samples"], summary: "prompts, completions, and why each scored what it scored",
+    positionals: ["RUN"],
     options: [
       runsFolder, .init(name: "--stage", value: "NAME", help: "only this stage"),
       .init(name: "--step", value: "N", help: "only this step of the stage, from 0"),
@@ -177,7 +188,8 @@ let runsCommands: [Command] = [
     let order = arguments.string("--sort") ?? "step"
     guard let sort = RunStore.SampleOrder(rawValue: order) else {
       throw AttuneError.request(
-        "--sort is '\(order)', one of \(RunStore.SampleOrder.allCases.map(\.rawValue).joined(separator: ", ")) was expected")
+        "--sort is '\(order)', one of \(RunStore.SampleOrder.allCases.map(\.rawValue).joined(separator: ", ")) was expected"
+      )
     }
     var stage: Int?
     if let name = arguments.string("--stage") {

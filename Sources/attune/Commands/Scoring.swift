@@ -23,14 +23,17 @@ extension TextRequest {
   init(_ line: JSON, policy: Policy, folder: String, scoring: Bool) throws {
     guard let object = line.object else { throw AttuneError.request("found \(line.kind), a mapping was expected") }
     if line["videos"]?.array?.isEmpty == false {
-      throw AttuneError.request("\"videos\" is not empty; pictures are read, films are not", at: line["videos"]!.location(in: ""))
+      throw AttuneError.request(
+        "\"videos\" is not empty; pictures are read, films are not", at: line["videos"]!.location(in: ""))
     }
     let forms = ["input_ids", "text", "messages", "prompt"].filter { object[$0] != nil }
     guard forms.count == 1 else {
       let unknown = object.keys.first { !Self.keys.contains($0) }
       throw AttuneError.request(
         "found \(forms.isEmpty ? "none" : forms.joined(separator: " and ")) of input_ids, text, messages and prompt, exactly one was expected",
-        hint: unknown.flatMap { key in nearestName(to: key, among: Self.keys.sorted()).map { "did you mean \"\($0)\" instead of \"\(key)\"?" } })
+        hint: unknown.flatMap { key in
+          nearestName(to: key, among: Self.keys.sorted()).map { "did you mean \"\($0)\" instead of \"\(key)\"?" }
+        })
     }
     let (pictures, names) = try Self.pictures(line["images"], folder: folder)
     func render(_ value: JSON, generation: Bool) throws -> EncodedPrompt {
@@ -51,7 +54,8 @@ extension TextRequest {
       completion = nil
     case "text":
       guard let text = object["text"]!.string else {
-        throw AttuneError.request("text is \(object["text"]!.kind), a string was expected", at: object["text"]!.location(in: ""))
+        throw AttuneError.request(
+          "text is \(object["text"]!.kind), a string was expected", at: object["text"]!.location(in: ""))
       }
       prompt = try policy.encode(text: text, pictures: pictures, names: names)
       completion = nil
@@ -71,7 +75,8 @@ extension TextRequest {
       }
       guard let given = object["completion"], let text = Self.completionText(given) else {
         throw AttuneError.request(
-          "completion is \(object["completion"]?.kind ?? "missing"), a string was expected", at: (object["completion"] ?? line).location(in: ""))
+          "completion is \(object["completion"]?.kind ?? "missing"), a string was expected",
+          at: (object["completion"] ?? line).location(in: ""))
       }
       completion = policy.ids(of: text)
     }
@@ -121,7 +126,8 @@ let scoreCommand = Command(
   let top = try arguments.int("--top") ?? 0
   guard top >= 0 else { throw AttuneError.request("--top is \(top), 0 or more was expected") }
   let lines = JSONLines(arguments)
-  return try lines.map({ try TextRequest($0, policy: policy, folder: folder(of: lines.input), scoring: true) }) { requests in
+  return try lines.map({ try TextRequest($0, policy: policy, folder: folder(of: lines.input), scoring: true) }) {
+    requests in
     requests.map { request in Result { score(request, policy: policy, top: top) } }
   }
 }
@@ -186,7 +192,8 @@ let generateCommand = Command(
     .init(name: "--ignore-eos", value: nil, help: "go on after an end-of-sequence id"),
     .init(name: "--n", value: "G", help: "completions per line (default 1)"),
   ],
-  example: #"echo '{"messages": [{"role": "user", "content": "hi"}]}' | attune generate --model checkpoints/tiny --temperature 0"#,
+  example:
+    #"echo '{"messages": [{"role": "user", "content": "hi"}]}' | attune generate --model checkpoints/tiny --temperature 0"#,
   details: """
     Lines as for `attune score`, without the completion. Out: {"completions": [{"ids": [..], "text": "..", "logprobs": [..],
     "finish_reason": "stop|length|stop_string"}, ..]}; logprobs are at temperature 1 before truncation, the bits that score gives.
@@ -209,7 +216,8 @@ let generateCommand = Command(
   if !arguments.has("--ignore-eos") { parameters.stopIDs = Set(policy.endIDs) }
   let engine = LocalEngine(policy.model, decoder: policy.tokenizer, seed: try CommonFlags.seed(arguments))
   let lines = JSONLines(arguments)
-  return try lines.map({ try TextRequest($0, policy: policy, folder: folder(of: lines.input), scoring: false) }) { requests in
+  return try lines.map({ try TextRequest($0, policy: policy, folder: folder(of: lines.input), scoring: false) }) {
+    requests in
     let groups = try engine.generate(
       requests.enumerated().map { RolloutRequest(prompt: $1.prompt, completions: count, promptNumber: $0) }, parameters)
     return groups.map { group in

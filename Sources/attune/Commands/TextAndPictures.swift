@@ -28,7 +28,8 @@ let renderCommand = Command(
     .init(name: "--now", value: "TIME", help: "the clock for strftime_now, such as 2026-11-23T10:00:00"),
     JSONLines.keepGoingOption,
   ],
-  example: #"echo '{"messages": [{"role": "user", "content": "hi"}], "add_generation_prompt": true}' | attune render --model checkpoints/tiny"#,
+  example:
+    #"echo '{"messages": [{"role": "user", "content": "hi"}], "add_generation_prompt": true}' | attune render --model checkpoints/tiny"#,
   details: """
     Standard input to standard output. In: {"messages": [..], "tools": [..], "add_generation_prompt": true,
     "continue_final_message": false, any variable of the template}. Out: {"text": "..", "assistant_spans": [[from, to], ..]} in code
@@ -39,7 +40,9 @@ let renderCommand = Command(
   var tokenizer: Tokenizer?
   let template: ChatTemplate
   if let file = arguments.string("--template") {
-    guard arguments.string("--model") == nil else { throw AttuneError.request("--template and --model exclude each other") }
+    guard arguments.string("--model") == nil else {
+      throw AttuneError.request("--template and --model exclude each other")
+    }
     var variables = JSON.Object()
     if let text = arguments.string("--variables") {
       guard let object = try JSON.parse(text, file: "--variables").object else {
@@ -56,7 +59,8 @@ let renderCommand = Command(
     let folder = try CommonFlags.modelFolder(arguments)
     guard let found = try ChatTemplate.load(folder: folder) else {
       throw AttuneError.request(
-        "the checkpoint has no chat template", at: .init(file: folder), hint: "--template FILE takes one from elsewhere")
+        "the checkpoint has no chat template", at: .init(file: folder), hint: "--template FILE takes one from elsewhere"
+      )
     }
     template = found
     tokenizer = try Tokenizer.load(folder: folder)

@@ -1,1 +1,201 @@
+import Core
+import Foundation
+import TestSupport
 import Testing
+
+/// The command line as people and scripts call it.
+@Suite struct CommandTests {
+  private func model(_ name: String) -> String { Fixtures.path("models/" + name) }
+
+  private func lines(_ text: String) throws -> [JSON] { try text.split(separator: "\n").map { try JSON.parse(String($0)) } }
+
+  private func jsonl(_ lines: [JSON]) -> String { lines.map { $0.text() + "\n" }.joined() }
+
+  @Test func versionAndHelp() throws {
+    #expect(try Program.run(["--version"]).output.hasPrefix("attune "))
+    let help = try Program.run(["--help"])
+    #expect(help.status == 0 && help.output.contains("attune COMMAND"))
+    for command in ["run", "score", "generate", "tokenize", "render", "preprocess", "check", "init", "doctor"] {
+      let result = try Program.run([command, "--help"])
+      #expect(result.status == 0 && result.output.contains("Example:"), "\(command)")
+    }
+  }
+
+  @Test(arguments: [
+    (["rnu"], "did you mean 'attune run'"), (["score", "--modle", "x"], "did you mean --model"),
+    (["score"], "needs --model"), (["runs"], "needs a verb"), (["runs", "shwo", "x"], "one of: list, show"),
+    (["init", "tyni", "/nowhere"], "did you mean 'tiny'"), (["run", "recipes/none.yaml"], "no recipe at this path"),
+    (["score", "--model", "/nowhere"], "no such folder"), (["bench", "kernels", "--threads", "x"], "whole number"),
+    (["runs", "show", "nothing"], "no run"),
+  ])
+  func wrongRequestsExitWith2(words: [String], message: String) throws {
+    let result = try Program.run(words)
+    #expect(result.status == 2, "\(words): \(result.status)")
+    #expect(result.errors.contains(message), "\(words): \(result.errors)")
+    #expect(result.output.isEmpty)
+  }
+
+  @Test func scoreEqualsTheReference() throws {
+    let expected = try Fixtures.json("models/qwen3/expected.json")
+    let item = try #require(expected["cases"]?[0])
+    let text = try #require(item["text"]?.string)
+    let result = try Program.run(
+      ["score", "--model", model("qwen3"), "--top", "2"], input: jsonl([["text": .string(text)]]))
+    try #require(result.status == 0, "\(result.errors)")
+    let line = try #require(try lines(result.output).first)
+    let ids = line["input_ids"]?.array?.compactMap(\.int) ?? []
+    let logprobs = line["logprobs"]?.array?.compactMap(\.double) ?? []
+    #expect(logprobs.count == ids.count - 1)
+    #expect(line["top"]?[0]?["ids"]?.array?.count == 2)
+    // By ids, and by prompt and completion: the same bits.
+    let again = try Program.run(
+      ["score", "--model", model("qwen3")],
+      input: jsonl([["input_ids": .array(ids.map { .int($0) })], ["prompt": "The ", "completion": "sea"]]))
+    let second = try lines(again.output)
+    #expect(second[0]["logprobs"] == line["logprobs"])
+    #expect(second[1]["logprobs"]?.array?.count == second[1]["completion_ids"]?.array?.count)
+  }
+
+  @Test func generateGivesTheBitsOfScore() throws {
+    let line: JSON = ["messages": [["role": "user", "content": "How many apples?"]]]
+    let generated = try Program.run(
+      ["generate", "--model", model("qwen3"), "--max-new-tokens", "6", "--n", "3", "--seed", "5"], input: jsonl([line, line]))
+    try #require(generated.status == 0, "\(generated.errors)")
+    let groups = try lines(generated.output)
+    #expect(groups.count == 2 && groups[0]["completions"]?.array?.count == 3)
+    let rendered = try Program.run(
+      ["render", "--model", model("qwen3")],
+      input: jsonl([["messages": line["messages"]!, "add_generation_prompt": true]]))
+    let prompt = try #require(try lines(rendered.output)[0]["input_ids"]?.array)
+    for completion in groups[0]["completions"]!.array! {
+      let ids = completion["ids"]!.array!
+      let scored = try Program.run(
+        ["score", "--model", model("qwen3")], input: jsonl([["input_ids": .array(prompt + ids)]]))
+      let logprobs = try lines(scored.output)[0]["logprobs"]!.array!.suffix(ids.count)
+      #expect(Array(logprobs) == completion["logprobs"]!.array!)
+    }
+  }
+
+  @Test func greedyEqualsTheReference() throws {
+    for folder in ["qwen2", "qwen3", "qwen3_vl"] {
+      let expected = try Fixtures.json("models/\(folder)/expected.json")
+      let item = try #require(
+        expected["cases"]?.array?.first { $0["batch"]?.int == 1 && $0["images"]?.array?.isEmpty != false && $0["videos"]?.array?.isEmpty != false })
+      let ids = item["greedy_ids"]![0]!
+      let text = item["text"]?.string ?? item["texts"]![0]!.string!
+      let result = try Program.run(
+        [
+          "generate", "--model", model(folder), "--temperature", "0", "--ignore-eos", "--max-new-tokens",
+          "\(ids.array!.count)",
+        ], input: jsonl([["text": .string(text)]]))
+      try #require(result.status == 0, "\(result.errors)")
+      #expect(try lines(result.output)[0]["completions"]![0]!["ids"] == ids, "\(folder)")
+    }
+  }
+
+  @Test func badLinesNameTheirPlace() throws {
+    let input = "{\"text\": \"a b\"}\n{\"txt\": 1}\nnot json\n{\"input_ids\": [999999]}\n"
+    let strict = try Program.run(["score", "--model", model("qwen3")], input: input)
+    #expect(strict.status == 2 && strict.errors.contains("standard input:2"), "\(strict.errors)")
+    let lenient = try Program.run(["score", "--model", model("qwen3"), "--keep-going"], input: input)
+    #expect(lenient.status == 0)
+    let results = try lines(lenient.output)
+    #expect(results.count == 4 && results[0]["logprobs"] != nil)
+    for (i, word) in [(1, "exactly one"), (2, "not valid JSON"), (3, "vocabulary has 608")] {
+      #expect(results[i]["line"]?.int == i + 1)
+      #expect(results[i]["error"]?.string?.contains(word) == true, "\(results[i].text())")
+    }
+  }
+
+  @Test func tokenizeAndRender() throws {
+    let tokens = try Program.run(
+      ["tokenize", "--model", Fixtures.path("tokenizers/qwen")],
+      input: jsonl([["text": "Two gulls.", "add_special_tokens": false], ["ids": [84, 86]]]))
+    try #require(tokens.status == 0, "\(tokens.errors)")
+    let results = try lines(tokens.output)
+    #expect(results[0]["text"]?.string == "Two gulls.")
+    #expect(results[0]["pieces"]?.array?.count == results[0]["ids"]?.array?.count)
+    let folder = try Program.temporaryFolder()
+    try "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}{{ strftime_now('%Y') }}".write(
+      toFile: folder + "/t.jinja", atomically: true, encoding: .utf8)
+    let rendered = try Program.run(
+      [
+        "render", "--template", folder + "/t.jinja", "--variables", #"{"bos_token": "<s>"}"#, "--now",
+        "2031-01-02T03:04:05",
+      ], input: jsonl([["messages": [["role": "user", "content": "x"]]]]))
+    #expect(try lines(rendered.output)[0]["text"]?.string == "<s>x2031", "\(rendered.errors)")
+  }
+
+  @Test func preprocessWritesWhatTheReaderReads() throws {
+    let folder = try Program.temporaryFolder()
+    let picture = Fixtures.path("images/files/rgb.png")
+    let result = try Program.run(["preprocess", "--model", model("qwen3_vl"), "--output", folder + "/p.safetensors", picture])
+    #expect(result.status == 0, "\(result.errors)")
+    let decoded = try Program.run(["preprocess", "--decoded", "--output", folder + "/d.safetensors", picture])
+    #expect(decoded.status == 0, "\(decoded.errors)")
+    let broken = folder + "/broken.png"
+    try Data(try Data(contentsOf: URL(fileURLWithPath: picture)).prefix(60)).write(to: URL(fileURLWithPath: broken))
+    let refused = try Program.run(["preprocess", "--decoded", "--output", folder + "/x.safetensors", broken])
+    #expect(refused.status == 2 && refused.errors.contains("broken.png"), "\(refused.errors)")
+    #expect(!FileManager.default.fileExists(atPath: folder + "/x.safetensors"))
+  }
+
+  @Test func brokenCheckpointsAreRefused() throws {
+    let folder = try Program.temporaryFolder() + "/qwen2"
+    try FileManager.default.copyItem(atPath: model("qwen2"), toPath: folder)
+    let weights = folder + "/model.safetensors"
+    try Data(try Data(contentsOf: URL(fileURLWithPath: weights)).dropLast(1000)).write(to: URL(fileURLWithPath: weights))
+    let cut = try Program.run(["score", "--model", folder], input: "{\"text\": \"a\"}\n")
+    #expect(cut.status == 2 && cut.errors.contains("cut off"), "\(cut.errors)")
+    try FileManager.default.removeItem(atPath: weights)
+    let missing = try Program.run(["score", "--model", folder], input: "{\"text\": \"a\"}\n")
+    #expect(missing.status == 2 && missing.errors.contains("no weights"), "\(missing.errors)")
+    try FileManager.default.removeItem(atPath: folder + "/tokenizer.json")
+    let tokenizer = try Program.run(["tokenize", "--model", folder], input: "{\"text\": \"a\"}\n")
+    #expect(tokenizer.status == 2 && tokenizer.errors.contains("tokenizer.json"), "\(tokenizer.errors)")
+  }
+
+  @Test func rewardWorkbench() throws {
+    let folder = try Program.temporaryFolder()
+    for language in ["c", "swift"] {
+      let made = try Program.run(["reward", "new", "my_\(language)", folder + "/" + language, "--language", language])
+      #expect(made.status == 0, "\(made.errors)")
+      let source = folder + "/\(language)/my_\(language).\(language)"
+      let check = try Program.run(["reward", "check", source])
+      #expect(check.status == 0, "\(check.output)\(check.errors)")
+    }
+    let tried = try Program.run(
+      ["reward", "try", Fixtures.root + "/rewards/digit_match/digit_match.c"],
+      input: jsonl([["completion": "<answer>417</answer>", "reference": "407"], ["completion": "x", "reference": "seven"]]))
+    #expect(tried.status == 0, "\(tried.errors)")
+    let results = try lines(tried.output)
+    #expect(abs((results[0]["reward"]?.double ?? 0) - 2.0 / 3) < 1e-12)
+    #expect(results[1]["status"]?.string == "invalid" && results[1]["reward"]?.isNull == true)
+  }
+
+  @Test func recipeTyposAreRefusedWithTheNearestKey() throws {
+    let folder = try Program.temporaryFolder()
+    let text = try String(contentsOfFile: Fixtures.root + "/recipes/smoke/digits.yaml", encoding: .utf8)
+    try text.replacing("batch: 8", with: "bacth: 8").replacing("../", with: Fixtures.root + "/recipes/")
+      .write(toFile: folder + "/typo.yaml", atomically: true, encoding: .utf8)
+    let result = try Program.run(["run", folder + "/typo.yaml"])
+    #expect(result.status == 2)
+    #expect(result.errors.contains("typo.yaml:") && result.errors.contains("batch"), "\(result.errors)")
+    let set = try Program.run([
+      "check", Fixtures.root + "/recipes/smoke/digits.yaml", "--set", "stages.warm-up.stesp=3",
+    ])
+    #expect(set.status == 2 && set.errors.contains("steps"), "\(set.errors)")
+  }
+
+  @Test func objectiveEvalComputesSuites() throws {
+    let folder = try Program.temporaryFolder()
+    for suite in ["sft", "grpo_step", "adamw"] {
+      let result = try Program.run([
+        "objective", "eval", "--input", Fixtures.path("objectives/\(suite).json"), "--output", folder + "/\(suite).json",
+      ])
+      #expect(result.status == 0, "\(result.errors)")
+      let json = try JSON.parse(String(contentsOfFile: folder + "/\(suite).json", encoding: .utf8))
+      #expect(json["cases"]?.array?.allSatisfy { $0["outputs"] != nil && $0["error"] == nil } == true, "\(suite)")
+    }
+  }
+}

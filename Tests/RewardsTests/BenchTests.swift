@@ -65,7 +65,7 @@ import Testing
     let out = try RewardBench.tryLines(lines, reward, pictures: Workshop.noPictures)
     #expect(
       out[0].text()
-        == #"{"reward": 0.3333333333333333, "status": "ok", "components": {"exact": 0.0, "digits": 0.6666666666666666}, "log": "answer 417, expected 407"}"#
+        == #"{"reward": 0.6666666666666666, "status": "ok", "components": {"exact": 0.0, "digits": 0.6666666666666666}, "log": "answer 417, expected 407"}"#
     )
     #expect(out[1]["reward"] == 1)
     #expect(out[2]["reward"] == .null)

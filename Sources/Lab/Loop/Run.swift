@@ -22,6 +22,7 @@ public struct Run {
   /// - Parameter output: the run's folder; nil makes one in the recipe's `output`.
   public static func start(_ recipe: Recipe, output: String? = nil) throws -> Run {
     let folder = try RunFolder.create(root: recipe.output, name: recipe.name, at: output)
+    try writeStart(recipe, folder)
     return Run(recipe: recipe, folder: folder, store: try createStore(recipe, folder), secondsBefore: 0, isNew: true)
   }
 
@@ -31,18 +32,66 @@ public struct Run {
   ///   - run: an id, a folder, or `latest`.
   ///   - root: the folder that holds runs.
   public static func resume(_ run: String, root: String) throws -> Run? {
-    let folder = try RunFolder.resolve(run, root: root)
-    let reader = try RunStore.read(folder)
-    if try reader.status() == .finished { return nil }
-    let start = try reader.start().start
-    let recipe = try Recipe(effective: start.effective, text: start.recipe, file: start.file)
-    guard CheckpointStore(runFolder: folder.path).all().isEmpty else {
-      let seconds = try reader.show()["seconds"]?.double ?? 0
-      return Run(
-        recipe: recipe, folder: folder, store: try RunStore.open(folder), secondsBefore: seconds, isNew: false)
+    let folder: RunFolder
+    if let unborn = try stillborn(run, root: root) {
+      folder = unborn
+    } else {
+      folder = try RunFolder.resolve(run, root: root)
+      if let reader = try? RunStore.read(folder), let start = try? reader.start().start {
+        if try reader.status() == .finished { return nil }
+        let recipe = try Recipe(effective: start.effective, text: start.recipe, file: start.file)
+        guard CheckpointStore(runFolder: folder.path).all().isEmpty else {
+          let seconds = try reader.show()["seconds"]?.double ?? 0
+          return Run(
+            recipe: recipe, folder: folder, store: try RunStore.open(folder), secondsBefore: seconds, isNew: false)
+        }
+        // Killed before its first checkpoint: it starts over in the same folder.
+        return Run(recipe: recipe, folder: folder, store: try createStore(recipe, folder), secondsBefore: 0, isNew: true)
+      }
     }
-    // Killed before its first checkpoint: it starts over in the same folder.
+    let recipe = try readStart(folder)
     return Run(recipe: recipe, folder: folder, store: try createStore(recipe, folder), secondsBefore: 0, isNew: true)
+  }
+
+  // MARK: A run that was killed before its store was written
+
+  /// What the run was started with, the first file in its folder: the store comes after it.
+  private static let startFile = "start.json"
+
+  private static func writeStart(_ recipe: Recipe, _ folder: RunFolder) throws {
+    let start: JSON = ["file": .string(recipe.file), "recipe": .string(recipe.text), "effective": recipe.effective]
+    try AtomicFile.write(folder.path + "/" + startFile, text: start.text() + "\n")
+  }
+
+  private static func readStart(_ folder: RunFolder) throws -> Recipe {
+    let path = folder.path + "/" + startFile
+    let start = try JSON.parse(MappedFile.read(path), file: path)
+    guard let file = start["file"]?.string, let text = start["recipe"]?.string, let effective = start["effective"] else {
+      throw AttuneError.request("the file does not say what the run was started with", at: .init(file: path))
+    }
+    return try Recipe(effective: effective, text: text, file: file)
+  }
+
+  /// The folder that `run` means if it holds a start but no readable store yet.
+  private static func stillborn(_ run: String, root: String) throws -> RunFolder? {
+    let files = FileManager.default
+    func isStillborn(_ path: String) -> Bool {
+      guard files.fileExists(atPath: path + "/" + startFile) else { return false }
+      let folder = RunFolder(id: (path as NSString).lastPathComponent, path: path)
+      return (try? RunStore.read(folder).start()) == nil
+    }
+    let base = RunFolder.absolute(root)
+    if run == "latest" {
+      // Ids begin with the time: the greatest name is the newest run.
+      guard let newest = (try? files.contentsOfDirectory(atPath: base))?.sorted().last(where: {
+        files.fileExists(atPath: base + "/" + $0 + "/" + startFile)
+      }), isStillborn(base + "/" + newest) else { return nil }
+      return RunFolder(id: newest, path: base + "/" + newest)
+    }
+    for path in [RunFolder.absolute(run), base + "/" + run] where isStillborn(path) {
+      return RunFolder(id: (path as NSString).lastPathComponent, path: path)
+    }
+    return nil
   }
 
   private static func createStore(_ recipe: Recipe, _ folder: RunFolder) throws -> RunStore {

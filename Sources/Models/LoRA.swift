@@ -184,6 +184,13 @@ extension LanguageModel {
     adapterTargets = given.isEmpty ? modules : given
   }
 
+  /// The end of a module's name that PEFT finds it by: its last word, or two where one would also find the patch
+  /// embedding, a convolution.
+  private func plainTarget(_ module: String) -> String {
+    let words = module.split(separator: ".")
+    return words.suffix(words.last == "proj" ? 2 : 1).joined(separator: ".")
+  }
+
   /// Writes the adapter as PEFT does.
   public func saveAdapter(folder: String, baseModel: String) throws {
     guard let adapter else { throw AttuneError.work("the model has no adapter to save") }
@@ -191,7 +198,7 @@ extension LanguageModel {
     let targets =
       adapterTargets
       ?? (c.targets.isEmpty
-        ? Set(adapter.layers.map { String($0.module.split(separator: ".").last!) }).sorted() : c.targets)
+        ? Set(adapter.layers.map { plainTarget($0.module) }).sorted() : c.targets)
     let json: JSON = [
       "peft_type": "LORA", "base_model_name_or_path": .string(baseModel), "task_type": "CAUSAL_LM",
       "inference_mode": true,

@@ -17,6 +17,9 @@ public protocol Backend: AnyObject, Sendable {
   func zeros(_ shape: [Int], _ dtype: DType) -> Tensor
   /// A tensor with the given bytes; `bytes.count` is the tensor's size.
   func upload(_ bytes: UnsafeRawBufferPointer, _ shape: [Int], _ dtype: DType) -> Tensor
+  /// A tensor over bytes that somebody else owns and that stay unchanged while `owner` lives; a backend without host
+  /// memory copies them. Never to be written to.
+  func borrow(_ bytes: UnsafeRawBufferPointer, _ shape: [Int], _ dtype: DType, owner: AnyObject) -> Tensor
   /// Calls `body` with the tensor's bytes on the host. For results and files, not between primitives.
   func withHostBytes<R>(_ tensor: Tensor, _ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R
   func copy(_ y: Tensor, _ x: Tensor)

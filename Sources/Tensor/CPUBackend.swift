@@ -104,9 +104,9 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     return tensor
   }
 
-  /// A tensor over memory that somebody else owns and that stays unchanged while `owner` lives.
   public func borrow(_ bytes: UnsafeRawBufferPointer, _ shape: [Int], _ dtype: DType, owner: AnyObject) -> Tensor {
     precondition(bytes.count == shape.reduce(1, *) * dtype.size, "\(bytes.count) bytes for \(shape) of \(dtype)")
+    guard !bytes.isEmpty else { return empty(shape, dtype) }
     let storage = HostStorage(
       pointer: UnsafeMutableRawPointer(mutating: bytes.baseAddress!), byteCount: bytes.count, owner: owner)
     return Tensor(storage: storage, dtype: dtype, shape: shape)

@@ -17,14 +17,8 @@ public final class Parameter {
     self.name = name
     self.precision = precision
     self.backend = backend
-    if trainable, value.dtype == .bf16 {
-      let master = backend.empty(value.shape, .f32)
-      backend.convert(master, value)
-      self.value = master
-    } else {
-      self.value = value
-    }
-    if trainable { gradient = backend.zeros(value.shape, self.value.dtype) }
+    self.value = value
+    if trainable { setTrainable(true) }
   }
 
   public var shape: [Int] { value.shape }
@@ -33,8 +27,9 @@ public final class Parameter {
   /// Makes the parameter trained (with a zero gradient) or frozen.
   public func setTrainable(_ trainable: Bool) {
     guard trainable != isTrainable else { return }
-    if trainable, value.dtype == .bf16 {
-      let master = backend.empty(value.shape, .f32)
+    if trainable {
+      // The optimizer writes in place: the values must be f32 and nobody else's (a frozen one may be a mapped file).
+      let master = backend.empty(value.shape, value.dtype == .f64 ? .f64 : .f32)
       backend.convert(master, value)
       value = master
     }

@@ -30,7 +30,8 @@ import Testing
     Room(
       folder: "Lab", module: "Lab",
       mayImport: [
-        "Core", "AttuneTensor", "Text", "AttuneVision", "Objectives", "Rewards", "Models", "Datasets", "Rollout", "CYAML",
+        "Core", "AttuneTensor", "Text", "AttuneVision", "Objectives", "Rewards", "Models", "Datasets", "Rollout",
+        "CYAML",
         "CSQLite", "CCairo",
       ]),
     Room(folder: "Bench", module: "Bench", mayImport: ["Core", "AttuneTensor", "Models", "Rollout"]),
@@ -50,7 +51,8 @@ import Testing
     let outside = parts.indices.filter { $0 % 2 == 0 }.map { parts[$0] }.joined(separator: "\n")
     return outside.split(separator: "\n").compactMap { line in
       let words = line.split(separator: " ").map(String.init)
-      guard let place = words.firstIndex(of: "import"), place + 1 < words.count, words[..<place].allSatisfy({ $0.hasPrefix("@") })
+      guard let place = words.firstIndex(of: "import"), place + 1 < words.count,
+        words[..<place].allSatisfy({ $0.hasPrefix("@") })
       else { return nil }
       return words[place + 1].split(separator: ".").first.map(String.init)
     }
@@ -60,7 +62,8 @@ import Testing
     let root = Fixtures.root + "/Sources/" + folder
     let names = try #require(FileManager.default.enumerator(atPath: root))
     var result: [(String, String)] = []
-    for case let name as String in names where name.hasSuffix(".swift") || name.hasSuffix(".c") || name.hasSuffix(".h") {
+    for case let name as String in names where name.hasSuffix(".swift") || name.hasSuffix(".c") || name.hasSuffix(".h")
+    {
       result.append((folder + "/" + name, try String(contentsOfFile: root + "/" + name, encoding: .utf8)))
     }
     return result
@@ -102,12 +105,19 @@ import Testing
 
   /// Recipes and the store, both in the Lab, do not know each other.
   @Test func recipesAndStoreAreApart() throws {
-    for (path, text) in try Self.files(in: "Lab/Recipes") { #expect(!text.contains("RunStore"), "\(path) names the store") }
-    for (path, text) in try Self.files(in: "Lab/Store") { #expect(!text.contains("RecipeTable"), "\(path) names recipes") }
+    for (path, text) in try Self.files(in: "Lab/Recipes") {
+      #expect(!text.contains("RunStore"), "\(path) names the store")
+    }
+    for (path, text) in try Self.files(in: "Lab/Store") {
+      #expect(!text.contains("RecipeTable"), "\(path) names recipes")
+    }
   }
 
   @Test func theCheckItselfCanFail() {
     #expect(Self.imports("let x = \"\"\"\nimport Lab\n\"\"\"\nimport Core") == ["Core"])
-    #expect(Self.imports("@preconcurrency import CFFI\nimport struct Core.JSON\n// import Lab\nimport Core") == ["CFFI", "struct", "Core"])
+    #expect(
+      Self.imports("@preconcurrency import CFFI\nimport struct Core.JSON\n// import Lab\nimport Core") == [
+        "CFFI", "struct", "Core",
+      ])
   }
 }

@@ -7,7 +7,9 @@ import Testing
 @Suite struct CommandTests {
   private func model(_ name: String) -> String { Fixtures.path("models/" + name) }
 
-  private func lines(_ text: String) throws -> [JSON] { try text.split(separator: "\n").map { try JSON.parse(String($0)) } }
+  private func lines(_ text: String) throws -> [JSON] {
+    try text.split(separator: "\n").map { try JSON.parse(String($0)) }
+  }
 
   private func jsonl(_ lines: [JSON]) -> String { lines.map { $0.text() + "\n" }.joined() }
 
@@ -59,7 +61,8 @@ import Testing
   @Test func generateGivesTheBitsOfScore() throws {
     let line: JSON = ["messages": [["role": "user", "content": "How many apples?"]]]
     let generated = try Program.run(
-      ["generate", "--model", model("qwen3"), "--max-new-tokens", "6", "--n", "3", "--seed", "5"], input: jsonl([line, line]))
+      ["generate", "--model", model("qwen3"), "--max-new-tokens", "6", "--n", "3", "--seed", "5"],
+      input: jsonl([line, line]))
     try #require(generated.status == 0, "\(generated.errors)")
     let groups = try lines(generated.output)
     #expect(groups.count == 2 && groups[0]["completions"]?.array?.count == 3)
@@ -80,7 +83,9 @@ import Testing
     for folder in ["qwen2", "qwen3", "qwen3_vl"] {
       let expected = try Fixtures.json("models/\(folder)/expected.json")
       let item = try #require(
-        expected["cases"]?.array?.first { $0["batch"]?.int == 1 && $0["images"]?.array?.isEmpty != false && $0["videos"]?.array?.isEmpty != false })
+        expected["cases"]?.array?.first {
+          $0["batch"]?.int == 1 && $0["images"]?.array?.isEmpty != false && $0["videos"]?.array?.isEmpty != false
+        })
       let ids = item["greedy_ids"]![0]!
       let text = item["text"]?.string ?? item["texts"]![0]!.string!
       let result = try Program.run(
@@ -130,7 +135,9 @@ import Testing
   @Test func preprocessWritesWhatTheReaderReads() throws {
     let folder = try Program.temporaryFolder()
     let picture = Fixtures.path("images/files/rgb.png")
-    let result = try Program.run(["preprocess", "--model", model("qwen3_vl"), "--output", folder + "/p.safetensors", picture])
+    let result = try Program.run([
+      "preprocess", "--model", model("qwen3_vl"), "--output", folder + "/p.safetensors", picture,
+    ])
     #expect(result.status == 0, "\(result.errors)")
     let decoded = try Program.run(["preprocess", "--decoded", "--output", folder + "/d.safetensors", picture])
     #expect(decoded.status == 0, "\(decoded.errors)")
@@ -145,7 +152,8 @@ import Testing
     let folder = try Program.temporaryFolder() + "/qwen2"
     try FileManager.default.copyItem(atPath: model("qwen2"), toPath: folder)
     let weights = folder + "/model.safetensors"
-    try Data(try Data(contentsOf: URL(fileURLWithPath: weights)).dropLast(1000)).write(to: URL(fileURLWithPath: weights))
+    try Data(try Data(contentsOf: URL(fileURLWithPath: weights)).dropLast(1000)).write(
+      to: URL(fileURLWithPath: weights))
     let cut = try Program.run(["score", "--model", folder], input: "{\"text\": \"a\"}\n")
     #expect(cut.status == 2 && cut.errors.contains("cut off"), "\(cut.errors)")
     try FileManager.default.removeItem(atPath: weights)
@@ -167,7 +175,9 @@ import Testing
     }
     let tried = try Program.run(
       ["reward", "try", Fixtures.root + "/rewards/digit_match/digit_match.c"],
-      input: jsonl([["completion": "<answer>417</answer>", "reference": "407"], ["completion": "x", "reference": "seven"]]))
+      input: jsonl([
+        ["completion": "<answer>417</answer>", "reference": "407"], ["completion": "x", "reference": "seven"],
+      ]))
     #expect(tried.status == 0, "\(tried.errors)")
     let results = try lines(tried.output)
     #expect(abs((results[0]["reward"]?.double ?? 0) - 2.0 / 3) < 1e-12)
@@ -192,7 +202,8 @@ import Testing
     let folder = try Program.temporaryFolder()
     for suite in ["sft", "grpo_step", "adamw"] {
       let result = try Program.run([
-        "objective", "eval", "--input", Fixtures.path("objectives/\(suite).json"), "--output", folder + "/\(suite).json",
+        "objective", "eval", "--input", Fixtures.path("objectives/\(suite).json"), "--output",
+        folder + "/\(suite).json",
       ])
       #expect(result.status == 0, "\(result.errors)")
       let json = try JSON.parse(String(contentsOfFile: folder + "/\(suite).json", encoding: .utf8))

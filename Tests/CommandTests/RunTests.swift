@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Lab
 import TestSupport
 import Testing
 
@@ -26,7 +27,8 @@ import Testing
         ["run", Fixtures.root + "/recipes/smoke/" + name, "--output", folder + "/" + name])
       #expect(result.status == 0, "\(name): \(result.errors)")
       #expect(result.output.contains("held-out exact match"))
-      for file in ["report/report.html", "report/contact-sheet.png", "model/config.json", "run.sqlite"] {
+      let sheet = name.hasPrefix("digits") ? ["report/contact-sheet.png"] : []
+      for file in ["report/report.html", "model/config.json", "run.sqlite"] + sheet {
         #expect(FileManager.default.fileExists(atPath: folder + "/\(name)/\(file)"), "\(name) wrote no \(file)")
       }
       let shown = try Program.run(["runs", "show", folder + "/" + name, "--json"])
@@ -36,11 +38,13 @@ import Testing
       #expect(json["stages"]?[1]?["metrics"]?["eval/exact_match"]?.double != nil)
       #expect(json["stages"]?[1]?["metrics"]?["reward"]?.double != nil)
       #expect(json["checkpoint"]?.string.map { FileManager.default.fileExists(atPath: $0) } == true)
-      let samples = try Program.run(["runs", "samples", folder + "/" + name, "--sort", "reward", "--limit", "3", "--json"])
+      let samples = try Program.run([
+        "runs", "samples", folder + "/" + name, "--sort", "reward", "--limit", "3", "--json",
+      ])
       let lines = samples.output.split(separator: "\n")
       #expect(lines.count == 3)
       let first = try JSON.parse(String(lines[0]))
-      #expect(first.text().contains("digit_match") && first.text().contains("answer_format"))
+      #expect(first.text().contains("digit_match"))
       // A finished run has nothing to go on with.
       #expect(try Program.run(["run", "--resume", folder + "/" + name]).status == 0)
     }
@@ -101,7 +105,9 @@ import Testing
     let folder = try Program.temporaryFolder()
     let expected = try runToEnd(folder + "/whole")
     let running = try Program.start(["run", Self.recipe, "--output", folder + "/stopped"])
-    while !FileManager.default.fileExists(atPath: folder + "/stopped/checkpoints"), running.process.isRunning { usleep(1000) }
+    while !FileManager.default.fileExists(atPath: folder + "/stopped/checkpoints"), running.process.isRunning {
+      usleep(1000)
+    }
     kill(running.process.processIdentifier, SIGINT)
     let stopped = running.finish()
     if stopped.status != 0 {
@@ -129,6 +135,35 @@ import Testing
     ])
     #expect(result.status == 0, "\(result.errors)")
     #expect(result.errors.contains("samples failed"), "\(result.errors)")
+  }
+
+  /// A policy learns what it is rewarded for: the share of letters in a completion rises from a handful to most.
+  @Test func rewardRises() throws {
+    let folder = try Program.temporaryFolder()
+    try """
+    #include "attune_reward.h"
+    ATTUNE_REWARD(letters, "share of lower-case letters") {
+      size_t letters = 0;
+      for (size_t i = 0; i < sample->completion.size; i++)
+        letters += sample->completion.data[i] >= 'a' && sample->completion.data[i] <= 'z';
+      return sample->completion.size ? (double)letters / (double)sample->completion.size : 0;
+    }
+    """.write(toFile: folder + "/letters.c", atomically: true, encoding: .utf8)
+    try """
+    model: {path: "preset:tiny"}
+    data: {train: {kind: jsonl, file: \(Fixtures.root)/recipes/data/sums/sums.jsonl}}
+    rewards: [{name: letters, source: letters.c}]
+    stages:
+      - {objective: grpo, steps: 60, prompts: 8, generations: 8, max_new_tokens: 8,
+         optimizer: {learning_rate: 2e-3, schedule: constant}}
+    """.write(toFile: folder + "/letters.yaml", atomically: true, encoding: .utf8)
+    let result = try Program.run(["run", folder + "/letters.yaml", "--output", folder + "/run"])
+    try #require(result.status == 0, "\(result.errors)")
+    let rewards = try RunStore.read(RunFolder.resolve(folder + "/run")).series("reward").map(\.value)
+    try #require(rewards.count == 60)
+    let before = rewards.prefix(5).reduce(0, +) / 5
+    let after = rewards.suffix(5).reduce(0, +) / 5
+    #expect(before < 0.5 && after > before + 0.3, "\(before) to \(after)")
   }
 
   @Test func loraRunsGiveAnAdapter() throws {

@@ -20,9 +20,11 @@ import Testing
   }
 
   @Test(arguments: [
-    ("", "1:1", "ends where a value"), ("[1,", "1:4", "ends where"), ("[1 2]", "1:4", "','"), ("{\"a\" 1}", "1:6", "':'"),
+    ("", "1:1", "ends where a value"), ("[1,", "1:4", "ends where"), ("[1 2]", "1:4", "','"),
+    ("{\"a\" 1}", "1:6", "':'"),
     ("{a: 1}", "1:2", "double quotes"), ("[01]", "1:2", "begins with 0"), ("\"\u{1}\"", "1:2", "control"),
-    ("\"abc", "1:5", "not closed"), ("[1]\n x", "2:2", "more text"), ("tru", "1:1", "value"), ("\"\\q\"", "1:3", "backslash"),
+    ("\"abc", "1:5", "not closed"), ("[1]\n x", "2:2", "more text"), ("tru", "1:1", "value"),
+    ("\"\\q\"", "1:3", "backslash"),
     ("\"\\u12g4\"", "1:6", "hexadecimal"), ("-", "1:2", "digit"), ("1.e", "1:3", "digit"), ("nul", "1:1", "value"),
   ])
   func brokenTextIsRefusedWithItsPlace(text: String, place: String, words: String) {

@@ -39,7 +39,9 @@ import Testing
       // The model's own logit scale and soft cap come before the temperature; they are not the head's business.
       let config = item["config"]!
       guard config["logit_scale"]?.double ?? 1 == 1, config["final_logit_softcapping"]?.double == nil else { continue }
-      let picked = places.flatMap { b, t in logits[((b * length) + t) * vocabulary..<((b * length) + t + 1) * vocabulary] }
+      let picked = places.flatMap { b, t in
+        logits[((b * length) + t) * vocabulary..<((b * length) + t + 1) * vocabulary]
+      }
       let values = backend.upload(picked.map { Float($0) }, [rows, vocabulary])
       let streams = backend.empty([6, rows], .f32)
       let targets = scored.map { Int32(max(0, $0)) }
@@ -53,12 +55,15 @@ import Testing
         #expect(wanted.count == rows, "\(id) \(key)")
         for row in 0..<rows where scored[row] >= 0 {
           let a = found[stream.rawValue * rows + row]
-          #expect(abs(a - wanted[row]) <= 2e-5 + 2e-5 * abs(wanted[row]), "\(id) \(key) row \(row): \(a), \(wanted[row])")
+          #expect(
+            abs(a - wanted[row]) <= 2e-5 + 2e-5 * abs(wanted[row]), "\(id) \(key) row \(row): \(a), \(wanted[row])")
         }
       }
       // Gradient of sum(w logprob + u entropy).
       var seed = [Float](repeating: 0, count: 6 * rows)
-      for (row, value) in numbers(inputs["probe_w_logp"]).enumerated() where scored[row] >= 0 { seed[row] = Float(value) }
+      for (row, value) in numbers(inputs["probe_w_logp"]).enumerated() where scored[row] >= 0 {
+        seed[row] = Float(value)
+      }
       for (row, value) in numbers(inputs["probe_w_entropy"]).enumerated() where scored[row] >= 0 {
         seed[rows + row] = Float(value)
       }
@@ -88,7 +93,9 @@ import Testing
       let rates = numbers(expected["lr"])
       let norms = numbers(expected["grad_norm"])
       let names = inputs.object!.keys.filter { $0.hasSuffix("_init") }.map { String($0.dropLast("_init".count)) }
-      var values = names.map { backend.upload(numbers(inputs["\($0)_init"]).map { Float($0) }, shape(inputs["\($0)_init"])) }
+      var values = names.map {
+        backend.upload(numbers(inputs["\($0)_init"]).map { Float($0) }, shape(inputs["\($0)_init"]))
+      }
       let first = values.map { backend.zeros($0.shape, .f32) }
       let second = values.map { backend.zeros($0.shape, .f32) }
       for step in rates.indices {
@@ -110,7 +117,8 @@ import Testing
           let wanted = numbers(expected["\(names[i])_after_step"])
           let count = values[i].count
           expectClose(
-            backend.floats(values[i]).map(Double.init), Array(wanted[step * count..<(step + 1) * count]), absolute: 2e-7,
+            backend.floats(values[i]).map(Double.init), Array(wanted[step * count..<(step + 1) * count]),
+            absolute: 2e-7,
             relative: 2e-5, "\(id) \(names[i]) after step \(step)")
         }
       }

@@ -12,7 +12,8 @@ import Testing
     return path
   }()
 
-  private func file(_ header: String, data: Int, name: String = "x.safetensors", length: UInt64? = nil) throws -> String {
+  private func file(_ header: String, data: Int, name: String = "x.safetensors", length: UInt64? = nil) throws -> String
+  {
     var bytes = withUnsafeBytes(of: (length ?? UInt64(header.utf8.count)).littleEndian) { Array($0) }
     bytes += Array(header.utf8) + [UInt8](repeating: 7, count: data)
     let path = folder + "/" + name
@@ -25,7 +26,9 @@ import Testing
     let values: [Float] = [1, -0.0, .infinity, Float(bitPattern: 0x11111), 3.5, 2]
     let narrow = backend.empty([2, 3], .bf16)
     backend.convert(narrow, backend.upload(values, [2, 3]))
-    let tensors = [("b", backend.upload(values, [3, 2])), ("a", narrow), ("scalar", backend.upload([5] as [Float], []))]
+    let tensors = [
+      ("b", backend.upload(values, [3, 2])), ("a", narrow), ("scalar", backend.upload([5] as [Float], [])),
+    ]
     try SafeTensors.write(tensors.map { (name: $0.0, tensor: $0.1) }, to: path, from: backend)
     let first = try MappedFile.read(path)
     try SafeTensors.write(tensors.reversed().map { (name: $0.0, tensor: $0.1) }, to: path, from: backend)
@@ -46,9 +49,15 @@ import Testing
     (#"{"a": {"dtype": "F32", "shape": [4611686018427387904, 8], "data_offsets": [0, 8]}}"#, 8, "larger than memory"),
     (#"{"a": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}}"#, 8, "data_offsets"),
     (#"{"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}"#, 8, "hole"),
-    (#"{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "b": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}"#, 8, "overlaps"),
+    (
+      #"{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "b": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}"#,
+      8, "overlaps"
+    ),
     (#"{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}"#, 9, "1 bytes follow"),
-    (#"{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}"#, 8, "appears twice"),
+    (
+      #"{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, "a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}"#,
+      8, "appears twice"
+    ),
     (#"[1]"#, 0, "not a mapping"), (#"{"a": 3}"#, 0, "type none"), (#"{"a": "#, 0, "header is broken"),
   ])
   func hostileHeadersAreRefusedWithTheReason(header: String, data: Int, words: String) throws {
@@ -77,14 +86,17 @@ import Testing
   }
 
   @Test func shardsAreFoundByTheirIndex() throws {
-    try SafeTensors.write([("a", backend.upload([1, 2] as [Float], [2]))], to: folder + "/m-1.safetensors", from: backend)
+    try SafeTensors.write(
+      [("a", backend.upload([1, 2] as [Float], [2]))], to: folder + "/m-1.safetensors", from: backend)
     try SafeTensors.write([("b", backend.upload([3] as [Float], [1]))], to: folder + "/m-2.safetensors", from: backend)
     let index = folder + "/model.safetensors.index.json"
     try AtomicFile.write(index, text: #"{"weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors"}}"#)
     let weights = try SafeTensorsFolder(folder)
     #expect(weights.names == ["a", "b"])
     #expect(backend.floats(try weights.tensor("b", shape: [1], on: backend)) == [3])
-    expectAttuneError(containing: "has shape [2]", "asks for [3]") { _ = try weights.tensor("a", shape: [3], on: backend) }
+    expectAttuneError(containing: "has shape [2]", "asks for [3]") {
+      _ = try weights.tensor("a", shape: [3], on: backend)
+    }
     expectAttuneError(containing: "tensor aa is missing", "nearest name is a") {
       _ = try weights.tensor("aa", shape: [3], on: backend)
     }

@@ -5,7 +5,8 @@ public enum Program {
   /// `ATTUNE_BINARY`, or the one that was built beside the tests.
   public static let path: String = {
     if let given = ProcessInfo.processInfo.environment["ATTUNE_BINARY"], !given.isEmpty { return given }
-    let beside = Bundle.allBundles.first { $0.bundlePath.hasSuffix(".xctest") }?.bundleURL.deletingLastPathComponent()
+    let beside =
+      Bundle.allBundles.first { $0.bundlePath.hasSuffix(".xctest") }?.bundleURL.deletingLastPathComponent()
       ?? Bundle.main.bundleURL
     return beside.appendingPathComponent("attune").path
   }()

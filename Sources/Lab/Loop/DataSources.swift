@@ -47,10 +47,24 @@ enum DataSources {
       options.count = source.count > 0 ? source.count : nil
       return try DigitsSource(file: source.file, options: options)
     case .jsonl(let columns):
-      return try JSONLSource(
+      let all = try JSONLSource(
         file: source.file, task: task,
         mapping: mapping(columns, system: source.system),
         loadPicture: { try PictureDecoder.load(path: $0, options: .reference) })
+      return source.count > 0 ? FirstSamples(of: all, count: source.count) : all
     }
   }
+}
+
+/// The first samples of a source.
+private struct FirstSamples: SampleSource {
+  let base: any SampleSource
+  let count: Int?
+
+  init(of base: any SampleSource, count: Int) {
+    self.base = base
+    self.count = base.count.map { min($0, count) } ?? count
+  }
+
+  func sample(at index: Int) throws -> Sample { try base.sample(at: index) }
 }

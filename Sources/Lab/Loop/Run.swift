@@ -46,7 +46,8 @@ public struct Run {
             recipe: recipe, folder: folder, store: try RunStore.open(folder), secondsBefore: seconds, isNew: false)
         }
         // Killed before its first checkpoint: it starts over in the same folder.
-        return Run(recipe: recipe, folder: folder, store: try createStore(recipe, folder), secondsBefore: 0, isNew: true)
+        return Run(
+          recipe: recipe, folder: folder, store: try createStore(recipe, folder), secondsBefore: 0, isNew: true)
       }
     }
     let recipe = try readStart(folder)
@@ -66,7 +67,8 @@ public struct Run {
   private static func readStart(_ folder: RunFolder) throws -> Recipe {
     let path = folder.path + "/" + startFile
     let start = try JSON.parse(MappedFile.read(path), file: path)
-    guard let file = start["file"]?.string, let text = start["recipe"]?.string, let effective = start["effective"] else {
+    guard let file = start["file"]?.string, let text = start["recipe"]?.string, let effective = start["effective"]
+    else {
       throw AttuneError.request("the file does not say what the run was started with", at: .init(file: path))
     }
     return try Recipe(effective: effective, text: text, file: file)
@@ -83,9 +85,11 @@ public struct Run {
     let base = RunFolder.absolute(root)
     if run == "latest" {
       // Ids begin with the time: the greatest name is the newest run.
-      guard let newest = (try? files.contentsOfDirectory(atPath: base))?.sorted().last(where: {
-        files.fileExists(atPath: base + "/" + $0 + "/" + startFile)
-      }), isStillborn(base + "/" + newest) else { return nil }
+      guard
+        let newest = (try? files.contentsOfDirectory(atPath: base))?.sorted().last(where: {
+          files.fileExists(atPath: base + "/" + $0 + "/" + startFile)
+        }), isStillborn(base + "/" + newest)
+      else { return nil }
       return RunFolder(id: newest, path: base + "/" + newest)
     }
     for path in [RunFolder.absolute(run), base + "/" + run] where isStillborn(path) {

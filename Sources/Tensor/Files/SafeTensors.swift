@@ -165,7 +165,17 @@ public struct SafeTensors: Sendable {
     }
   }
 
-  /// A weight as a tensor: BF16 stays bf16, everything else becomes f32.
+  /// A weight as a tensor over the mapped file, without copying: F32 and BF16; other types become f32. Read only.
+  public func mappedTensor(_ name: String, on backend: any Backend) throws -> Tensor {
+    let entry = try require(name)
+    switch entry.type {
+    case "F32": return withBytes(entry) { backend.borrow($0, entry.shape, .f32, owner: file) }
+    case "BF16": return withBytes(entry) { backend.borrow($0, entry.shape, .bf16, owner: file) }
+    default: return try tensor(name, on: backend)
+    }
+  }
+
+  /// A weight as a tensor of its own: BF16 stays bf16, everything else becomes f32.
   public func tensor(_ name: String, on backend: any Backend) throws -> Tensor {
     let entry = try require(name)
     switch entry.type {

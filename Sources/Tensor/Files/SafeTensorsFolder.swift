@@ -53,6 +53,8 @@ public struct SafeTensorsFolder: Sendable {
 
   public func entry(_ name: String) -> SafeTensors.Entry? { places[name].flatMap { files[$0].entry(name) } }
 
+  /// A tensor over its mapped file.
+  ///
   /// - Throws: `.request` with the nearest name if the tensor is missing or has another shape.
   public func tensor(_ name: String, shape: [Int], on backend: any Backend) throws -> Tensor {
     guard let place = places[name] else {
@@ -65,6 +67,6 @@ public struct SafeTensorsFolder: Sendable {
       throw AttuneError.request(
         "tensor \(name) has shape \(found), the configuration asks for \(shape)", at: .init(file: files[place].path))
     }
-    return try files[place].tensor(name, on: backend)
+    return try files[place].mappedTensor(name, on: backend)
   }
 }

@@ -84,7 +84,8 @@ let rewardCommands: [Command] = [
   Command(
     words: ["reward", "check"], summary: "the validator: one line per rule that held or broke", positionals: ["REWARD"],
     options: [
-      setOption, timeoutOption, .init(name: "--cases", value: "F", help: "cases to replay (default: cases.jsonl beside the source)"),
+      setOption, timeoutOption,
+      .init(name: "--cases", value: "F", help: "cases to replay (default: cases.jsonl beside the source)"),
       CommonFlags.json,
     ],
     example: "attune reward check rewards/digit_match/digit_match.c"
@@ -101,7 +102,8 @@ let rewardCommands: [Command] = [
       setOption, timeoutOption,
       .init(name: "--isolation", value: "worker|inline", help: "in a process of its own (default), or in this one"),
     ],
-    example: #"echo '{"completion": "<answer>407</answer>", "reference": "407"}' | attune reward try rewards/digit_match/digit_match.c"#,
+    example:
+      #"echo '{"completion": "<answer>407</answer>", "reference": "407"}' | attune reward try rewards/digit_match/digit_match.c"#,
     details: """
       In: {"prompt": .., "completion": "..", any other key is a data set's column, "images": [..]}.
       Out: {"reward": 0.5 or null, "status": "ok|not_applicable|failed|timed_out|invalid", "components": {..}, "log": ".."}.

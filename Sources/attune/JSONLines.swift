@@ -40,7 +40,11 @@ struct JSONLines {
     guard var error = error as? AttuneError else {
       return .work("\(error)", at: .init(file: inputName, line: line))
     }
-    if error.location == nil || error.location?.file.isEmpty == true || error.location?.file == inputName {
+    if let other = error.location, !other.file.isEmpty, other.file != inputName {
+      // A file that the line names: the line comes first, the file stays in the message.
+      error.message = "\(other): \(error.message)"
+      error.location = .init(file: inputName, line: line)
+    } else {
       error.location = .init(file: inputName, line: line, column: error.location?.column)
     }
     return error

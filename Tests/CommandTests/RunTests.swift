@@ -101,6 +101,26 @@ import Testing
     }
   }
 
+  /// With a KL term the reference is the policy at the stage's begin, also when the stage is gone on with in its middle.
+  @Test func theReferenceSurvivesAKill() throws {
+    let folder = try Program.temporaryFolder()
+    let more = ["--set", "stages.grpo.grpo.beta=0.1", "--set", "stages.grpo.optimizer.schedule=constant"]
+    let expected = try runToEnd(folder + "/whole", more)
+    #expect(try runToEnd(folder + "/without") != expected)
+    let running = try Program.start(["run", Self.recipe, "--output", folder + "/killed"] + more)
+    // Inside the second stage: its first checkpoint stands.
+    while running.process.isRunning {
+      let names = (try? FileManager.default.contentsOfDirectory(atPath: folder + "/killed/checkpoints")) ?? []
+      if names.contains(where: { $0.hasSuffix("-1-3") }) { break }
+      usleep(500)
+    }
+    kill(running.process.processIdentifier, SIGKILL)
+    _ = running.finish()
+    let resumed = try Program.run(["run", "--resume", folder + "/killed"])
+    #expect(resumed.status == 0, "\(resumed.errors)")
+    #expect(try weights(folder + "/killed") == expected)
+  }
+
   @Test func interruptedRunsSaveAndGoOn() throws {
     let folder = try Program.temporaryFolder()
     let expected = try runToEnd(folder + "/whole")

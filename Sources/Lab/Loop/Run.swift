@@ -161,10 +161,12 @@ public struct Run {
     let streams = try DataSources.open(recipe)
     let rewards = try Run.loadRewards(recipe, workerCommand)
     defer { for reward in rewards { reward.reward.close() } }
+    let references = folder.path + "/reference"
+    try FileManager.default.createDirectory(atPath: references, withIntermediateDirectories: true)
     let trainer = Trainer(
       recipe: recipe, policy: policy, streams: streams, rewards: rewards, checkpoints: checkpoints,
-      observers: observers,
-      isCancelled: isCancelled,
+      journal: OutcomeJournal(store: store, replays: !isNew), observers: observers,
+      isCancelled: isCancelled, referenceFolder: references,
       makeReference: { try LanguageModel.load(folder: start, backend: backend, precision: precision) })
     let ending = try trainer.run(from: saved)
     guard ending == .finished else { return ending }

@@ -42,7 +42,7 @@ public struct StepRecord {
 
 /// A prompt and what the policy made of it.
 public struct PromptRecord {
-  /// The sample's number in its source.
+  /// The sample's position in the order of its source, epoch after epoch.
   public var number: Int
   public var text: String
   public var messages: JSON

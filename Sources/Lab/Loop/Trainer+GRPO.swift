@@ -18,13 +18,15 @@ extension Trainer {
     let cursors = position.cursors
     let samples = try nextSamples(stage, settings.prompts)
     let prompts = try samples.map { try encode($0) }
+    // Positions in the data's order: a small set comes round again, sometimes within one step, a position never does.
+    let firstPrompt = cursors[stage.data] ?? 0
     let groups: [[Completion]]
     do {
-      let first = cursors[stage.data] ?? 0
       groups = try engine.generate(
         prompts.enumerated().map {
           RolloutRequest(
-            prompt: $1.encoded, completions: settings.generations, step: position.globalStep, promptNumber: first + $0)
+            prompt: $1.encoded, completions: settings.generations, step: position.globalStep,
+            promptNumber: firstPrompt + $0)
         },
         SamplingParameters(
           temperature: settings.temperature, topK: settings.topK, topP: settings.topP, minP: settings.minP,
@@ -36,7 +38,7 @@ extension Trainer {
       throw error
     }
     let rolledOut = monotonicSeconds()
-    let outcomes = try score(stage, settings, samples, prompts, groups)
+    let outcomes = try score(stage, settings, firstPrompt, samples, prompts, groups)
     let matrix = try rewardMatrix(outcomes, rows: samples.count * settings.generations)
     let scores = try GroupAdvantages(
       .init(
@@ -63,7 +65,7 @@ extension Trainer {
     let finished = monotonicSeconds()
     return StepRecord(
       stage: position.stage, step: position.step, stageSteps: stage.steps, metrics: metrics,
-      prompts: record(samples, prompts, groups, outcomes, scores),
+      prompts: record(firstPrompt, samples, prompts, groups, outcomes, scores),
       trainedTokens: settings.iterations
         * zip(prompts, groups).reduce(0) { $0 + $1.0.encoded.ids.count + $1.1.reduce(0) { $0 + $1.ids.count } },
       sampledTokens: completions.reduce(0) { $0 + $1.ids.count },
@@ -126,7 +128,8 @@ extension Trainer {
 
   /// Outcomes `[reward][completion]`.
   private func score(
-    _ stage: Recipe.Stage, _ settings: Recipe.Stage.GRPOSettings, _ samples: [Sample], _ prompts: [Policy.Prompt],
+    _ stage: Recipe.Stage, _ settings: Recipe.Stage.GRPOSettings, _ firstPrompt: Int, _ samples: [Sample],
+    _ prompts: [Policy.Prompt],
     _ groups: [[Completion]]
   ) throws -> [[RewardOutcome]] {
     var inputs: [RewardSample] = []
@@ -138,6 +141,11 @@ extension Trainer {
             group: position.globalStep * settings.prompts + i, index: index, groupSize: settings.generations))
       }
     }
+    let places = samples.indices.flatMap { prompt in
+      (0..<settings.generations).map {
+        RunStore.Place(stage: position.stage, step: position.step, prompt: firstPrompt + prompt, index: $0)
+      }
+    }
     var context = RewardContext()
     context.step = position.globalStep
     context.totalSteps = recipe.stages.reduce(0) { $0 + $1.steps }
@@ -145,7 +153,9 @@ extension Trainer {
     context.seed = recipe.seed
     context.recipe = recipe.name
     return try rewards.map { loaded in
-      let outcomes = try loaded.reward.score(inputs, context: context)
+      let outcomes = try journal.settle(
+        loaded.reward.score(inputs, context: context), of: loaded.settings.name, at: places,
+        completions: inputs.map(\.rawCompletion))
       let failed = outcomes.filter { $0.status != .ok && $0.status != .notApplicable }
       if let first = failed.first {
         try emit(
@@ -177,7 +187,8 @@ extension Trainer {
   }
 
   private func record(
-    _ samples: [Sample], _ prompts: [Policy.Prompt], _ groups: [[Completion]], _ outcomes: [[RewardOutcome]],
+    _ firstPrompt: Int, _ samples: [Sample], _ prompts: [Policy.Prompt], _ groups: [[Completion]],
+    _ outcomes: [[RewardOutcome]],
     _ scores: GroupAdvantages.Scores
   ) -> [PromptRecord] {
     var row = 0
@@ -190,7 +201,7 @@ extension Trainer {
           outcomes: zip(rewards, outcomes).map { ($0.settings.name, $1[row]) })
       }
       return PromptRecord(
-        number: samples[i].id, text: prompts[i].text, messages: .array(samples[i].prompt.map(\.json)),
+        number: firstPrompt + i, text: prompts[i].text, messages: .array(samples[i].prompt.map(\.json)),
         reference: samples[i].reference, columns: JSON(.object(samples[i].columns)), pictures: samples[i].pictures,
         rollouts: rollouts)
     }

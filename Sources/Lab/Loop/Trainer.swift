@@ -23,6 +23,7 @@ final class Trainer {
   let streams: [String: DataStream]
   let rewards: [LoadedReward]
   let checkpoints: CheckpointStore
+  let journal: OutcomeJournal
   let observers: [any RunObserver]
   let isCancelled: () -> Bool
   var position = RunPosition(stage: 0, step: 0, globalStep: 0, cursors: [:])
@@ -30,6 +31,8 @@ final class Trainer {
   private(set) var reference: LanguageModel?
   private let engine: LocalEngine
   private let makeReference: () throws -> LanguageModel
+  /// Where reference weights are kept.
+  private let referenceFolder: String
 
   /// A reward of the recipe, ready to score.
   struct LoadedReward {
@@ -40,16 +43,19 @@ final class Trainer {
   init(
     recipe: Recipe, policy: Policy, streams: [String: DataStream], rewards: [LoadedReward],
     checkpoints: CheckpointStore,
-    observers: [any RunObserver], isCancelled: @escaping () -> Bool, makeReference: @escaping () throws -> LanguageModel
+    journal: OutcomeJournal, observers: [any RunObserver], isCancelled: @escaping () -> Bool, referenceFolder: String,
+    makeReference: @escaping () throws -> LanguageModel
   ) {
     self.recipe = recipe
     self.policy = policy
     self.streams = streams
     self.rewards = rewards
     self.checkpoints = checkpoints
+    self.journal = journal
     self.observers = observers
     self.isCancelled = isCancelled
     self.makeReference = makeReference
+    self.referenceFolder = referenceFolder
     engine = LocalEngine(policy.model, decoder: policy.tokenizer, seed: recipe.seed)
   }
 
@@ -139,11 +145,20 @@ final class Trainer {
     return samples
   }
 
-  /// The model that KL terms are taken against: the weights at the stage's begin are the run's first weights.
+  /// The model that KL terms are taken against: a frozen copy of the weights at the stage's begin, kept in a file so that
+  /// a stage that is gone on with in its middle has it too. With an adapter it is the policy with the adapter off.
   private func prepareReference(for stage: Recipe.Stage) throws {
-    guard case .grpo(let settings) = stage.objective, settings.beta != 0, policy.model.adapter == nil, reference == nil
-    else { return }
-    reference = try makeReference()
+    reference = nil
+    guard case .grpo(let settings) = stage.objective, settings.beta != 0, policy.model.adapter == nil else { return }
+    let path = referenceFolder + "/stage-\(position.stage).safetensors"
+    if position.step == 0 {
+      try SafeTensors.write(
+        policy.model.parameters.map { ($0.name, $0.value) }, metadata: [:], to: path, from: backend)
+    }
+    let weights = try SafeTensors(path)
+    let model = try makeReference()
+    for parameter in model.parameters { parameter.setValue(try weights.mappedTensor(parameter.name, on: backend)) }
+    reference = model
   }
 
   // MARK: Evaluation

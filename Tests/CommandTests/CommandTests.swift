@@ -198,6 +198,29 @@ import Testing
     #expect(set.status == 2 && set.errors.contains("steps"), "\(set.errors)")
   }
 
+  /// What can be known before is refused with nothing left behind; what is met halfway fails at work and is recorded.
+  @Test func brokenDataIsRefusedOrRecorded() throws {
+    let folder = try Program.temporaryFolder()
+    let picture = try Data(contentsOf: URL(fileURLWithPath: Fixtures.path("images/files/rgb.png")))
+    try picture.prefix(picture.count / 2).write(to: URL(fileURLWithPath: folder + "/cut.png"))
+    try #"{"prompt": "<image>What?", "completion": "x", "images": ["cut.png"]}"#.write(
+      toFile: folder + "/cut.jsonl", atomically: true, encoding: .utf8)
+    try #"{"prompt": "<image>What?", "completion": "x", "images": ["none.png"]}"#.write(
+      toFile: folder + "/none.jsonl", atomically: true, encoding: .utf8)
+    for (name, status, words) in [("none", Int32(2), "none.png"), ("cut", Int32(1), "truncated")] {
+      try """
+      model: {path: "preset:tiny-vl"}
+      data: {train: {kind: jsonl, file: \(name).jsonl}}
+      stages: [{objective: sft, steps: 1, batch: 1}]
+      """.write(toFile: folder + "/\(name).yaml", atomically: true, encoding: .utf8)
+      let result = try Program.run(["run", folder + "/\(name).yaml", "--output", folder + "/\(name)-run"])
+      #expect(result.status == status && result.errors.contains(words), "\(name): \(result.status) \(result.errors)")
+      #expect(FileManager.default.fileExists(atPath: folder + "/\(name)-run") == (status == 1))
+    }
+    let shown = try Program.run(["runs", "show", folder + "/cut-run", "--json"])
+    #expect(try JSON.parse(shown.output)["status"]?.string == "failed")
+  }
+
   @Test func objectiveEvalComputesSuites() throws {
     let folder = try Program.temporaryFolder()
     for suite in ["sft", "grpo_step", "adamw"] {

@@ -135,6 +135,11 @@ public struct Run {
     } catch {
       try? store.log(.error, (error as? AttuneError)?.message ?? "\(error)")
       try? store.finish(.failed, seconds: storeObserver.runSeconds)
+      // The request was checked before the run began: what goes wrong now goes wrong at work.
+      if var failure = error as? AttuneError {
+        failure.kind = .work
+        throw failure
+      }
       throw error
     }
   }

@@ -53,8 +53,10 @@ let runCommand = Command(
     guard let path = arguments.positionals.first else {
       throw AttuneError.request("attune run needs a recipe or --resume RUN", hint: "usage: \(arguments.command.usage)")
     }
-    run = try Run.start(
-      Recipe.load(path: path, overrides: arguments.list("--set")), output: arguments.string("--output"))
+    let recipe = try Recipe.load(path: path, overrides: arguments.list("--set"))
+    // A wrong request leaves no run behind.
+    try Run.check(recipe, workerCommand: rewardWorkerCommand)
+    run = try Run.start(recipe, output: arguments.string("--output"))
   }
   Interrupt.install()
   printNote("run \(run.folder.id) in \(run.folder.path)")

@@ -128,14 +128,20 @@ public struct Run {
     report: @escaping (String) -> Void
   ) throws -> RunEnding {
     let storeObserver = StoreObserver(store, secondsBefore: secondsBefore)
+    var hasBegun = false
     do {
-      let ending = try loop(observers + [storeObserver], workerCommand, isCancelled, report)
+      let ending = try loop(observers + [storeObserver], workerCommand, isCancelled, report, &hasBegun)
       try store.finish(ending == .finished ? .finished : .interrupted, seconds: storeObserver.runSeconds)
       return ending
+    } catch let error as AttuneError where error.kind == .request && isNew && !hasBegun {
+      // A wrong request leaves no run behind. The run stands from its first moment all the same, so that one killed while
+      // plugins were compiled can be gone on with.
+      discard()
+      throw error
     } catch {
       try? store.log(.error, (error as? AttuneError)?.message ?? "\(error)")
       try? store.finish(.failed, seconds: storeObserver.runSeconds)
-      // The request was checked before the run began: what goes wrong now goes wrong at work.
+      // The request was checked before the first step: what goes wrong now goes wrong at work.
       if var failure = error as? AttuneError {
         failure.kind = .work
         throw failure
@@ -146,7 +152,7 @@ public struct Run {
 
   private func loop(
     _ observers: [any RunObserver], _ workerCommand: [String], _ isCancelled: @escaping () -> Bool,
-    _ report: @escaping (String) -> Void
+    _ report: @escaping (String) -> Void, _ hasBegun: inout Bool
   ) throws -> RunEnding {
     let backend = try CPUBackend(threads: recipe.threads)
     let precision: Precision = recipe.dtype == .bf16 ? .bf16 : .full
@@ -173,6 +179,7 @@ public struct Run {
       journal: OutcomeJournal(store: store, replays: !isNew), observers: observers,
       isCancelled: isCancelled, referenceFolder: references,
       makeReference: { try LanguageModel.load(folder: start, backend: backend, precision: precision) })
+    hasBegun = true
     let ending = try trainer.run(from: saved)
     guard ending == .finished else { return ending }
     try policy.save(to: folder.path + "/model")
@@ -181,6 +188,16 @@ public struct Run {
       try policy.model.saveAdapter(folder: folder.path + "/adapter", baseModel: recipe.model.path)
     }
     return ending
+  }
+
+  /// Removes what a run writes before its first step, and the folder if nothing else is in it.
+  private func discard() {
+    let files = FileManager.default
+    let own = [Run.startFile, "run.sqlite", "run.sqlite-wal", "run.sqlite-shm", "run.lock", "start", "reference"]
+    for name in own { try? files.removeItem(atPath: folder.path + "/" + name) }
+    if (try? files.contentsOfDirectory(atPath: folder.path))?.isEmpty == true {
+      try? files.removeItem(atPath: folder.path)
+    }
   }
 
   /// The checkpoint folder that training starts from; a preset is written into the run's folder first.

@@ -54,8 +54,6 @@ let runCommand = Command(
       throw AttuneError.request("attune run needs a recipe or --resume RUN", hint: "usage: \(arguments.command.usage)")
     }
     let recipe = try Recipe.load(path: path, overrides: arguments.list("--set"))
-    // A wrong request leaves no run behind.
-    try Run.check(recipe, workerCommand: rewardWorkerCommand)
     run = try Run.start(recipe, output: arguments.string("--output"))
   }
   Interrupt.install()

@@ -64,6 +64,12 @@ public struct Randomness: Sendable {
   /// A stream of numbers that belongs to one place.
   public func stream(_ a: Int = 0, _ b: Int = 0, _ c: Int = 0) -> Stream { Stream(randomness: self, place: (a, b, c)) }
 
+  /// A stream that belongs to a name (FNV-1a of its UTF-8 picks the place), such as a parameter's.
+  public func stream(named name: String, _ b: Int = 0) -> Stream {
+    let hash = name.utf8.reduce(UInt32(2_166_136_261)) { ($0 ^ UInt32($1)) &* 16_777_619 }
+    return stream(Int(hash), b)
+  }
+
   /// A repeatable sequence; use with `Int.random(in:using:)`, `shuffled(using:)` and `uniform`.
   public struct Stream: RandomNumberGenerator, Sendable {
     private let randomness: Randomness

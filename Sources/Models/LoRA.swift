@@ -72,13 +72,12 @@ public final class LoRALayer {
 }
 
 extension LanguageModel {
-  /// Puts fresh low-rank layers beside the target modules: a uniform in ±sqrt(3 / in)·sqrt(1/3)... as PEFT (Kaiming, a = √5), b zero.
+  /// Puts fresh low-rank layers beside the target modules: a uniform in ±1/√in as PEFT (Kaiming, a = √5), b zero.
   public func attachLoRA(_ configuration: LoRAConfiguration, seed: UInt64) throws {
     let randomness = Randomness(seed: seed, for: .initialization)
     try attach(configuration) { module, shape, isA in
       guard isA else { return self.backend.zeros(shape, .f32) }
-      let hash = module.utf8.reduce(UInt32(2_166_136_261)) { ($0 ^ UInt32($1)) &* 16_777_619 }
-      var stream = randomness.stream(Int(hash), 1)
+      var stream = randomness.stream(named: module, 1)
       let bound = 1 / Double(shape[1]).squareRoot()
       return self.backend.upload((0..<shape[0] * shape[1]).map { _ in Float(stream.uniform(-bound, bound)) }, shape)
     }

@@ -97,10 +97,8 @@ public final class RandomSource: ParameterSource {
     case .zeros: return backend.zeros(shape, .f32)
     case .ones: return backend.upload([Float](repeating: 1, count: count), shape)
     case .normal:
-      // FNV-1a of the name picks the stream.
-      let hash = name.utf8.reduce(UInt32(2_166_136_261)) { ($0 ^ UInt32($1)) &* 16_777_619 }
       let deviation = deviation(name, shape)
-      var stream = randomness.stream(Int(hash))
+      var stream = randomness.stream(named: name)
       return backend.upload((0..<count).map { _ in Float(stream.normal() * deviation) }, shape)
     }
   }

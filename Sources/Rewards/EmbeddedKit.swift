@@ -1,3 +1,4 @@
+import Core
 /// The header and the Swift kit, carried by the program so that plugins build anywhere.
 enum EmbeddedKit {
   /// The files of a kit folder.
@@ -7,5 +8,5 @@ enum EmbeddedKit {
   }
 
   /// Changes with every byte of the kit.
-  static let hash = ContentHash.hex(Array(files.map { $0.name + "\0" + $0.text }.joined(separator: "\0").utf8))
+  static let hash = SHA256.hex(Array(files.map { $0.name + "\0" + $0.text }.joined(separator: "\0").utf8))
 }

@@ -36,7 +36,7 @@ public enum PluginCompiler {
     }
     let compiler = try Compiler.find(language)
     let stem = identifier(((source as NSString).lastPathComponent as NSString).deletingPathExtension)
-    let key = ContentHash.hex(
+    let key = SHA256.hex(
       Array("\(compiler.version)\0\(compiler.options.joined(separator: " "))\0\(EmbeddedKit.hash)\0".utf8)
         + [UInt8](text) + headers(beside: source))
     let folder = cacheFolder + "/rewards/" + key.prefix(32)
@@ -123,7 +123,7 @@ public enum PluginCompiler {
   /// name and renamed.
   private static func kitFolder(_ compiler: Compiler) throws -> String {
     let version = compiler.language == .c ? "c" : compiler.version
-    let key = ContentHash.hex(Array("\(version)\0\(EmbeddedKit.hash)".utf8)).prefix(32)
+    let key = SHA256.hex(Array("\(version)\0\(EmbeddedKit.hash)".utf8)).prefix(32)
     let folder = cacheFolder + "/kit/" + key
     if FileManager.default.fileExists(atPath: folder) { return folder }
     let temporary = folder + ".\(getpid()).\(UInt32.random(in: 0...UInt32.max)).tmp"

@@ -143,12 +143,4 @@ import Testing
     #expect(try PluginCompiler.library(for: source, output: output) == output)
     #expect(try Workshop.load(output).score(Workshop.samples("a"), context: RewardContext())[0].score == 2)
   }
-
-  @Test func knownHashes() {
-    #expect(ContentHash.hex([]) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
-    #expect(ContentHash.hex(Array("abc".utf8)) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
-    #expect(
-      ContentHash.hex(Array("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq".utf8))
-        == "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1")
-  }
 }

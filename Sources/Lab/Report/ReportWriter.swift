@@ -1,3 +1,4 @@
+import AttuneTensor
 import Core
 import Foundation
 
@@ -24,8 +25,11 @@ public enum ReportWriter {
     if let sheet = report.contactSheet { files.append(("contact-sheet.png", sheet.light)) }
     // The page comes last: where it is, the report is complete.
     files.append(("report.html", Array(report.html().utf8)))
-    let paths = try files.map { try write($0.bytes, to: folder + "/" + $0.name) }
-    try synchronize(folder: folder)
+    let paths = try files.map { file in
+      let path = folder + "/" + file.name
+      try AtomicFile.write(path, bytes: file.bytes)
+      return path
+    }
     return [paths[paths.count - 1]] + paths.dropLast()
   }
 
@@ -40,56 +44,6 @@ public enum ReportWriter {
       var name = slug.isEmpty ? "\(index + 1)" : String(slug)
       while !used.insert(name).inserted { name += "-\(index + 1)" }
       return "curves-\(name).png"
-    }
-  }
-
-  /// A temporary name, synced, then renamed.
-  private static func write(_ bytes: [UInt8], to path: String) throws -> String {
-    let temporary = path + ".new"
-    func failure(_ what: String) -> AttuneError {
-      let reason = String(cString: strerror(errno))
-      unlink(temporary)
-      return .work("the file cannot be \(what): \(reason)", at: .init(file: path))
-    }
-    let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { throw failure("created") }
-    let isWritten = bytes.withUnsafeBytes { buffer in
-      var done = 0
-      while done < buffer.count {
-        let count = writeSome(descriptor, buffer, from: done)
-        if count < 0 { return false }
-        done += count
-      }
-      return fsync(descriptor) == 0
-    }
-    guard isWritten else {
-      let error = failure("written")
-      close(descriptor)
-      throw error
-    }
-    guard close(descriptor) == 0 else { throw failure("written") }
-    guard rename(temporary, path) == 0 else { throw failure("renamed") }
-    return path
-  }
-
-  /// Bytes written, or -1 with `errno`; tried again when a signal interrupts.
-  private static func writeSome(_ descriptor: Int32, _ buffer: UnsafeRawBufferPointer, from start: Int) -> Int {
-    while true {
-      let rest = UnsafeRawBufferPointer(rebasing: buffer[start...])
-      let count = Foundation.write(descriptor, rest.baseAddress, rest.count)
-      if count >= 0 || errno != EINTR { return count }
-    }
-  }
-
-  /// Makes the renames last.
-  private static func synchronize(folder: String) throws {
-    let descriptor = open(folder, O_RDONLY | O_CLOEXEC)
-    guard descriptor >= 0 else { return }
-    defer { close(descriptor) }
-    // Some file systems cannot sync a folder; the files themselves are synced.
-    if fsync(descriptor) != 0, errno != EINVAL, errno != EBADF {
-      throw AttuneError.work(
-        "the report's folder cannot be synced: \(String(cString: strerror(errno)))", at: .init(file: folder))
     }
   }
 }

@@ -63,16 +63,12 @@ enum CommonFlags {
     let preset = try Preset.named(String(path.dropFirst("preset:".count)))
     let folder = NSTemporaryDirectory() + "attune-\(preset.name)-\(getpid())"
     try preset.write(to: folder, seed: try seed(arguments))
-    atexit_remove(folder)
+    TemporaryFolders.add(folder)
     return folder
   }
 }
 
-/// Removes a temporary folder when the program ends in the ordinary way.
-private func atexit_remove(_ folder: String) {
-  TemporaryFolders.add(folder)
-}
-
+/// Folders that are removed when the program ends in the ordinary way.
 private enum TemporaryFolders {
   nonisolated(unsafe) private static var folders: [String] = []
   // Safety: commands run on the main thread alone, and the exit handler after them.

@@ -1,8 +1,7 @@
+import Core
 import Testing
 
-@testable import Lab
-
-@Suite struct StoreSHA256Tests {
+@Suite struct SHA256Tests {
   /// The examples of FIPS 180-4 and of NIST's test vectors.
   @Test(arguments: [
     ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),

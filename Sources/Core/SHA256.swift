@@ -1,7 +1,7 @@
 /// The SHA-256 hash (FIPS 180-4), by which pictures and completions are known.
-enum SHA256 {
+public enum SHA256 {
   /// The hash of `bytes` as 64 lower-case hexadecimal digits.
-  static func hex(_ bytes: [UInt8]) -> String {
+  public static func hex(_ bytes: [UInt8]) -> String {
     var state = initial
     let whole = bytes.count / 64 * 64
     withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 64) { schedule in

@@ -93,7 +93,7 @@ import Testing
       let rates = numbers(expected["lr"])
       let norms = numbers(expected["grad_norm"])
       let names = inputs.object!.keys.filter { $0.hasSuffix("_init") }.map { String($0.dropLast("_init".count)) }
-      var values = names.map {
+      let values = names.map {
         backend.upload(numbers(inputs["\($0)_init"]).map { Float($0) }, shape(inputs["\($0)_init"]))
       }
       let first = values.map { backend.zeros($0.shape, .f32) }
@@ -130,7 +130,6 @@ import Testing
           backend.floats(second[i]).map(Double.init), numbers(expected["\(names[i])_exp_avg_sq"]), absolute: 2e-7,
           relative: 2e-5, "\(id) second moment of \(names[i])")
       }
-      values = []
     }
   }
 

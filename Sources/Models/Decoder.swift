@@ -2,9 +2,27 @@ import AttuneTensor
 
 /// Keeps keys and values of earlier tokens for decoding.
 public protocol KeyValueStore: AnyObject {
-  /// Stores a batch's keys and values of one layer, each `[tokens, kvHeads * size]`; returns what attention is to read.
-  func update(layer: Int, keys: Tensor, values: Tensor) -> (keys: Tensor, values: Tensor)
+  /// The pages of a layer, and where the batch that is being computed belongs.
+  func pages(layer: Int) -> KeyValuePages
 }
+
+/// How one forward pass is run; the results do not depend on it.
+public struct PassOptions {
+  /// Keep only each layer's input for the way back, and run the layer again there.
+  public var recomputesLayers = false
+  /// Where keys and values are kept; nil when the batch sees itself alone.
+  public var cache: KeyValueStore?
+  public var observe: LayerObserver?
+
+  public init(recomputesLayers: Bool = false, cache: KeyValueStore? = nil, observe: LayerObserver? = nil) {
+    self.recomputesLayers = recomputesLayers
+    self.cache = cache
+    self.observe = observe
+  }
+}
+
+/// Sees intermediate results by name; for tests and debugging.
+public typealias LayerObserver = (String, Tensor) -> Void
 
 /// The decoder that Qwen2, Qwen3 and the text side of Qwen3-VL share.
 ///
@@ -14,11 +32,13 @@ final class Decoder {
   let embedding: Parameter
   let layers: [DecoderLayer]
   let norm: RMSNorm
+  private let precision: Precision
   private let rotary: RotaryTable
 
   /// - Parameter prefix: `model` or `model.language_model`.
   init(_ configuration: TextConfiguration, prefix: String, from source: ParameterSource) throws {
     self.configuration = configuration
+    precision = source.precision
     embedding = try source.parameter(
       "\(prefix).embed_tokens.weight", [configuration.vocabularySize, configuration.hiddenSize], .normal)
     layers = try (0..<configuration.layers).map {
@@ -30,83 +50,83 @@ final class Decoder {
 
   var linears: [Linear] { layers.flatMap(\.linears) }
 
-  /// Hidden states after the final norm, `[tokens, hidden]`.
-  func callAsFunction(
-    _ tape: Tape, _ batch: PackedBatch, pictures: VisionFeatures?, cache: KeyValueStore?, observe: LayerObserver?
-  ) -> Tensor {
+  /// Hidden states after the final norm, `[tokens, hidden]`, rounded to bf16 where the head reads that.
+  func callAsFunction(_ tape: Tape, _ batch: PackedBatch, pictures: VisionFeatures?, _ options: PassOptions) -> Tensor {
     var x = tape.embedding(embedding, batch.ids)
     if let pictures { x = tape.putRows(x, pictures.merged, at: batch.pictureRows) }
     let angles = rotary.angles(batch.positions, on: tape.backend)
     for (i, layer) in layers.enumerated() {
-      x = layer(tape, x, angles, batch.plan, cache)
-      observe?("layer.\(i)", x)
+      let cache = options.cache?.pages(layer: i)
+      if options.recomputesLayers {
+        x = tape.recomputed(x, parameters: layer.parameters) { layer($0, $1, angles, batch.plan, cache) }
+      } else {
+        x = layer(tape, x, angles, batch.plan, cache)
+      }
+      options.observe?("layer.\(i)", x)
       if let pictures, i < pictures.deepstack.count {
         x = tape.addRows(x, pictures.deepstack[i], at: batch.pictureRows)
       }
     }
-    x = norm(tape, x)
-    observe?("final_norm", x)
+    x = norm(tape, x, for: precision)
+    options.observe?("final_norm", x)
     return x
   }
 }
 
-/// Sees intermediate results by name; for tests and debugging.
-public typealias LayerObserver = (String, Tensor) -> Void
-
 /// One decoder layer: attention and SwiGLU, each behind an RMS norm and added to the stream.
 final class DecoderLayer {
-  private let index: Int
   private let heads: AttentionHeads
   private let inputNorm: RMSNorm
   private let postNorm: RMSNorm
   private let queryNorm: RMSNorm?
   private let keyNorm: RMSNorm?
-  private let q: Linear
-  private let k: Linear
-  private let v: Linear
-  private let o: Linear
-  private let gate: Linear
-  private let up: Linear
-  private let down: Linear
+  private let qkv: Projection
+  private let o: Projection
+  private let gateUp: Projection
+  private let down: Projection
 
   init(_ c: TextConfiguration, index: Int, prefix: String, from source: ParameterSource) throws {
-    self.index = index
     heads = AttentionHeads(
       heads: c.heads, kvHeads: c.kvHeads, size: c.headSize, scale: 1 / Double(c.headSize).squareRoot())
     inputNorm = try RMSNorm("\(prefix).input_layernorm", c.hiddenSize, epsilon: c.normEpsilon, from: source)
     let attention = "\(prefix).self_attn"
-    q = try Linear(
-      "\(attention).q_proj", in: c.hiddenSize, out: c.heads * c.headSize, bias: c.attentionBias, from: source)
-    k = try Linear(
-      "\(attention).k_proj", in: c.hiddenSize, out: c.kvHeads * c.headSize, bias: c.attentionBias, from: source)
-    v = try Linear(
-      "\(attention).v_proj", in: c.hiddenSize, out: c.kvHeads * c.headSize, bias: c.attentionBias, from: source)
-    o = try Linear("\(attention).o_proj", in: c.heads * c.headSize, out: c.hiddenSize, bias: false, from: source)
+    func linear(_ name: String, _ width: Int, _ out: Int, bias: Bool = false) throws -> Linear {
+      try Linear(name, in: width, out: out, bias: bias, from: source)
+    }
+    qkv = Projection([
+      try linear("\(attention).q_proj", c.hiddenSize, c.heads * c.headSize, bias: c.attentionBias),
+      try linear("\(attention).k_proj", c.hiddenSize, c.kvHeads * c.headSize, bias: c.attentionBias),
+      try linear("\(attention).v_proj", c.hiddenSize, c.kvHeads * c.headSize, bias: c.attentionBias),
+    ])
+    o = Projection([try linear("\(attention).o_proj", c.heads * c.headSize, c.hiddenSize)])
     queryNorm = c.headNorms ? try RMSNorm("\(attention).q_norm", c.headSize, epsilon: c.normEpsilon, from: source) : nil
     keyNorm = c.headNorms ? try RMSNorm("\(attention).k_norm", c.headSize, epsilon: c.normEpsilon, from: source) : nil
     postNorm = try RMSNorm("\(prefix).post_attention_layernorm", c.hiddenSize, epsilon: c.normEpsilon, from: source)
-    gate = try Linear("\(prefix).mlp.gate_proj", in: c.hiddenSize, out: c.intermediateSize, bias: false, from: source)
-    up = try Linear("\(prefix).mlp.up_proj", in: c.hiddenSize, out: c.intermediateSize, bias: false, from: source)
-    down = try Linear("\(prefix).mlp.down_proj", in: c.intermediateSize, out: c.hiddenSize, bias: false, from: source)
+    gateUp = Projection([
+      try linear("\(prefix).mlp.gate_proj", c.hiddenSize, c.intermediateSize),
+      try linear("\(prefix).mlp.up_proj", c.hiddenSize, c.intermediateSize),
+    ])
+    down = Projection([try linear("\(prefix).mlp.down_proj", c.intermediateSize, c.hiddenSize)])
   }
 
-  var linears: [Linear] { [q, k, v, o, gate, up, down] }
+  var linears: [Linear] { qkv.linears + o.linears + gateUp.linears + down.linears }
+
+  /// All of the layer's parameters, adapters included.
+  var parameters: [Parameter] {
+    [inputNorm.weight, postNorm.weight] + [queryNorm?.weight, keyNorm?.weight].compactMap { $0 }
+      + linears.flatMap { [$0.weight, $0.bias, $0.lora?.a, $0.lora?.b].compactMap { $0 } }
+  }
 
   func callAsFunction(
-    _ tape: Tape, _ input: Tensor, _ angles: RotaryAngles, _ plan: AttentionPlan, _ cache: KeyValueStore?
+    _ tape: Tape, _ input: Tensor, _ angles: RotaryAngles, _ plan: AttentionPlan, _ cache: KeyValuePages?
   ) -> Tensor {
-    let normal = inputNorm(tape, input)
-    var queries = q(tape, normal)
-    var keys = k(tape, normal)
-    var values = v(tape, normal)
-    if let queryNorm { queries = queryNorm(tape, queries) }
-    if let keyNorm { keys = keyNorm(tape, keys) }
-    queries = tape.rotary(queries, angles, size: heads.size)
-    keys = tape.rotary(keys, angles, size: heads.size)
-    if let cache { (keys, values) = cache.update(layer: index, keys: keys, values: values) }
-    let attended = tape.attention(queries, keys, values, plan, heads)
+    let transform = HeadTransform(
+      queryNorm: queryNorm?.weight, keyNorm: keyNorm?.weight, epsilon: queryNorm?.epsilon ?? 0, angles: angles)
+    let all = qkv(tape, inputNorm(tape, input, for: qkv.precision))
+    let attended = tape.attention(all, transform, plan, heads, for: o.precision, cache: cache)
     let middle = tape.add(input, o(tape, attended))
-    let inner = postNorm(tape, middle)
-    return tape.add(middle, down(tape, tape.swiGLU(gate: gate(tape, inner), up: up(tape, inner))))
+    let inner = tape.swiGLU(
+      gateUp(tape, postNorm(tape, middle, for: gateUp.precision)), for: down.precision)
+    return tape.add(middle, down(tape, inner))
   }
 }

@@ -11,8 +11,8 @@ public final class LanguageModel {
   public let precision: Precision
   /// All parameters of the checkpoint, in the order of the model's parts.
   public let parameters: [Parameter]
-  /// The matrix of the language-model head: the embedding where they are tied.
-  public let head: Parameter
+  /// The matrix `[vocabulary, hidden]` of the language-model head: the embedding where they are tied.
+  public let head: WeightGroup
   public internal(set) var adapter: LoRAAdapter?
   var adapterTargets: [String]?
   private let decoder: Decoder
@@ -31,11 +31,12 @@ public final class LanguageModel {
       vision = try Qwen3VLVision(configuration.vision!, prefix: "model.visual", from: source)
       decoder = try Decoder(configuration.text, prefix: "model.language_model", from: source)
     }
-    head =
+    head = WeightGroup([
       configuration.tiedEmbeddings
       ? decoder.embedding
       : try source.parameter(
         "lm_head.weight", [configuration.text.vocabularySize, configuration.text.hiddenSize], .normal)
+    ])
     parameters = source.parameters
   }
 
@@ -59,23 +60,28 @@ public final class LanguageModel {
     for parameter in parameters { parameter.setTrainable(trainable) }
   }
 
-  /// Hidden states after the final norm, `[tokens, hidden]`.
-  public func hidden(
-    _ tape: Tape, _ batch: PackedBatch, cache: KeyValueStore? = nil, observe: LayerObserver? = nil
-  ) -> Tensor {
+  /// Changes with every change of a weight, and with the adapter being switched: what a cache of keys and values stands for.
+  public var weightsVersion: Int {
+    parameters.reduce(0) { $0 &+ $1.version }
+      &+ (adapter.map { $0.isEnabled ? $0.parameters.reduce(1) { $0 &+ $1.version } : 0 } ?? 0)
+  }
+
+  /// Hidden states after the final norm, `[tokens, hidden]`, rounded to bf16 where the head reads that.
+  public func hidden(_ tape: Tape, _ batch: PackedBatch, _ options: PassOptions = PassOptions()) -> Tensor {
     var features: VisionFeatures?
     if !batch.pictures.isEmpty {
       guard let vision else { preconditionFailure("pictures for a model without a vision tower") }
-      features = vision(tape, batch.pictures, observe: observe)
+      features = vision(tape, batch.pictures, observe: options.observe)
     }
-    return decoder(tape, batch, pictures: features, cache: cache, observe: observe)
+    return decoder(tape, batch, pictures: features, options)
   }
 
   /// Per completion token of a batch the streams of its distribution, `[6, targets]` (`HeadStream`).
   public func streams(
-    _ tape: Tape, _ batch: TrainingBatch, temperature: Double, wanted: Set<HeadStream>
+    _ tape: Tape, _ batch: TrainingBatch, temperature: Double, wanted: Set<HeadStream>,
+    _ options: PassOptions = PassOptions()
   ) -> Tensor {
-    let rows = tape.gatherRows(hidden(tape, batch.batch), batch.predictingRows)
+    let rows = tape.gatherRows(hidden(tape, batch.batch, options), batch.predictingRows)
     return tape.head(rows, head, targets: batch.targets, temperature: temperature, wanted: wanted)
   }
 
@@ -99,12 +105,13 @@ public final class LanguageModel {
           "\(pictures.count) pictures for a \(configuration.family.rawValue) model, which reads text alone")
       }
       return EncodedPrompt(
-        ids: ids, positions: ids.indices.map { TokenPosition($0) }, pictures: [], pictureRows: [],
+        ids: ids, positions: ids.indices.map { TokenPosition($0) }, pictures: [], pictureRows: [], pictureRanges: [],
         nextPosition: ids.count)
     }
     let merge = vision.mergeSize
     var positions: [TokenPosition] = []
     var rows: [Int32] = []
+    var ranges: [Range<Int>] = []
     var next = 0
     var picture = 0
     var i = 0
@@ -139,6 +146,7 @@ public final class LanguageModel {
           TokenPosition(time: Int32(next + frame), height: Int32(next + row), width: Int32(next + place % width)))
         rows.append(Int32(i + place))
       }
+      ranges.append(i..<i + places)
       // The next token follows the largest position used.
       next += max(height, width)
       picture += 1
@@ -147,7 +155,8 @@ public final class LanguageModel {
     guard picture == pictures.count else {
       throw AttuneError.request("\(pictures.count) pictures, but places for only \(picture) of them in the tokens")
     }
-    return EncodedPrompt(ids: ids, positions: positions, pictures: pictures, pictureRows: rows, nextPosition: next)
+    return EncodedPrompt(ids: ids, positions: positions, pictures: pictures, pictureRows: rows, pictureRanges: ranges,
+      nextPosition: next)
   }
 
   // MARK: Saving

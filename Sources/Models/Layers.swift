@@ -1,24 +1,58 @@
 import AttuneTensor
 
-/// y = x wᵀ + b, with an optional low-rank adapter beside the weight.
+/// y = x wᵀ + b: a named layer of the checkpoint, with an optional low-rank adapter beside the weight.
 public final class Linear {
   /// The checkpoint's key without `.weight`.
   public let name: String
   public let weight: Parameter
   public let bias: Parameter?
   /// Set by `LanguageModel.attach`.
-  public internal(set) var lora: LoRALayer?
+  public internal(set) var lora: LoRALayer? {
+    didSet { adapterVersion += 1 }
+  }
+  fileprivate var adapterVersion = 0
 
   init(_ name: String, in width: Int, out: Int, bias: Bool, from source: ParameterSource) throws {
     self.name = name
     weight = try source.parameter("\(name).weight", [out, width], .normal)
     self.bias = bias ? try source.parameter("\(name).bias", [out], .zeros) : nil
   }
+}
 
+/// Linear layers that read the same input, such as queries, keys and values: one product computes them side by side.
+public final class Projection {
+  public let linears: [Linear]
+  private let weights: WeightGroup
+  private var lowRank: LowRankGroup?
+  private var versions: [Int] = []
+
+  init(_ linears: [Linear]) {
+    self.linears = linears
+    weights = WeightGroup(linears.map(\.weight))
+  }
+
+  var precision: Precision { weights.precision }
+
+  /// - Returns: `[tokens, Σ out]`.
   func callAsFunction(_ tape: Tape, _ x: Tensor) -> Tensor {
-    let y = tape.linear(x, weight, bias: bias)
-    guard let lora, lora.adapter.isEnabled else { return y }
-    return tape.addScaled(y, tape.linear(tape.linear(x, lora.a), lora.b), by: lora.scaling)
+    tape.linear(x, weights, biases: linears.map(\.bias), lowRank: adapters())
+  }
+
+  /// The adapters beside the layers, those that are switched on.
+  private func adapters() -> LowRankGroup? {
+    guard linears.contains(where: { $0.lora?.adapter.isEnabled ?? false }) else { return nil }
+    let now = linears.map(\.adapterVersion)
+    if let lowRank, versions == now { return lowRank }
+    var from = 0
+    let columns = linears.map { linear -> Range<Int> in
+      defer { from += linear.weight.shape[0] }
+      return from..<from + linear.weight.shape[0]
+    }
+    let group = LowRankGroup(
+      factors: linears.map { $0.lora.map { ($0.a, $0.b, $0.scaling) } }, columns: columns)
+    lowRank = group
+    versions = now
+    return group
   }
 }
 
@@ -32,7 +66,10 @@ struct RMSNorm {
     self.epsilon = epsilon
   }
 
-  func callAsFunction(_ tape: Tape, _ x: Tensor) -> Tensor { tape.rmsNorm(x, weight, epsilon: epsilon) }
+  /// - Parameter precision: of the product that reads the result.
+  func callAsFunction(_ tape: Tape, _ x: Tensor, for precision: Precision) -> Tensor {
+    tape.rmsNorm(x, weight, epsilon: epsilon, for: precision)
+  }
 }
 
 /// Layer norm with learned gain and shift.
@@ -47,5 +84,8 @@ struct LayerNorm {
     self.epsilon = epsilon
   }
 
-  func callAsFunction(_ tape: Tape, _ x: Tensor) -> Tensor { tape.layerNorm(x, weight, bias, epsilon: epsilon) }
+  /// - Parameter precision: of the product that reads the result.
+  func callAsFunction(_ tape: Tape, _ x: Tensor, for precision: Precision) -> Tensor {
+    tape.layerNorm(x, weight, bias, epsilon: epsilon, for: precision)
+  }
 }

@@ -221,7 +221,7 @@ extension LanguageModel {
     backend.convert(sum, w)
     guard let lora = linear.lora else { return sum }
     let product = backend.empty([w.rows, w.width], .f32)
-    backend.matmul(product, lora.b.value, backend.pack(lora.a.value, transposed: true, for: .full), accumulate: false)
+    backend.matmulTurned(product, lora.b.value.allColumns, backend.pack([lora.a.value], for: .full), accumulate: false)
     backend.addScaled(sum, product, lora.scaling)
     return sum
   }

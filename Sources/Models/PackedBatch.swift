@@ -31,6 +31,8 @@ public struct EncodedPrompt: Sendable {
   public let pictures: [PictureInput]
   /// Tokens that stand for places of pictures.
   public let pictureRows: [Int32]
+  /// Tokens of each picture, in order.
+  public let pictureRanges: [Range<Int>]
   /// Position of the token that follows.
   public let nextPosition: Int
 }
@@ -49,14 +51,18 @@ public struct PromptTree: Sendable {
 /// A batch of trees, and where each completion token is predicted.
 public struct TrainingBatch: Sendable {
   public let batch: PackedBatch
-  /// For every completion token, tree after tree and completion after completion: the row whose hidden state predicts it.
+  /// For every target: the row whose hidden state predicts it.
   public let predictingRows: [Int32]
-  /// The completion tokens themselves, in the same order.
+  /// The completions' tokens, tree after tree and completion after completion. A tree with an odd number of them is followed
+  /// by one that belongs to no completion.
   public let targets: [Int32]
   /// One range of `targets` per completion.
   public let completionRanges: [Range<Int>]
 
   /// Packs trees. A completion's last token predicts nothing, so it takes no row.
+  ///
+  /// Every tree takes an even number of rows and of targets, if need be with one that nothing depends on: a bf16 sum over
+  /// tokens adds them in pairs, and pairs that straddled two trees would make a gradient depend on how a batch is cut.
   public init(_ trees: [PromptTree]) {
     var forest = Forest()
     var ids: [Int32] = []
@@ -88,6 +94,15 @@ public struct TrainingBatch: Sendable {
         }
         targets += completion
         ranges.append(first..<targets.count)
+      }
+      if ids.count % 2 != 0 {
+        forest.append(count: 1, parent: root)
+        ids.append(tree.prompt.ids[0])
+        positions.append(TokenPosition(tree.prompt.nextPosition))
+      }
+      if targets.count % 2 != 0 {
+        predicting.append(lastOfPrompt)
+        targets.append(0)
       }
     }
     batch = PackedBatch(

@@ -26,7 +26,7 @@ public struct VisionFeatures {
 /// patches, a resampled table of learned positions, 2 x 2 merging, and features of some blocks for the decoder.
 final class Qwen3VLVision {
   let configuration: VisionConfiguration
-  private let patchEmbedding: Linear
+  private let patchEmbedding: Projection
   private let positions: Parameter
   private let blocks: [Block]
   private let merger: Merger
@@ -35,9 +35,12 @@ final class Qwen3VLVision {
 
   init(_ c: VisionConfiguration, prefix: String, from source: ParameterSource) throws {
     configuration = c
-    patchEmbedding = try Linear(
-      "\(prefix).patch_embed.proj", in: c.patchWidth, out: c.hiddenSize, bias: true,
-      from: PatchKernelSource(source, shape: [c.hiddenSize, c.channels, c.temporalPatchSize, c.patchSize, c.patchSize]))
+    patchEmbedding = Projection([
+      try Linear(
+        "\(prefix).patch_embed.proj", in: c.patchWidth, out: c.hiddenSize, bias: true,
+        from: PatchKernelSource(
+          source, shape: [c.hiddenSize, c.channels, c.temporalPatchSize, c.patchSize, c.patchSize]))
+    ])
     positions = try source.parameter(
       "\(prefix).pos_embed.weight", [c.positionSide * c.positionSide, c.hiddenSize], .normal)
     blocks = try (0..<c.depth).map { try Block(c, prefix: "\(prefix).blocks.\($0)", from: source) }
@@ -48,12 +51,30 @@ final class Qwen3VLVision {
   }
 
   var linears: [Linear] {
-    [patchEmbedding] + blocks.flatMap(\.linears) + merger.linears + deepstackMergers.flatMap(\.linears)
+    patchEmbedding.linears + blocks.flatMap(\.linears) + merger.linears + deepstackMergers.flatMap(\.linears)
   }
 
   /// The features of all pictures, one after the other.
   func callAsFunction(_ tape: Tape, _ pictures: [PictureInput], observe: LayerObserver?) -> VisionFeatures {
     let backend = tape.backend
+    let merged = configuration.mergeSize * configuration.mergeSize
+    var pictures = pictures
+    // The rows of the mergers' products are places. On the way back a bf16 sum adds them in pairs; a picture with an odd
+    // number of them is followed by one that nothing depends on, or its pairs would reach into the next tree's picture.
+    var keptPlaces: [Int32] = []
+    if tape.isRecording, pictures.contains(where: { $0.patchCount / merged % 2 != 0 }) {
+      let filler = PictureInput(
+        patches: [Float](repeating: 0, count: merged * configuration.patchWidth),
+        grid: (frames: 1, height: configuration.mergeSize, width: configuration.mergeSize))
+      var place: Int32 = 0
+      pictures = pictures.flatMap { picture -> [PictureInput] in
+        let count = Int32(picture.patchCount / merged)
+        keptPlaces += place..<place + count
+        place += count + count % 2
+        return count % 2 == 0 ? [picture] : [picture, filler]
+      }
+    }
+    func kept(_ features: Tensor) -> Tensor { keptPlaces.isEmpty ? features : tape.gatherRows(features, keptPlaces) }
     let patchCount = pictures.reduce(0) { $0 + $1.patchCount }
     var pixels: [Float] = []
     pixels.reserveCapacity(patchCount * configuration.patchWidth)
@@ -67,7 +88,7 @@ final class Qwen3VLVision {
     for picture in pictures {
       for _ in 0..<picture.grid.frames {
         let count = picture.grid.height * picture.grid.width
-        plan.addRun(query: row, rows: count, offset: 0, path: [plan.addSpan(row: row, count: count)])
+        plan.addRun(query: row, rows: count, seen: count, path: KeyPiece.pieces(row..<row + count))
         plan.endTree()
         row += count
       }
@@ -76,14 +97,14 @@ final class Qwen3VLVision {
     for (i, block) in blocks.enumerated() {
       x = block(tape, x, angles, plan)
       if let place = configuration.deepstackBlocks.firstIndex(of: i) {
-        deepstack.append(deepstackMergers[place](tape, x))
+        deepstack.append(kept(deepstackMergers[place](tape, x)))
         observe?("image.deepstack.\(place)", deepstack.last!)
       }
     }
     observe?("image.last_hidden", x)
-    let merged = merger(tape, x)
-    observe?("image.merged", merged)
-    return VisionFeatures(merged: merged, deepstack: deepstack)
+    let features = kept(merger(tape, x))
+    observe?("image.merged", features)
+    return VisionFeatures(merged: features, deepstack: deepstack)
   }
 
   /// Row and column of every patch, in merge order (block row, block column, row, column), frame after frame.
@@ -157,42 +178,43 @@ final class Qwen3VLVision {
   private final class Block {
     private let norm1: LayerNorm
     private let norm2: LayerNorm
-    private let qkv: Linear
-    private let projection: Linear
-    private let fc1: Linear
-    private let fc2: Linear
+    private let qkv: Projection
+    private let projection: Projection
+    private let fc1: Projection
+    private let fc2: Projection
     private let heads: AttentionHeads
-    private let width: Int
 
     init(_ c: VisionConfiguration, prefix: String, from source: ParameterSource) throws {
       let size = c.hiddenSize / c.heads
       heads = AttentionHeads(heads: c.heads, kvHeads: c.heads, size: size, scale: 1 / Double(size).squareRoot())
-      width = c.hiddenSize
+      let width = c.hiddenSize
       norm1 = try LayerNorm("\(prefix).norm1", width, epsilon: epsilon, from: source)
       norm2 = try LayerNorm("\(prefix).norm2", width, epsilon: epsilon, from: source)
-      qkv = try Linear("\(prefix).attn.qkv", in: width, out: 3 * width, bias: true, from: source)
-      projection = try Linear("\(prefix).attn.proj", in: width, out: width, bias: true, from: source)
-      fc1 = try Linear("\(prefix).mlp.linear_fc1", in: width, out: c.intermediateSize, bias: true, from: source)
-      fc2 = try Linear("\(prefix).mlp.linear_fc2", in: c.intermediateSize, out: width, bias: true, from: source)
+      func one(_ name: String, _ width: Int, _ out: Int) throws -> Projection {
+        Projection([try Linear("\(prefix).\(name)", in: width, out: out, bias: true, from: source)])
+      }
+      qkv = try one("attn.qkv", width, 3 * width)
+      projection = try one("attn.proj", width, width)
+      fc1 = try one("mlp.linear_fc1", width, c.intermediateSize)
+      fc2 = try one("mlp.linear_fc2", c.intermediateSize, width)
     }
 
-    var linears: [Linear] { [qkv, projection, fc1, fc2] }
+    var linears: [Linear] { qkv.linears + projection.linears + fc1.linears + fc2.linears }
 
     func callAsFunction(_ tape: Tape, _ input: Tensor, _ angles: RotaryAngles, _ plan: AttentionPlan) -> Tensor {
-      let all = qkv(tape, norm1(tape, input))
-      let q = tape.rotary(tape.columns(all, 0..<width), angles, size: heads.size)
-      let k = tape.rotary(tape.columns(all, width..<2 * width), angles, size: heads.size)
-      let v = tape.columns(all, 2 * width..<3 * width)
-      let middle = tape.add(input, projection(tape, tape.attention(q, k, v, plan, heads)))
-      return tape.add(middle, fc2(tape, tape.gelu(fc1(tape, norm2(tape, middle)), .tanh)))
+      let all = qkv(tape, norm1(tape, input, for: qkv.precision))
+      let attended = tape.attention(all, HeadTransform(angles: angles), plan, heads, for: projection.precision)
+      let middle = tape.add(input, projection(tape, attended))
+      let inner = fc1(tape, norm2(tape, middle, for: fc1.precision))
+      return tape.add(middle, fc2(tape, tape.gelu(inner, .tanh, for: fc2.precision)))
     }
   }
 
   /// Joins 2 x 2 patches into one place of the decoder.
   private final class Merger {
     private let norm: LayerNorm
-    private let fc1: Linear
-    private let fc2: Linear
+    private let fc1: Projection
+    private let fc2: Projection
     private let joined: Int
     private let normAfterJoining: Bool
 
@@ -200,17 +222,18 @@ final class Qwen3VLVision {
       joined = c.hiddenSize * c.mergeSize * c.mergeSize
       self.normAfterJoining = normAfterJoining
       norm = try LayerNorm("\(prefix).norm", normAfterJoining ? joined : c.hiddenSize, epsilon: epsilon, from: source)
-      fc1 = try Linear("\(prefix).linear_fc1", in: joined, out: joined, bias: true, from: source)
-      fc2 = try Linear("\(prefix).linear_fc2", in: joined, out: c.outputSize, bias: true, from: source)
+      fc1 = Projection([try Linear("\(prefix).linear_fc1", in: joined, out: joined, bias: true, from: source)])
+      fc2 = Projection([try Linear("\(prefix).linear_fc2", in: joined, out: c.outputSize, bias: true, from: source)])
     }
 
-    var linears: [Linear] { [fc1, fc2] }
+    var linears: [Linear] { fc1.linears + fc2.linears }
 
     func callAsFunction(_ tape: Tape, _ x: Tensor) -> Tensor {
       // Patches stand in merge order, so joining four of them is only another shape.
       let rows = x.count / joined
-      let normal = normAfterJoining ? norm(tape, x.reshaped([rows, joined])) : norm(tape, x).reshaped([rows, joined])
-      return fc2(tape, tape.gelu(fc1(tape, normal), .exact))
+      let joinedFirst = normAfterJoining ? x.reshaped([rows, joined]) : x
+      let normal = norm(tape, joinedFirst, for: fc1.precision).reshaped([rows, joined])
+      return fc2(tape, tape.gelu(fc1(tape, normal), .exact, for: fc2.precision))
     }
   }
 }

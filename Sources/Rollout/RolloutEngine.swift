@@ -34,200 +34,97 @@ public protocol CompletionDecoder {
   func decode(_ ids: [Int32], skipSpecialTokens: Bool) -> String
 }
 
-/// Samples with a model of this process: prompts are computed once and shared by their groups, finished sequences leave
-/// the batch at once, and what is recorded are the bits that training will compute.
-public final class LocalEngine: RolloutEngine {
-  private let model: LanguageModel
-  private let decoder: any CompletionDecoder
-  private let randomness: Randomness
-  /// Bytes that keys and values may take; requests beyond wait for the next wave.
-  private let cacheBudget: Int
+/// How much the engine may hold and compute at a time. No completion depends on it.
+public struct RolloutLimits: Sendable, Equatable {
+  /// Bytes of keys and values.
+  public var cacheBytes: Int
+  /// Sequences that grow at once.
+  public var sequences: Int
+  /// Prompt tokens of one forward pass; longer prompts are computed in parts.
+  public var prefillTokens: Int
+  /// Compute common beginnings of prompts once.
+  public var sharesPrefixes: Bool
+  /// Keep what was computed for later calls, completions included (the turns of a dialogue), until the weights change.
+  public var keepsCache: Bool
 
   public init(
-    _ model: LanguageModel, decoder: any CompletionDecoder, seed: UInt64, cacheBudget: Int = 2 << 30
+    cacheBytes: Int = 2 << 30, sequences: Int = 256, prefillTokens: Int = 2048, sharesPrefixes: Bool = true,
+    keepsCache: Bool = false
+  ) {
+    precondition(sequences > 0 && prefillTokens > 0, "limits of nothing")
+    self.cacheBytes = cacheBytes
+    self.sequences = sequences
+    self.prefillTokens = prefillTokens
+    self.sharesPrefixes = sharesPrefixes
+    self.keepsCache = keepsCache
+  }
+}
+
+/// What one call of `generate` did.
+public struct RolloutStatistics: Sendable, Equatable {
+  /// Prompt tokens that were computed; those found in the cache are not among them.
+  public var prefilledTokens = 0
+  public var cachedTokens = 0
+  public var sampledTokens = 0
+  /// Forward passes.
+  public var passes = 0
+  /// Sequences that gave up their pages to others and were computed again.
+  public var preemptions = 0
+  public var peakPages = 0
+  public var prefillSeconds = 0.0
+  public var decodeSeconds = 0.0
+}
+
+/// Samples with a model of this process: prompts are computed once and shared by their groups, a finished sequence's place
+/// is taken at once, and what is recorded are the bits that training will compute.
+///
+/// A completion is a function of the weights, the parameters and (seed, step, prompt, index) alone: not of the batch, the
+/// order, the group's size, the memory budget or the threads. Not for use by two threads at once.
+public final class LocalEngine: RolloutEngine {
+  let model: LanguageModel
+  let decoder: any CompletionDecoder
+  let randomness: Randomness
+  public var limits: RolloutLimits
+  public internal(set) var statistics = RolloutStatistics()
+  private var kept: (cache: KVCache, tree: PrefixTree, version: Int)?
+
+  public init(
+    _ model: LanguageModel, decoder: any CompletionDecoder, seed: UInt64, limits: RolloutLimits = RolloutLimits()
   ) {
     self.model = model
     self.decoder = decoder
     self.randomness = Randomness(seed: seed, for: .sampling)
-    self.cacheBudget = cacheBudget
+    self.limits = limits
   }
 
   public func generate(
     _ requests: [RolloutRequest], _ parameters: SamplingParameters, isCancelled: () -> Bool = { false }
   ) throws -> [[Completion]] {
     try parameters.validate()
-    let budget = cacheBudget / KVCache.bytesPerRow(model.configuration.text)
-    var results: [[Completion]] = []
-    var wave: [RolloutRequest] = []
-    var rows = 0
-    for request in requests {
-      let own = request.prompt.ids.count + request.completions * parameters.maxNewTokens
-      if !wave.isEmpty, rows + own > budget {
-        results += try run(wave, rows, parameters, isCancelled)
-        wave = []
-        rows = 0
+    let (cache, tree) = cacheForNow()
+    if !limits.keepsCache { kept = nil }
+    let scheduler = RolloutScheduler(self, cache: cache, tree: tree, parameters)
+    defer { statistics = scheduler.statistics }
+    do {
+      for (i, request) in requests.enumerated() { try scheduler.add(request, number: i) }
+      scheduler.reserve()
+      while try scheduler.step() {
+        if isCancelled() { throw CancellationError() }
       }
-      wave.append(request)
-      rows += own
+    } catch {
+      kept = nil
+      throw error
     }
-    if !wave.isEmpty { results += try run(wave, rows, parameters, isCancelled) }
-    return results
+    return scheduler.results(requests.count)
   }
 
-  /// A sequence that is still growing, or has ended.
-  private struct Sequence {
-    let place: RolloutPlace
-    let request: Int
-    let prompt: [Int32]
-    /// Cache rows of its own tokens.
-    let firstRow: Int
-    var ids: [Int32] = []
-    var logprobs: [Float] = []
-    var finish: FinishReason?
-    var stopText: String?
-  }
-
-  private func run(
-    _ requests: [RolloutRequest], _ rows: Int, _ parameters: SamplingParameters, _ isCancelled: () -> Bool
-  ) throws -> [[Completion]] {
-    let backend = model.backend
-    let cache = KVCache(model.configuration.text, capacity: rows, on: backend)
-    let sampler = Sampler(parameters: parameters, randomness: randomness)
-    let tape = Tape(backend, recording: false)
-
-    // Prefill: all prompts as one packed batch of roots.
-    var forest = Forest()
-    var ids: [Int32] = []
-    var positions: [TokenPosition] = []
-    var pictures: [PictureInput] = []
-    var pictureRows: [Int32] = []
-    var promptRow: [Int] = []
-    for request in requests {
-      let segment = forest.append(count: request.prompt.ids.count)
-      let start = Int32(forest.segments[segment].start)
-      ids += request.prompt.ids
-      positions += request.prompt.positions
-      pictures += request.prompt.pictures
-      pictureRows += request.prompt.pictureRows.map { $0 + start }
-      promptRow.append(cache.reserve(request.prompt.ids.count))
-    }
-    cache.destinations = (0..<Int32(ids.count)).map { $0 }
-    let hidden = model.hidden(
-      tape,
-      PackedBatch(
-        ids: ids, positions: positions, plan: forest.attentionPlan, pictures: pictures, pictureRows: pictureRows),
-      cache: cache)
-    var sequences: [Sequence] = []
-    var predicting: [Int32] = []
-    for (r, request) in requests.enumerated() {
-      let last = Int32(forest.segments[r].start + forest.segments[r].count - 1)
-      for index in 0..<request.completions {
-        sequences.append(
-          Sequence(
-            place: RolloutPlace(step: request.step, prompt: request.promptNumber, index: index), request: r,
-            prompt: request.prompt.ids, firstRow: cache.reserve(parameters.maxNewTokens)))
-        predicting.append(last)
-      }
-    }
-    var active = Array(sequences.indices)
-    var states = tape.gatherRows(hidden, predicting)
-
-    while !active.isEmpty {
-      if isCancelled() { throw CancellationError() }
-      extend(&sequences, active, states, sampler, parameters, tape)
-      active.removeAll { sequences[$0].finish != nil }
-      if active.isEmpty { break }
-      states = decode(requests, sequences, active, promptRow, cache, tape)
-    }
-    var groups = requests.map { _ in [Completion]() }
-    for sequence in sequences {
-      groups[sequence.request].append(
-        Completion(
-          ids: sequence.ids, text: sequence.stopText ?? decoder.decode(sequence.ids, skipSpecialTokens: true),
-          rawText: decoder.decode(sequence.ids, skipSpecialTokens: false), logprobs: sequence.logprobs,
-          finishReason: sequence.finish!))
-    }
-    return groups
-  }
-
-  /// Samples one token for every active sequence from its hidden state, and records its log-probability.
-  private func extend(
-    _ sequences: inout [Sequence], _ active: [Int], _ states: Tensor, _ sampler: Sampler,
-    _ parameters: SamplingParameters, _ tape: Tape
-  ) {
-    let backend = model.backend
-    for block in stride(from: 0, to: active.count, by: 256).map({ $0..<min($0 + 256, active.count) }) {
-      let logits = tape.logits(states.rowRange(block), model.head)
-      let chosen = sampler.choose(
-        logits,
-        active[block].map {
-          Sampler.Row(place: sequences[$0].place, prompt: sequences[$0].prompt, generated: sequences[$0].ids)
-        },
-        on: backend)
-      let streams = backend.empty([HeadStream.allCases.count, chosen.count], .f32)
-      backend.head(streams, firstRow: 0, logits, chosen[...], parameters.logprobTemperature, [.logprob])
-      let logprobs = backend.floats(streams.rowRange(0..<1))
-      for (i, s) in active[block].enumerated() {
-        sequences[s].ids.append(chosen[i])
-        sequences[s].logprobs.append(logprobs[i])
-        finish(&sequences[s], parameters)
-      }
-    }
-  }
-
-  /// Decides whether the sequence ends with the token just appended.
-  private func finish(_ sequence: inout Sequence, _ parameters: SamplingParameters) {
-    if parameters.stopIDs.contains(sequence.ids.last!) {
-      sequence.finish = .stop
-    } else if sequence.ids.count >= parameters.maxNewTokens {
-      sequence.finish = .length
-    }
-    guard !parameters.stopStrings.isEmpty else { return }
-    let text = decoder.decode(sequence.ids, skipSpecialTokens: true)
-    let found = parameters.stopStrings.compactMap { firstRange(of: $0, in: text) }.min()
-    if let found {
-      sequence.finish = .stopString
-      sequence.stopText = String(text[..<found])
-    }
-  }
-
-  private func firstRange(of stop: String, in text: String) -> String.Index? {
-    let wanted = Array(stop.utf8)
-    let utf8 = text.utf8
-    var start = utf8.startIndex
-    while start != utf8.endIndex {
-      if utf8[start...].starts(with: wanted) { return start }
-      start = utf8.index(after: start)
-    }
-    return nil
-  }
-
-  /// Hidden states after the newest token of every active sequence, one row each.
-  private func decode(
-    _ requests: [RolloutRequest], _ sequences: [Sequence], _ active: [Int], _ promptRow: [Int], _ cache: KVCache,
-    _ tape: Tape
-  ) -> Tensor {
-    var plan = AttentionPlan(causal: true)
-    var ids: [Int32] = []
-    var positions: [TokenPosition] = []
-    var destinations: [Int32] = []
-    var tree: (request: Int, span: Int)?
-    for (row, s) in active.enumerated() {
-      let sequence = sequences[s]
-      let request = requests[sequence.request]
-      if tree?.request != sequence.request {
-        if tree != nil { plan.endTree() }
-        tree = (sequence.request, plan.addSpan(row: promptRow[sequence.request], count: request.prompt.ids.count))
-      }
-      let count = sequence.ids.count
-      ids.append(sequence.ids[count - 1])
-      positions.append(TokenPosition(request.prompt.nextPosition + count - 1))
-      destinations.append(Int32(sequence.firstRow + count - 1))
-      let own = plan.addSpan(row: sequence.firstRow, count: count)
-      plan.addRun(query: row, rows: 1, offset: count - 1, path: [tree!.span, own])
-    }
-    plan.endTree()
-    cache.destinations = destinations
-    return model.hidden(tape, PackedBatch(ids: ids, positions: positions, plan: plan), cache: cache)
+  /// The cache of the call before if it still stands for these weights, else an empty one.
+  private func cacheForNow() -> (KVCache, PrefixTree) {
+    let version = model.weightsVersion
+    if let kept, limits.keepsCache, kept.version == version { return (kept.cache, kept.tree) }
+    let cache = KVCache(model.configuration.text, budget: limits.cacheBytes, on: model.backend)
+    let tree = PrefixTree(cache)
+    kept = (cache, tree, version)
+    return (cache, tree)
   }
 }

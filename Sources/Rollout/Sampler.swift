@@ -1,7 +1,7 @@
 import AttuneTensor
 import Core
 
-/// Chooses one id per row of logits. A row's choice depends on its logits, its history and its place in the run alone.
+/// Chooses one id per row of logits, with everything that bends their distribution. A row's choice depends on its logits, its history and its place in the run alone.
 struct Sampler {
   let parameters: SamplingParameters
   let randomness: Randomness
@@ -16,25 +16,15 @@ struct Sampler {
   /// - Parameter logits: `[rows, vocabulary]`.
   func choose(_ logits: Tensor, _ rows: [Row], on backend: any Backend) -> [Int32] {
     let vocabulary = logits.width
-    guard parameters.isPlain, parameters.temperature > 0 else {
-      return backend.withHostBytes(logits) { bytes in
-        let values = bytes.bindMemory(to: Float.self)
-        return rows.enumerated().map { r, row in
-          choose(Array(values[r * vocabulary..<(r + 1) * vocabulary]), row)
-        }
-      }
-    }
-    let weights = backend.empty(logits.shape, .f32)
-    backend.exponentials(weights, logits, parameters.temperature)
-    return backend.withHostBytes(weights) { bytes in
+    return backend.withHostBytes(logits) { bytes in
       let values = bytes.bindMemory(to: Float.self)
       return rows.enumerated().map { r, row in
-        invert(UnsafeBufferPointer(rebasing: values[r * vocabulary..<(r + 1) * vocabulary]), uniform(row))
+        choose(Array(values[r * vocabulary..<(r + 1) * vocabulary]), row)
       }
     }
   }
 
-  private func uniform(_ row: Row) -> Double {
+  func uniform(_ row: Row) -> Double {
     randomness.uniform(row.place.step, row.place.prompt, row.place.index, row.generated.count)
   }
 

@@ -1,105 +1,88 @@
-/// Which key rows each query row of an attention call sees.
-///
-/// Spans are runs of key rows; a path lists spans from the root of a tree down; a run is a stretch of query rows that share
-/// a path. Query i of a run sees all of its path but the last span, and of that span the first `offset + i + 1` rows (causal)
-/// or all. One tree is the unit of work: what it computes does not depend on the trees beside it.
-public struct AttentionPlan: Sendable {
-  public let causal: Bool
-  public private(set) var treeRuns: [Int32] = [0]
-  public private(set) var treeSpans: [Int32] = [0]
-  public private(set) var runQuery: [Int32] = []
-  public private(set) var runRows: [Int32] = []
-  public private(set) var runOffset: [Int32] = []
-  public private(set) var runPath: [Int32] = [0]
-  public private(set) var path: [Int32] = []
-  public private(set) var spanRow: [Int32] = []
-  public private(set) var spanRows: [Int32] = []
-  public private(set) var longestPath = 0
-  public private(set) var largestTree = 0
+/// A run of keys inside one page of 64: what paths of an attention plan are made of.
+public struct KeyPiece: Sendable, Equatable {
+  /// Keys of one page.
+  public static let pageSize = 64
 
-  public var treeCount: Int { treeRuns.count - 1 }
+  public var page: Int32
+  public var lane: Int32
+  public var rows: Int32
 
-  public init(causal: Bool) { self.causal = causal }
-
-  /// Adds key rows to the tree being built; returns the span's number.
-  public mutating func addSpan(row: Int, count: Int) -> Int {
-    precondition(count > 0, "a span has at least one row")
-    spanRow.append(Int32(row))
-    spanRows.append(Int32(count))
-    return spanRow.count - 1
+  public init(page: Int32, lane: Int32, rows: Int32) {
+    self.page = page
+    self.lane = lane
+    self.rows = rows
   }
 
-  /// Adds query rows to the tree being built; `path` names spans of this tree in ascending order, root first.
-  public mutating func addRun(query: Int, rows: Int, offset: Int, path spans: [Int]) {
-    precondition(rows > 0 && !spans.isEmpty, "a run has rows and a path")
-    precondition(!causal || offset + rows <= Int(spanRows[spans.last!]), "queries beyond the end of their span")
-    runQuery.append(Int32(query))
-    runRows.append(Int32(rows))
-    runOffset.append(Int32(offset))
-    path.append(contentsOf: spans.map(Int32.init))
-    runPath.append(Int32(path.count))
-    longestPath = max(longestPath, spans.reduce(0) { $0 + Int(spanRows[$1]) })
-  }
-
-  /// Closes the tree being built.
-  public mutating func endTree() {
-    let first = Int(treeSpans.last!)
-    largestTree = max(largestTree, spanRows[first...].reduce(0) { $0 + Int($1) })
-    treeRuns.append(Int32(runQuery.count))
-    treeSpans.append(Int32(spanRow.count))
+  /// The pieces of a run of slots, slot s being key `s % 64` of page `s / 64`.
+  public static func pieces(_ slots: Range<Int>) -> [KeyPiece] {
+    var pieces: [KeyPiece] = []
+    var slot = slots.lowerBound
+    while slot < slots.upperBound {
+      let end = min((slot / pageSize + 1) * pageSize, slots.upperBound)
+      pieces.append(
+        KeyPiece(page: Int32(slot / pageSize), lane: Int32(slot % pageSize), rows: Int32(end - slot)))
+      slot = end
+    }
+    return pieces
   }
 }
 
-/// Tokens of a packed batch as trees: a prompt is a root, its completions are children that see it.
+/// Which keys each query row of an attention call sees.
 ///
-/// Flat `[tokens]`, segments in depth-first order; there is no padding and no batch axis.
-public struct Forest: Sendable {
-  /// A run of tokens; all but the first segment of a tree continue where their parent ends.
-  public struct Segment: Sendable, Equatable {
-    /// Number of the segment that this one continues; nil for a root.
-    public var parent: Int?
-    /// First token in the flat batch.
-    public var start: Int
-    public var count: Int
-    /// Tokens before this segment on the path from the root.
-    public var position: Int
-  }
+/// A run is a stretch of query rows that share a path: pieces of key pages from the root of a tree down. Query i of a run
+/// sees the first `seen + i` keys of its path (causal), or the first `seen` (not causal). What a row computes does not
+/// depend on the runs beside it, nor on how its path is cut into pieces: scoring, sampling and any paging agree bit for bit.
+public struct AttentionPlan: Sendable {
+  public let causal: Bool
+  public private(set) var treeRuns: [Int32] = [0]
+  public private(set) var runQuery: [Int32] = []
+  public private(set) var runRows: [Int32] = []
+  public private(set) var runSeen: [Int32] = []
+  public private(set) var runPath: [Int32] = []
+  public private(set) var piecePage: [Int32] = []
+  public private(set) var pieceLane: [Int32] = []
+  public private(set) var pieceRows: [Int32] = []
+  public private(set) var blockRun: [Int32] = []
+  public private(set) var blockRow: [Int32] = []
+  public private(set) var longestPath = 0
 
-  public private(set) var segments: [Segment] = []
-  public private(set) var tokenCount = 0
+  /// Query rows of one unit of work.
+  private static let blockRows = 16
 
-  public init() {}
+  public var treeCount: Int { treeRuns.count - 1 }
+  public var blockCount: Int { blockRun.count }
 
-  /// Appends a segment of `count` tokens; returns its number. A child belongs to the tree that was begun last.
-  @discardableResult
-  public mutating func append(count: Int, parent: Int? = nil) -> Int {
-    precondition(count > 0, "a segment has at least one token")
-    var position = 0
-    if let parent {
-      position = segments[parent].position + segments[parent].count
-      let lastRoot = segments.lastIndex { $0.parent == nil }
-      precondition(parent >= lastRoot!, "a child is appended to the tree begun last")
+  public init(causal: Bool) { self.causal = causal }
+
+  /// Adds query rows to the tree being built.
+  ///
+  /// - Parameters:
+  ///   - query: the first row.
+  ///   - seen: keys of the path that the first query sees, itself included.
+  ///   - path: root first; a run of a backward pass ends in its own rows.
+  public mutating func addRun(query: Int, rows: Int, seen: Int, path: [KeyPiece]) {
+    precondition(rows > 0 && seen > 0, "a run has rows that see something")
+    let run = Int32(runQuery.count)
+    runQuery.append(Int32(query))
+    runRows.append(Int32(rows))
+    runSeen.append(Int32(seen))
+    runPath.append(Int32(piecePage.count))
+    var length = 0
+    for piece in path {
+      piecePage.append(piece.page)
+      pieceLane.append(piece.lane)
+      pieceRows.append(piece.rows)
+      length += Int(piece.rows)
     }
-    segments.append(Segment(parent: parent, start: tokenCount, count: count, position: position))
-    tokenCount += count
-    return segments.count - 1
+    let wanted = causal ? seen + rows - 1 : seen
+    precondition(wanted <= length, "queries that see \(wanted) keys on a path of \(length)")
+    longestPath = max(longestPath, wanted)
+    for row in stride(from: 0, to: rows, by: Self.blockRows) {
+      blockRun.append(run)
+      blockRow.append(Int32(row))
+    }
   }
 
-  /// Causal attention where keys and queries are the batch's own tokens.
-  public var attentionPlan: AttentionPlan {
-    var plan = AttentionPlan(causal: true)
-    for (index, segment) in segments.enumerated() {
-      if segment.parent == nil, index > 0 { plan.endTree() }
-      let span = plan.addSpan(row: segment.start, count: segment.count)
-      var path = [span]
-      var up = segment.parent
-      while let parent = up {
-        path.append(parent)
-        up = segments[parent].parent
-      }
-      plan.addRun(query: segment.start, rows: segment.count, offset: 0, path: path.reversed())
-    }
-    if !segments.isEmpty { plan.endTree() }
-    return plan
-  }
+  /// Closes the tree being built.
+  public mutating func endTree() { treeRuns.append(Int32(runQuery.count)) }
 }

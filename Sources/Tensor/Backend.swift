@@ -1,6 +1,7 @@
 /// Everything that computes: about forty coarse primitives over opaque storage. A GPU backend is another implementation.
 ///
-/// Outputs come first and are written whole unless a comment says that they are added to. Sums have one fixed order that
+/// Outputs come first and are written whole unless a comment says that they are added to; those of norms, activations and
+/// attention may be bf16. Sums have one fixed order that
 /// depends on a row alone, so no result depends on the rows beside it nor on the number of threads. All tensors of a call
 /// share one dtype, f32 or f64, unless a comment says otherwise; a wrong shape is a precondition failure.
 public protocol Backend: AnyObject, Sendable {
@@ -27,27 +28,35 @@ public protocol Backend: AnyObject, Sendable {
   /// f32 to bf16 (to nearest even, subnormals to zero) or bf16 to f32.
   func convert(_ y: Tensor, _ x: Tensor)
 
+  /// The bytes of a mapped file behind `tensor` need not stay in memory; they come back when they are read.
+  func forget(_ tensor: Tensor)
+
   // MARK: Products
 
-  /// Panels of `w` `[n, k]` for `matmul`: of its transpose (y = x wᵀ), or of itself (`transposed`: dx = dy w).
-  func pack(_ w: Tensor, transposed: Bool, for precision: Precision) -> PackedMatrix
-  /// y `[m, n]` (+)= x `[m, k]` times the packed matrix.
-  func matmul(_ y: Tensor, _ x: Tensor, _ packed: PackedMatrix, accumulate: Bool)
-  /// dw `[n, k]` += dyᵀ x for dy `[m, n]` and x `[m, k]`, rows ascending into the gradient itself.
-  func matmulWeightGradient(_ dw: Tensor, _ dy: Tensor, _ x: Tensor, _ precision: Precision)
+  /// Panels of matrices `[n_i, k]` side by side, for products with any of them transposed (`matmul`) or not (`matmulTurned`).
+  func pack(_ weights: [Tensor], for precision: Precision) -> PackedMatrix
+  /// y `[m, n]` (+)= x `[m, k]` wᵀ. With bf16 panels x may be bf16, or f32 which is rounded first.
+  func matmul(_ y: ColumnView, _ x: ColumnView, _ packed: PackedMatrix, accumulate: Bool)
+  /// dx `[m, k]` (+)= dy `[m, n]` w, from the same panels.
+  func matmulTurned(_ dx: Tensor, _ dy: ColumnView, _ packed: PackedMatrix, accumulate: Bool)
+  /// dw `[n, k]` += dyᵀ x for dy `[m, n]` and x `[m, k]`, rows ascending into the gradient itself. Either may be bf16.
+  func matmulWeightGradient(_ dw: Tensor, _ dy: ColumnView, _ x: ColumnView, _ precision: Precision)
 
   // MARK: Element by element
 
   func add(_ y: Tensor, _ a: Tensor, _ b: Tensor)
   /// y += s x
   func addScaled(_ y: Tensor, _ x: Tensor, _ s: Double)
+  /// The columns of y (f32 or bf16) become s times those of x.
+  func scaleColumns(_ y: Tensor, _ x: Tensor, _ columns: Range<Int>, _ s: Double)
   func scale(_ y: Tensor, _ x: Tensor, _ s: Double)
   /// Every row of y += bias.
-  func addBias(_ y: Tensor, _ bias: Tensor)
+  func addBias(_ y: ColumnView, _ bias: Tensor)
   /// db += column sums of dy.
-  func biasGradient(_ db: Tensor, _ dy: Tensor)
-  func swiGLU(_ y: Tensor, _ gate: Tensor, _ up: Tensor)
-  func swiGLUBackward(_ dGate: Tensor, _ dUp: Tensor, _ dy: Tensor, _ gate: Tensor, _ up: Tensor)
+  func biasGradient(_ db: Tensor, _ dy: ColumnView)
+  /// y `[m, n]` = silu(gate) · up of rows `[gate | up]`.
+  func swiGLU(_ y: Tensor, _ gateUp: Tensor)
+  func swiGLUBackward(_ d: Tensor, _ dy: Tensor, _ gateUp: Tensor)
   func gelu(_ y: Tensor, _ x: Tensor, _ form: GELUForm)
   func geluBackward(_ dx: Tensor, _ dy: Tensor, _ x: Tensor, _ form: GELUForm)
 
@@ -56,11 +65,10 @@ public protocol Backend: AnyObject, Sendable {
   /// y[r] = x[index[r]]; x may be bf16, y then is f32.
   func gather(_ y: Tensor, _ x: Tensor, _ index: [Int32])
   /// x[index[r]] = y[r]; indices are distinct.
-  func scatter(_ x: Tensor, _ y: Tensor, _ index: [Int32])
+  func scatter(_ x: Tensor, _ y: ColumnView, _ index: [Int32])
   /// x[index[r]] += y[r], r ascending.
   func scatterAdd(_ x: Tensor, _ y: Tensor, _ index: [Int32])
-  /// y `[m, n]` = columns `from ..< from + n` of x.
-  func columns(_ y: Tensor, _ x: Tensor, from: Int)
+  /// Columns `from ..< from + n` of x = y `[m, n]`.
   func putColumns(_ x: Tensor, _ y: Tensor, from: Int)
   func rmsNorm(_ y: Tensor, _ x: Tensor, _ w: Tensor, _ epsilon: Double)
   /// dw is added to, unless nil.
@@ -68,19 +76,28 @@ public protocol Backend: AnyObject, Sendable {
   func layerNorm(_ y: Tensor, _ x: Tensor, _ w: Tensor, _ b: Tensor, _ epsilon: Double)
   func layerNormBackward(
     _ dx: Tensor, _ dw: Tensor?, _ db: Tensor?, _ dy: Tensor, _ x: Tensor, _ w: Tensor, _ epsilon: Double)
-  /// Turns the pairs (i, i + size/2) of each head by the row's angles, `cosine` and `sine` `[rows, size/2]`; backwards turns back.
-  func rotary(_ y: Tensor, _ x: Tensor, _ cosine: Tensor, _ sine: Tensor, size: Int, backwards: Bool)
+  /// Every head of x over its root mean square times `norm` (unless nil), then its pairs (i, i + size/2) turned by the row's
+  /// angles; backwards turns back. In place where y is x and there is no norm.
+  func transformHeads(
+    _ y: ColumnView, _ x: ColumnView, _ norm: Tensor?, _ epsilon: Double, _ angles: RotaryAngles, size: Int,
+    backwards: Bool)
+  /// Gradient of the norm inside `transformHeads`; `dy` has been turned back. dw is added to, unless nil.
+  func headNormBackward(
+    _ dx: ColumnView, _ dw: Tensor?, _ dy: Tensor, _ x: ColumnView, _ norm: Tensor, _ epsilon: Double)
 
   // MARK: Attention
 
-  /// output and q `[queries, heads * size]`; k and v `[keys, kvHeads * size]`; lse `[queries, heads]`, wanted for the backward pass.
+  /// Rows of x, transposed, to their slots (nil: slot r for row r) of pages `[pages, kvHeads, size, 64]`.
+  func toPages(_ pages: Tensor, _ x: ColumnView, _ slots: [Int32]?, _ heads: AttentionHeads)
+  /// output and q `[queries, heads * size]`; `keys` pages, `values` `[slots, kvHeads * size]`; lse `[queries, heads]`, wanted
+  /// for the backward pass.
   func attention(
-    _ output: Tensor, _ lse: Tensor?, _ q: Tensor, _ k: Tensor, _ v: Tensor, _ plan: AttentionPlan,
+    _ output: Tensor, _ lse: Tensor?, _ q: Tensor, _ keys: Tensor, _ values: ColumnView, _ plan: AttentionPlan,
     _ heads: AttentionHeads)
+  /// For a plan over the batch's own tokens: k `[tokens, kvHeads * size]`, `keyPages` and `valuePages` as `toPages` made them.
   func attentionBackward(
-    _ dq: Tensor, _ dk: Tensor, _ dv: Tensor, _ dOutput: Tensor, _ output: Tensor, _ lse: Tensor, _ q: Tensor,
-    _ k: Tensor,
-    _ v: Tensor, _ plan: AttentionPlan, _ heads: AttentionHeads)
+    _ dq: Tensor, _ dk: Tensor, _ dv: ColumnView, _ dOutput: Tensor, _ lse: Tensor, _ q: Tensor, _ k: Tensor,
+    _ keyPages: Tensor, _ valuePages: Tensor, _ plan: AttentionPlan, _ heads: AttentionHeads)
 
   // MARK: Language-model head
 
@@ -93,9 +110,11 @@ public protocol Backend: AnyObject, Sendable {
     _ logits: Tensor, _ dStreams: Tensor, firstRow: Int, _ targets: ArraySlice<Int32>, _ temperature: Double,
     _ wanted: Set<HeadStream>)
 
-  /// y = e^(x / temperature − largest of the row), of x's shape `[rows, vocabulary]`; for sampling.
-  func exponentials(_ y: Tensor, _ x: Tensor, _ temperature: Double)
-
+  /// Draws one id per row of logits from softmax(logits / temperature), by one number in [0, 1) per row: the id at which the
+  /// running sum, ids ascending in f64, passes that share of the whole. The log-probabilities are those of `head`, bit for bit.
+  func sample(_ logits: Tensor, _ uniforms: [Double], _ temperature: Double) -> (ids: [Int32], logprobs: [Float])
+  /// The id of the largest logit of each row, the lowest among equals.
+  func likeliest(_ logits: Tensor) -> [Int32]
   // MARK: Optimizer
 
   /// Sum of squares in f64, in one fixed order.
@@ -112,12 +131,12 @@ public enum Precision: String, Sendable {
   case bf16
 }
 
-/// A matrix in the layout that products read: panels of 16 columns.
+/// One or several matrices side by side in the layout that products read: panels of 16 outputs.
 public struct PackedMatrix: Sendable {
   public let storage: Storage
-  /// Summed length.
+  /// Inputs: the summed length of `matmul`.
   public let k: Int
-  /// Output columns.
+  /// Outputs, of all matrices together.
   public let n: Int
   public let dtype: DType
   public let precision: Precision
@@ -186,6 +205,13 @@ public struct AdamWStep: Sendable {
 }
 
 extension Backend {
+  /// `x` as products of a precision read it: rounded to bf16 once, where several of them will.
+  public func operand(_ x: Tensor, for precision: Precision) -> Tensor {
+    guard precision == .bf16, x.dtype == .f32, x.width % 2 == 0 else { return x }
+    let narrow = empty(x.shape, .bf16)
+    convert(narrow, x)
+    return narrow
+  }
   public func upload(_ values: [Float], _ shape: [Int]) -> Tensor {
     values.withUnsafeBytes { upload($0, shape, .f32) }
   }

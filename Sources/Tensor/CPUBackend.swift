@@ -75,6 +75,10 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   }
   fileprivate func p(_ t: Tensor) -> UnsafeMutablePointer<Float> { raw(t).assumingMemoryBound(to: Float.self) }
   private func p(_ t: Tensor?) -> UnsafeMutablePointer<Float>? { t.map { p($0) } }
+  /// Where a result goes: to f32 (or f64), or rounded to bf16.
+  private func outputs(_ y: Tensor) -> (UnsafeMutablePointer<Float>?, UnsafeMutablePointer<UInt16>?) {
+    y.dtype == .bf16 ? (nil, raw(y).assumingMemoryBound(to: UInt16.self)) : (p(y), nil)
+  }
 
   fileprivate func run(_ dtype: DType, _ body: (atk_table_f32, OpaquePointer) -> Void) {
     let table = table(dtype)
@@ -134,86 +138,158 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     }
   }
 
-  // MARK: Products
-
-  public func pack(_ w: Tensor, transposed: Bool, for precision: Precision) -> PackedMatrix {
-    let n = w.rows
-    let k = w.width
-    let (summed, columns) = transposed ? (n, k) : (k, n)
-    let blocks = (columns + 15) / 16
-    switch precision {
-    case .full:
-      var source = w
-      if w.dtype == .bf16 {
-        source = empty(w.shape, .f32)
-        convert(source, w)
-      }
-      let storage = memory.allocate(byteCount: blocks * summed * 16 * source.dtype.size)
-      let panels = storage.pointer.assumingMemoryBound(to: Float.self)
-      run(source.dtype) {
-        transposed ? $0.pack_columns($1, panels, p(source), n, k) : $0.pack_rows($1, panels, p(source), n, k)
-      }
-      return PackedMatrix(storage: storage, k: summed, n: columns, dtype: source.dtype, precision: .full)
-    case .bf16:
-      var source = w
-      if w.dtype != .bf16 {
-        source = empty(w.shape, .bf16)
-        convert(source, w)
-      }
-      let storage = memory.allocate(byteCount: blocks * ((summed + 1) / 2) * 16 * 4)
-      let panels = storage.pointer.assumingMemoryBound(to: UInt32.self)
-      let from = raw(source).assumingMemoryBound(to: UInt16.self)
-      pairs { transposed ? $0.pack_columns($1, panels, from, n, k) : $0.pack_rows($1, panels, from, n, k) }
-      return PackedMatrix(storage: storage, k: summed, n: columns, dtype: .f32, precision: .bf16)
-    }
+  public func forget(_ tensor: Tensor) {
+    guard let storage = tensor.storage as? HostStorage else { return }
+    storage.forgetMapped()
   }
 
-  public func matmul(_ y: Tensor, _ x: Tensor, _ packed: PackedMatrix, accumulate: Bool) {
+  // MARK: Products
+
+  public func pack(_ weights: [Tensor], for precision: Precision) -> PackedMatrix {
+    let k = weights[0].width
+    let n = weights.reduce(0) { $0 + $1.rows }
+    precondition(weights.allSatisfy { $0.width == k }, "matrices of \(weights.map(\.shape)) read different inputs")
+    let wide: DType = weights[0].dtype == .f64 ? .f64 : .f32
+    let unit = precision == .bf16 ? 4 : wide.size
+    let summed = precision == .bf16 ? (k + 1) / 2 : k
+    let storage = memory.allocate(byteCount: (n + 15) / 16 * 16 * summed * unit)
+    if n % 16 != 0 {
+      let last = n / 16 * 16 * summed * unit
+      memset(storage.pointer + last, 0, storage.byteCount - last)
+    }
+    var first = 0
+    for w in weights {
+      var source = w
+      let wanted: DType = precision == .bf16 ? .bf16 : wide
+      if w.dtype != wanted {
+        source = empty(w.shape, wanted)
+        convert(source, w)
+      }
+      switch precision {
+      case .full:
+        let panels = storage.pointer.assumingMemoryBound(to: Float.self)
+        run(wide) { $0.pack_rows($1, panels, p(source), w.rows, k, first) }
+      case .bf16:
+        let panels = storage.pointer.assumingMemoryBound(to: UInt32.self)
+        pairs { $0.pack_rows($1, panels, raw(source).assumingMemoryBound(to: UInt16.self), w.rows, k, first) }
+      }
+      first += w.rows
+    }
+    return PackedMatrix(storage: storage, k: k, n: n, dtype: wide, precision: precision)
+  }
+
+  /// A view's first element.
+  private func p(_ view: ColumnView) -> UnsafeMutablePointer<Float> {
+    (raw(view.tensor) + view.from * view.tensor.dtype.size).assumingMemoryBound(to: Float.self)
+  }
+
+  /// Calls `body` with rows of bf16 pairs and the number of pairs between rows; what is not bf16 yet is rounded first.
+  private func withPairRows(_ x: ColumnView, _ body: (UnsafePointer<UInt32>, Int) -> Void) {
+    if x.tensor.dtype == .bf16, x.stride % 2 == 0, x.from % 2 == 0, x.width % 2 == 0, x.tensor.offset % 2 == 0 {
+      body(UnsafeRawPointer(p(x)).assumingMemoryBound(to: UInt32.self), x.stride / 2)
+      return
+    }
+    var source = x
+    if x.tensor.dtype == .bf16 {
+      let wide = empty(x.tensor.shape, .f32)
+      convert(wide, x.tensor)
+      source = ColumnView(tensor: wide, from: x.from, width: x.width)
+    }
+    let half = (x.width + 1) / 2
+    let rounded = memory.allocate(byteCount: max(1, x.rows * half * 4))
+    let pointer = rounded.pointer.assumingMemoryBound(to: UInt32.self)
+    pairs { $0.pair_rows($1, pointer, p(source), x.stride, x.rows, x.width) }
+    body(pointer, half)
+    withExtendedLifetime(rounded) {}
+  }
+
+  public func matmul(_ y: ColumnView, _ x: ColumnView, _ packed: PackedMatrix, accumulate: Bool) {
     let m = x.rows
     precondition(
       x.width == packed.k && y.width == packed.n && y.rows == m,
-      "product of \(x.shape) with [\(packed.k), \(packed.n)] into \(y.shape)")
+      "product of [\(m), \(x.width)] with [\(packed.n), \(packed.k)] transposed into [\(y.rows), \(y.width)]")
     let base = (packed.storage as! HostStorage).pointer
     switch packed.precision {
     case .full:
+      precondition(x.tensor.dtype == packed.dtype, "product of \(x.tensor.dtype) with \(packed.dtype) panels")
       run(packed.dtype) {
         $0.matmul(
-          $1, p(y), packed.n, p(x), packed.k, 1, base.assumingMemoryBound(to: Float.self), 16, packed.k * 16, m,
-          packed.n,
-          packed.k, accumulate)
+          $1, p(y), y.stride, p(x), x.stride, 1, 0, base.assumingMemoryBound(to: Float.self), 16, packed.k * 16, m,
+          packed.n, packed.k, accumulate)
       }
     case .bf16:
       let half = (packed.k + 1) / 2
-      let operand = memory.allocate(byteCount: m * half * 4)
-      let a = operand.pointer.assumingMemoryBound(to: UInt32.self)
-      pairs {
-        $0.pair_rows($1, a, p(x), m, packed.k)
-        $0.matmul(
-          $1, p(y), packed.n, a, half, 1, base.assumingMemoryBound(to: UInt32.self), 16, half * 16, m, packed.n, half,
-          accumulate)
+      withPairRows(x) { a, stride in
+        pairs {
+          $0.matmul(
+            $1, p(y), y.stride, a, stride, 1, 0, base.assumingMemoryBound(to: UInt32.self), 16, half * 16, m, packed.n,
+            half, accumulate)
+        }
       }
-      withExtendedLifetime(operand) {}
     }
   }
 
-  public func matmulWeightGradient(_ dw: Tensor, _ dy: Tensor, _ x: Tensor, _ precision: Precision) {
+  public func matmulTurned(_ dx: Tensor, _ dy: ColumnView, _ packed: PackedMatrix, accumulate: Bool) {
+    let m = dy.rows
+    precondition(
+      dy.width == packed.n && dx.width == packed.k && dx.rows == m,
+      "product of [\(m), \(dy.width)] with [\(packed.n), \(packed.k)] into \(dx.shape)")
+    let base = (packed.storage as! HostStorage).pointer
+    switch packed.precision {
+    case .full:
+      run(packed.dtype) { table, pool in
+        let scratch = memory.allocate(byteCount: threads * table.matmul_turned_scratch() * packed.dtype.size)
+        table.matmul_turned(
+          pool, p(dx), packed.k, p(dy), dy.stride, base.assumingMemoryBound(to: Float.self), packed.k,
+          scratch.pointer.assumingMemoryBound(to: Float.self), m, packed.k, packed.n, accumulate)
+        withExtendedLifetime(scratch) {}
+      }
+    case .bf16:
+      withPairRows(dy) { a, stride in
+        pairs { table, pool in
+          let scratch = memory.allocate(byteCount: threads * table.matmul_turned_scratch() * 4)
+          table.matmul_turned(
+            pool, p(dx), packed.k, a, stride, base.assumingMemoryBound(to: UInt32.self), (packed.k + 1) / 2,
+            scratch.pointer.assumingMemoryBound(to: UInt32.self), m, packed.k, (packed.n + 1) / 2, accumulate)
+          withExtendedLifetime(scratch) {}
+        }
+      }
+    }
+  }
+
+  public func matmulWeightGradient(_ dw: Tensor, _ dy: ColumnView, _ x: ColumnView, _ precision: Precision) {
     let m = x.rows
     let k = x.width
     let n = dy.width
-    precondition(dy.rows == m && dw.rows == n && dw.width == k, "gradient \(dw.shape) from \(dy.shape) and \(x.shape)")
+    precondition(dy.rows == m && dw.rows == n && dw.width == k, "gradient \(dw.shape) from \(dy) and \(x)")
     switch precision {
     case .full:
-      run(x.dtype) { $0.matmul($1, p(dw), k, p(dy), 1, n, p(x), k, 16, n, k, m, true) }
+      // Both as panels (of 12 and 16 columns): columns of a wide matrix lie too far apart for the caches.
+      let size = dw.dtype.size
+      let left = memory.allocate(byteCount: (n + 11) / 12 * 12 * m * size)
+      let right = memory.allocate(byteCount: (k + 15) / 16 * 16 * m * size)
+      let a = left.pointer.assumingMemoryBound(to: Float.self)
+      let b = right.pointer.assumingMemoryBound(to: Float.self)
+      run(dw.dtype) {
+        $0.pack_columns($1, a, p(dy), dy.stride, m, n, 12)
+        $0.pack_columns($1, b, p(x), x.stride, m, k, 16)
+        $0.matmul($1, p(dw), k, a, 1, 12, m * 12, b, 16, m * 16, n, k, m, true)
+      }
+      withExtendedLifetime((left, right)) {}
     case .bf16:
       let half = (m + 1) / 2
-      let left = memory.allocate(byteCount: half * n * 4)
-      let right = memory.allocate(byteCount: half * k * 4)
+      let left = memory.allocate(byteCount: (n + 11) / 12 * 12 * half * 4)
+      let right = memory.allocate(byteCount: (k + 15) / 16 * 16 * half * 4)
       let a = left.pointer.assumingMemoryBound(to: UInt32.self)
       let b = right.pointer.assumingMemoryBound(to: UInt32.self)
       pairs {
-        $0.pair_columns($1, a, p(dy), m, n)
-        $0.pair_columns($1, b, p(x), m, k)
-        $0.matmul($1, p(dw), k, a, 1, n, b, k, 16, n, k, half, true)
+        for (panels, view, width) in [(a, dy, 12), (b, x, 16)] {
+          let narrow = view.tensor.dtype == .bf16
+          $0.pair_columns(
+            $1, panels, narrow ? nil : p(view), narrow ? UnsafeRawPointer(p(view)).assumingMemoryBound(to: UInt16.self) : nil,
+            view.stride, m, view.width, width)
+        }
+        $0.matmul($1, p(dw), k, a, 1, 12, half * 12, b, 16, half * 16, n, k, half, true)
       }
       withExtendedLifetime((left, right)) {}
     }
@@ -233,22 +309,32 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     precondition(y.count == x.count, "\(x.shape) scaled into \(y.shape)")
     run(y.dtype) { $0.scale($1, p(y), p(x), y.count, s) }
   }
-  public func addBias(_ y: Tensor, _ bias: Tensor) {
+  public func scaleColumns(_ y: Tensor, _ x: Tensor, _ columns: Range<Int>, _ s: Double) {
+    precondition(y.shape == x.shape && columns.upperBound <= x.width, "columns \(columns) of \(x.shape) into \(y.shape)")
+    let (wide, narrow) = outputs(y)
+    run(x.dtype) {
+      $0.scale_columns($1, wide, narrow, p(x), x.rows, columns.count, x.width, columns.lowerBound, s)
+    }
+  }
+  public func addBias(_ y: ColumnView, _ bias: Tensor) {
     precondition(y.width == bias.count, "bias \(bias.shape) for rows of \(y.width)")
-    run(y.dtype) { $0.bias($1, p(y), p(bias), y.rows, y.width) }
+    run(y.tensor.dtype) { $0.bias($1, p(y), y.stride, p(bias), y.rows, y.width) }
   }
-  public func biasGradient(_ db: Tensor, _ dy: Tensor) {
+  public func biasGradient(_ db: Tensor, _ dy: ColumnView) {
     precondition(dy.width == db.count, "bias \(db.shape) for rows of \(dy.width)")
-    run(dy.dtype) { $0.bias_backward($1, p(db), p(dy), dy.rows, dy.width) }
+    run(db.dtype) { $0.bias_backward($1, p(db), p(dy), dy.stride, dy.rows, dy.width) }
   }
-  public func swiGLU(_ y: Tensor, _ gate: Tensor, _ up: Tensor) {
-    run(y.dtype) { $0.swiglu($1, p(y), p(gate), p(up), y.count) }
+  public func swiGLU(_ y: Tensor, _ gateUp: Tensor) {
+    precondition(gateUp.width == 2 * y.width && y.rows == gateUp.rows, "\(gateUp.shape) into \(y.shape)")
+    let (wide, narrow) = outputs(y)
+    run(gateUp.dtype) { $0.swiglu($1, wide, narrow, p(gateUp), y.rows, y.width) }
   }
-  public func swiGLUBackward(_ dGate: Tensor, _ dUp: Tensor, _ dy: Tensor, _ gate: Tensor, _ up: Tensor) {
-    run(dy.dtype) { $0.swiglu_backward($1, p(dGate), p(dUp), p(dy), p(gate), p(up), dy.count) }
+  public func swiGLUBackward(_ d: Tensor, _ dy: Tensor, _ gateUp: Tensor) {
+    run(gateUp.dtype) { $0.swiglu_backward($1, p(d), p(dy), p(gateUp), gateUp.rows, gateUp.width / 2) }
   }
   public func gelu(_ y: Tensor, _ x: Tensor, _ form: GELUForm) {
-    run(y.dtype) { $0.gelu($1, p(y), p(x), y.count, form == .tanh) }
+    let (wide, narrow) = outputs(y)
+    run(x.dtype) { $0.gelu($1, wide, narrow, p(x), y.count, form == .tanh) }
   }
   public func geluBackward(_ dx: Tensor, _ dy: Tensor, _ x: Tensor, _ form: GELUForm) {
     run(dy.dtype) { $0.gelu_backward($1, p(dx), p(dy), p(x), dy.count, form == .tanh) }
@@ -263,29 +349,27 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   public func gather(_ y: Tensor, _ x: Tensor, _ index: [Int32]) {
     precondition(y.rows == index.count && y.width == x.width, "\(index.count) rows of \(x.shape) into \(y.shape)")
     check(index, below: x.rows)
-    if x.dtype == .bf16 {
-      let narrow = empty(y.shape, .bf16)
+    if x.dtype == .bf16, y.dtype == .bf16 {
       for (r, i) in index.enumerated() {
-        memcpy(raw(narrow) + r * x.width * 2, raw(x) + Int(i) * x.width * 2, x.width * 2)
+        memcpy(raw(y) + r * x.width * 2, raw(x) + Int(i) * x.width * 2, x.width * 2)
       }
-      convert(y, narrow)
+      return
+    }
+    if x.dtype == .bf16 {
+      pairs { $0.gather($1, p(y), raw(x).assumingMemoryBound(to: UInt16.self), index, index.count, y.width) }
       return
     }
     run(y.dtype) { $0.gather($1, p(y), p(x), index, index.count, y.width) }
   }
-  public func scatter(_ x: Tensor, _ y: Tensor, _ index: [Int32]) {
-    precondition(y.rows == index.count && y.width == x.width, "\(index.count) rows of \(x.shape) from \(y.shape)")
+  public func scatter(_ x: Tensor, _ y: ColumnView, _ index: [Int32]) {
+    precondition(y.rows == index.count && y.width == x.width, "\(index.count) rows of \(x.shape) from \(y)")
     check(index, below: x.rows)
-    run(y.dtype) { $0.scatter($1, p(x), p(y), index, index.count, y.width) }
+    run(x.dtype) { $0.scatter($1, p(x), p(y), y.stride, index, index.count, y.width) }
   }
   public func scatterAdd(_ x: Tensor, _ y: Tensor, _ index: [Int32]) {
     precondition(y.rows == index.count && y.width == x.width, "\(index.count) rows of \(x.shape) from \(y.shape)")
     check(index, below: x.rows)
     run(y.dtype) { $0.scatter_add($1, p(x), p(y), index, index.count, y.width, x.rows) }
-  }
-  public func columns(_ y: Tensor, _ x: Tensor, from: Int) {
-    precondition(y.rows == x.rows && from >= 0 && from + y.width <= x.width, "columns \(from)+\(y.width) of \(x.shape)")
-    run(y.dtype) { $0.columns($1, p(y), p(x), y.rows, y.width, x.width, from) }
   }
   public func putColumns(_ x: Tensor, _ y: Tensor, from: Int) {
     precondition(y.rows == x.rows && from >= 0 && from + y.width <= x.width, "columns \(from)+\(y.width) of \(x.shape)")
@@ -299,7 +383,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   }
   public func rmsNorm(_ y: Tensor, _ x: Tensor, _ w: Tensor, _ epsilon: Double) {
     let rows = normRows(x, w)
-    run(y.dtype) { $0.rmsnorm($1, p(y), p(x), p(w), rows, w.count, epsilon) }
+    let (wide, narrow) = outputs(y)
+    run(x.dtype) { $0.rmsnorm($1, wide, narrow, p(x), p(w), rows, w.count, epsilon) }
   }
   public func rmsNormBackward(_ dx: Tensor, _ dw: Tensor?, _ dy: Tensor, _ x: Tensor, _ w: Tensor, _ epsilon: Double) {
     let rows = normRows(x, w)
@@ -308,7 +393,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   }
   public func layerNorm(_ y: Tensor, _ x: Tensor, _ w: Tensor, _ b: Tensor, _ epsilon: Double) {
     let rows = normRows(x, w)
-    run(y.dtype) { $0.layernorm($1, p(y), p(x), p(w), p(b), rows, w.count, epsilon) }
+    let (wide, narrow) = outputs(y)
+    run(x.dtype) { $0.layernorm($1, wide, narrow, p(x), p(w), p(b), rows, w.count, epsilon) }
   }
   public func layerNormBackward(
     _ dx: Tensor, _ dw: Tensor?, _ db: Tensor?, _ dy: Tensor, _ x: Tensor, _ w: Tensor, _ epsilon: Double
@@ -319,73 +405,110 @@ public final class CPUBackend: Backend, @unchecked Sendable {
       $0.layernorm_backward($1, p(dx), p(dw), p(db), p(scratch), p(dy), p(x), p(w), rows, w.count, epsilon)
     }
   }
-  public func rotary(_ y: Tensor, _ x: Tensor, _ cosine: Tensor, _ sine: Tensor, size: Int, backwards: Bool) {
-    precondition(cosine.rows == x.rows && cosine.width * 2 == size, "angles \(cosine.shape) for heads of \(size)")
-    run(y.dtype) { $0.rotary($1, p(y), p(x), p(cosine), p(sine), x.rows, x.width / size, size, backwards ? -1 : 1) }
+  public func transformHeads(
+    _ y: ColumnView, _ x: ColumnView, _ norm: Tensor?, _ epsilon: Double, _ angles: RotaryAngles, size: Int,
+    backwards: Bool
+  ) {
+    precondition(
+      angles.cosine.rows == x.rows && angles.cosine.width * 2 == size && y.width == x.width && x.width % size == 0,
+      "angles \(angles.cosine.shape) for heads of \(size)")
+    run(x.tensor.dtype) {
+      $0.heads(
+        $1, p(y), y.stride, p(x), x.stride, p(norm), p(angles.cosine), p(angles.sine), x.rows, x.width / size, size,
+        epsilon, backwards ? -1 : 1)
+    }
+  }
+
+  public func headNormBackward(
+    _ dx: ColumnView, _ dw: Tensor?, _ dy: Tensor, _ x: ColumnView, _ norm: Tensor, _ epsilon: Double
+  ) {
+    let heads = x.width / norm.count
+    let scratch = empty([x.rows * heads], dy.dtype)
+    run(dy.dtype) {
+      $0.heads_backward(
+        $1, p(dx), dx.stride, p(dw), p(scratch), p(dy), p(x), x.stride, p(norm), x.rows, heads, norm.count, epsilon)
+    }
   }
 
   // MARK: Attention
 
-  private func withPlan(
-    _ plan: AttentionPlan, _ heads: AttentionHeads,
-    _ body: (UnsafePointer<atk_forest>, UnsafePointer<atk_attention_shape>) -> Void
-  ) {
-    plan.treeRuns.withUnsafeBufferPointer { treeRuns in
-      plan.treeSpans.withUnsafeBufferPointer { treeSpans in
-        plan.runQuery.withUnsafeBufferPointer { runQuery in
-          plan.runRows.withUnsafeBufferPointer { runRows in
-            plan.runOffset.withUnsafeBufferPointer { runOffset in
-              plan.runPath.withUnsafeBufferPointer { runPath in
-                plan.path.withUnsafeBufferPointer { path in
-                  plan.spanRow.withUnsafeBufferPointer { spanRow in
-                    plan.spanRows.withUnsafeBufferPointer { spanRows in
-                      var forest = atk_forest(
-                        tree_count: plan.treeCount, tree_runs: treeRuns.baseAddress!,
-                        tree_spans: treeSpans.baseAddress!,
-                        run_query: runQuery.baseAddress!, run_rows: runRows.baseAddress!,
-                        run_offset: runOffset.baseAddress!, run_path: runPath.baseAddress!, path: path.baseAddress!,
-                        span_row: spanRow.baseAddress!, span_rows: spanRows.baseAddress!, causal: plan.causal)
-                      var shape = atk_attention_shape(
-                        heads: heads.heads, kv_heads: heads.kvHeads, size: heads.size, longest_path: plan.longestPath,
-                        largest_tree: plan.largestTree, scale: heads.scale)
-                      body(&forest, &shape)
-                    }
-                  }
-                }
-              }
-            }
-          }
-        }
-      }
+  private func withPlan(_ plan: AttentionPlan, _ body: (UnsafePointer<atk_forest>) -> Void) {
+    // Empty arrays have no address, so all of them stand in one.
+    let parts = [
+      plan.treeRuns, plan.runQuery, plan.runRows, plan.runSeen, plan.runPath, plan.piecePage, plan.pieceLane,
+      plan.pieceRows, plan.blockRun, plan.blockRow,
+    ]
+    var all: [Int32] = []
+    all.reserveCapacity(parts.reduce(1) { $0 + $1.count })
+    let starts = parts.map { part -> Int in
+      defer { all += part }
+      return all.count
+    }
+    all.append(0)
+    all.withUnsafeBufferPointer { buffer in
+      let base = buffer.baseAddress!
+      var forest = atk_forest(
+        tree_count: plan.treeCount, block_count: plan.blockCount, tree_runs: base + starts[0],
+        run_query: base + starts[1], run_rows: base + starts[2], run_seen: base + starts[3], run_path: base + starts[4],
+        piece_page: base + starts[5], piece_lane: base + starts[6], piece_rows: base + starts[7],
+        block_run: base + starts[8], block_row: base + starts[9], causal: plan.causal)
+      body(&forest)
+    }
+  }
+
+  private func shape(_ heads: AttentionHeads, _ plan: AttentionPlan) -> atk_attention_shape {
+    let wide = heads.heads * heads.size
+    let narrow = heads.kvHeads * heads.size
+    return atk_attention_shape(
+      heads: heads.heads, kv_heads: heads.kvHeads, size: heads.size, q_stride: wide, k_stride: narrow,
+      v_stride: narrow,
+      dq_stride: wide, dk_stride: narrow, dv_stride: narrow, longest_path: plan.longestPath, scale: heads.scale)
+  }
+
+  public func toPages(_ pages: Tensor, _ x: ColumnView, _ slots: [Int32]?, _ heads: AttentionHeads) {
+    precondition(x.width == heads.kvHeads * heads.size, "rows of \(x.width) for pages \(pages.shape)")
+    if let slots { check(slots, below: pages.rows * KeyPiece.pageSize) }
+    precondition(
+      slots.map { $0.count == x.rows } ?? (x.rows <= pages.rows * KeyPiece.pageSize),
+      "\(x.rows) rows for \(pages.rows) pages")
+    run(x.tensor.dtype) {
+      $0.to_pages($1, p(pages), p(x), x.stride, slots, x.rows, heads.kvHeads, heads.size)
     }
   }
 
   public func attention(
-    _ output: Tensor, _ lse: Tensor?, _ q: Tensor, _ k: Tensor, _ v: Tensor, _ plan: AttentionPlan,
+    _ output: Tensor, _ lse: Tensor?, _ q: Tensor, _ keys: Tensor, _ values: ColumnView, _ plan: AttentionPlan,
     _ heads: AttentionHeads
   ) {
-    precondition(q.width == heads.heads * heads.size && k.width == heads.kvHeads * heads.size, "heads of \(q.shape)")
-    withPlan(plan, heads) { forest, shape in
+    precondition(q.width == heads.heads * heads.size && output.count == q.count, "heads of \(q.shape)")
+    precondition(
+      plan.piecePage.allSatisfy { $0 >= 0 && Int($0) < keys.rows }, "a path leads beyond the \(keys.rows) pages")
+    var shape = shape(heads, plan)
+    shape.v_stride = values.stride
+    let (wide, narrow) = outputs(output)
+    withPlan(plan) { forest in
       run(q.dtype) { table, pool in
-        let scratch = memory.allocate(byteCount: table.attention_scratch(shape) * threads * q.dtype.size)
+        let scratch = memory.allocate(byteCount: table.attention_scratch(&shape) * threads * q.dtype.size)
         table.attention(
-          pool, p(output), p(lse), scratch.pointer.assumingMemoryBound(to: Float.self), p(q), p(k), p(v), forest, shape)
+          pool, wide, narrow, p(lse), scratch.pointer.assumingMemoryBound(to: Float.self), p(q), p(keys), p(values),
+          forest, &shape)
         withExtendedLifetime(scratch) {}
       }
     }
   }
 
   public func attentionBackward(
-    _ dq: Tensor, _ dk: Tensor, _ dv: Tensor, _ dOutput: Tensor, _ output: Tensor, _ lse: Tensor, _ q: Tensor,
-    _ k: Tensor,
-    _ v: Tensor, _ plan: AttentionPlan, _ heads: AttentionHeads
+    _ dq: Tensor, _ dk: Tensor, _ dv: ColumnView, _ dOutput: Tensor, _ lse: Tensor, _ q: Tensor, _ k: Tensor,
+    _ keyPages: Tensor, _ valuePages: Tensor, _ plan: AttentionPlan, _ heads: AttentionHeads
   ) {
-    withPlan(plan, heads) { forest, shape in
+    var shape = shape(heads, plan)
+    shape.dv_stride = dv.stride
+    withPlan(plan) { forest in
       run(q.dtype) { table, pool in
-        let scratch = memory.allocate(byteCount: table.attention_backward_scratch(shape) * threads * q.dtype.size)
+        let scratch = memory.allocate(byteCount: table.attention_backward_scratch(&shape) * threads * q.dtype.size)
         table.attention_backward(
-          pool, p(dq), p(dk), p(dv), scratch.pointer.assumingMemoryBound(to: Float.self), p(dOutput), p(output), p(lse),
-          p(q), p(k), p(v), forest, shape)
+          pool, p(dq), p(dk), p(dv), scratch.pointer.assumingMemoryBound(to: Float.self), p(dOutput), p(lse), p(q),
+          p(k), p(keyPages), p(valuePages), forest, &shape)
         withExtendedLifetime(scratch) {}
       }
     }
@@ -429,8 +552,25 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     }
   }
 
-  public func exponentials(_ y: Tensor, _ x: Tensor, _ temperature: Double) {
-    run(x.dtype) { $0.exponentials($1, p(y), p(x), x.rows, x.width, temperature) }
+  public func sample(_ logits: Tensor, _ uniforms: [Double], _ temperature: Double) -> (ids: [Int32], logprobs: [Float])
+  {
+    precondition(uniforms.count == logits.rows, "\(uniforms.count) numbers for \(logits.rows) rows")
+    var ids = [Int32](repeating: 0, count: logits.rows)
+    let logprobs = empty([logits.rows], logits.dtype)
+    let scratch = memory.allocate(byteCount: threads * ((logits.width + 255) / 256) * 8)
+    run(logits.dtype) {
+      $0.sample(
+        $1, &ids, p(logprobs), scratch.pointer.assumingMemoryBound(to: Double.self), p(logits), logits.width, uniforms,
+        logits.rows, logits.width, temperature)
+    }
+    withExtendedLifetime(scratch) {}
+    return (ids, floats(logprobs))
+  }
+
+  public func likeliest(_ logits: Tensor) -> [Int32] {
+    var ids = [Int32](repeating: 0, count: logits.rows)
+    run(logits.dtype) { $0.likeliest($1, &ids, p(logits), logits.width, logits.rows, logits.width) }
+    return ids
   }
 
   // MARK: Optimizer
@@ -466,7 +606,13 @@ extension CPUBackend {
     case .full: run(.f32) { $0.peak($1, p(sink), iterations) }
     case .bf16: pairs { $0.peak($1, p(sink), iterations) }
     }
-    return iterations * 12 * 16 * threads * (precision == .bf16 ? 2 : 1)
+    return iterations * 20 * 16 * threads * (precision == .bf16 ? 2 : 1)
+  }
+
+  /// Reads every value of an f32 tensor once; time it to learn the machine's bandwidth.
+  public func readThrough(_ x: Tensor) {
+    let sink = zeros([threads], .f32)
+    run(.f32) { $0.read($1, p(sink), p(x), x.count) }
   }
 }
 

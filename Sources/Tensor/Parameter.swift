@@ -1,17 +1,23 @@
-/// A named weight: its values, the panels that products read, and, if it is trained, its gradient.
+/// A named weight: its values and, if it is trained, its gradient.
 ///
 /// Trained parameters hold f32 values (f64 in gradient checks) whatever the precision of products: sampler and trainer read
-/// the same panels, made from these values once per update. Frozen ones may stay bf16 as they came from a file.
+/// the same panels (`WeightGroup`), made from these values once per update. Frozen ones may stay bf16 as they came from a file.
 public final class Parameter {
   /// The key in a checkpoint, such as `model.layers.0.self_attn.q_proj.weight`.
   public let name: String
   public private(set) var value: Tensor
   /// Sums of gradients since the last `clearGradient`; nil for a frozen parameter.
-  public private(set) var gradient: Tensor?
+  public var gradient: Tensor? {
+    settleRows()
+    return accumulator
+  }
+  /// Where products add their share; rows of lookups wait beside it.
+  private(set) var accumulator: Tensor?
+  private var waitingRows: [(rows: Tensor, index: [Int32])] = []
   public let precision: Precision
   private let backend: any Backend
-  private var rowPanels: PackedMatrix?
-  private var columnPanels: PackedMatrix?
+  /// Changes with the values.
+  public private(set) var version = 0
 
   public init(name: String, value: Tensor, precision: Precision, trainable: Bool, backend: any Backend) {
     self.name = name
@@ -22,7 +28,7 @@ public final class Parameter {
   }
 
   public var shape: [Int] { value.shape }
-  public var isTrainable: Bool { gradient != nil }
+  public var isTrainable: Bool { accumulator != nil }
 
   /// Makes the parameter trained (with a zero gradient) or frozen.
   public func setTrainable(_ trainable: Bool) {
@@ -33,14 +39,28 @@ public final class Parameter {
       backend.convert(master, value)
       value = master
     }
-    gradient = trainable ? backend.zeros(value.shape, value.dtype) : nil
+    accumulator = trainable ? backend.zeros(value.shape, value.dtype) : nil
+    waitingRows = []
   }
 
   public func clearGradient() {
-    if let gradient { backend.fillZero(gradient) }
+    waitingRows = []
+    if let accumulator { backend.fillZero(accumulator) }
   }
 
-  /// Replaces the values; panels are made again when they are next needed.
+  /// Adds rows to the gradient of a table, once all batches of an update are in.
+  ///
+  /// A tied table also gets the head's gradient. Were each batch's rows added behind its head's share, the order of the sum
+  /// would depend on how the update is cut into batches.
+  func addRows(_ rows: Tensor, at index: [Int32]) { waitingRows.append((rows, index)) }
+
+  private func settleRows() {
+    guard let accumulator else { return }
+    for (rows, index) in waitingRows { backend.scatterAdd(accumulator, rows, index) }
+    waitingRows = []
+  }
+
+  /// Replaces the values.
   public func setValue(_ new: Tensor) {
     precondition(new.shape == value.shape, "\(name) has shape \(value.shape), not \(new.shape)")
     value = new
@@ -48,24 +68,5 @@ public final class Parameter {
   }
 
   /// To be called after the values were changed in place (by an optimizer).
-  public func valueChanged() {
-    rowPanels = nil
-    columnPanels = nil
-  }
-
-  /// Panels for y = x wᵀ.
-  var forwardPanels: PackedMatrix {
-    if let rowPanels { return rowPanels }
-    let panels = backend.pack(value, transposed: false, for: precision)
-    rowPanels = panels
-    return panels
-  }
-
-  /// Panels for dx = dy w.
-  var backwardPanels: PackedMatrix {
-    if let columnPanels { return columnPanels }
-    let panels = backend.pack(value, transposed: true, for: precision)
-    columnPanels = panels
-    return panels
-  }
+  public func valueChanged() { version += 1 }
 }

@@ -1,3 +1,9 @@
+#if canImport(Glibc)
+  import Glibc
+#else
+  import Darwin
+#endif
+
 /// Memory that a backend made: opaque to everyone else. A GPU backend subclasses it with device memory.
 open class Storage: @unchecked Sendable {
   /// Safety: the base class holds no mutable state; a backend orders all access to what its subclasses hold.
@@ -22,6 +28,15 @@ final class HostStorage: Storage, @unchecked Sendable {
     self.owner = owner
     self.release = release
     super.init(byteCount: byteCount)
+  }
+
+  /// Tells the system that the pages of a mapped file may leave memory. Memory that is not mapped from a file stays.
+  func forgetMapped() {
+    guard owner is MappedFile else { return }
+    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+    let first = (Int(bitPattern: pointer) + page - 1) / page * page
+    let last = (Int(bitPattern: pointer) + byteCount) / page * page
+    if last > first { madvise(UnsafeMutableRawPointer(bitPattern: first), last - first, MADV_DONTNEED) }
   }
 
   deinit { release(pointer) }

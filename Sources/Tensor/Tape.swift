@@ -1,8 +1,7 @@
 /// Operations that can be differentiated. Each stands beside its gradient in `Operations/`.
 public enum DifferentiableOperation: String, CaseIterable, Sendable {
-  case linear, embedding, add, addScaled, gatherRows, putRows, addRows, columns, rmsNorm, layerNorm, rotary, swiGLU,
-    gelu
-  case attention, head, mixRows
+  case linear, embedding, add, gatherRows, putRows, addRows, rmsNorm, layerNorm, swiGLU, gelu
+  case attention, head, mixRows, recomputed
 }
 
 /// Runs operations, and remembers them so that gradients can flow back.

@@ -39,3 +39,32 @@ public struct Tensor: Sendable {
       offset: offset + range.lowerBound * width)
   }
 }
+
+extension Tensor {
+  /// What gradients of this tensor, and results of products that read it, are held in.
+  public var gradientDType: DType { dtype == .f64 ? .f64 : .f32 }
+
+  /// What a result is stored in that a product of the given precision reads.
+  func operandDType(_ precision: Precision) -> DType {
+    precision == .bf16 && dtype != .f64 ? .bf16 : gradientDType
+  }
+
+  /// Some columns of a matrix, to be read or written in place.
+  public func columns(_ range: Range<Int>) -> ColumnView {
+    precondition(range.lowerBound >= 0 && range.upperBound <= width, "columns \(range) of \(shape)")
+    return ColumnView(tensor: self, from: range.lowerBound, width: range.count)
+  }
+
+  public var allColumns: ColumnView { ColumnView(tensor: self, from: 0, width: width) }
+}
+
+/// Some columns of a matrix `[rows, columns]`.
+public struct ColumnView: Sendable {
+  public let tensor: Tensor
+  public let from: Int
+  public let width: Int
+
+  public var rows: Int { tensor.rows }
+  /// Elements between two rows.
+  public var stride: Int { tensor.width }
+}

@@ -71,7 +71,7 @@ import Testing
     let batch = PackedBatch(
       ids: prompt.ids, positions: prompt.positions, plan: forest.attentionPlan, pictures: prompt.pictures,
       pictureRows: prompt.pictureRows)
-    let hidden = model.hidden(tape, batch, observe: observe)
+    let hidden = model.hidden(tape, batch, PassOptions(observe: observe))
     let logits = tape.logits(hidden, model.head)
     let streams = tape.head(
       hidden, model.head, targets: Array(prompt.ids.dropFirst()) + [0], temperature: 1, wanted: [.logprob])

@@ -86,7 +86,7 @@ struct NumberDecoder: CompletionDecoder {
     func sample(threads: Int, only: [Int], group: Int, seed: UInt64 = 3, budget: Int = 2 << 30) throws -> [[[Int32]]] {
       let model = try Self.model(json, .full, threads: threads)
       let prompts = try Self.prompts(model, 5, 2)
-      let engine = LocalEngine(model, decoder: NumberDecoder(), seed: seed, cacheBudget: budget)
+      let engine = LocalEngine(model, decoder: NumberDecoder(), seed: seed, limits: RolloutLimits(cacheBytes: budget))
       let requests = only.map { RolloutRequest(prompt: prompts[$0], completions: group, step: 1, promptNumber: $0) }
       return try engine.generate(requests, parameters).map { $0.map(\.ids) }
     }
@@ -95,9 +95,177 @@ struct NumberDecoder: CompletionDecoder {
     #expect(try sample(threads: 1, only: [0, 1, 2, 3, 4], group: 4) == all)
     #expect(try sample(threads: 3, only: [4, 2], group: 4) == [all[4], all[2]])
     #expect(try sample(threads: 2, only: [0, 1, 2, 3, 4], group: 2) == all.map { Array($0.prefix(2)) })
-    // A cache for one prompt at a time: waves change nothing.
-    #expect(try sample(threads: 2, only: [0, 1, 2, 3, 4], group: 4, budget: 1) == all)
+    // A cache of four pages: sequences wait, give way and are computed again, which changes nothing.
+    let page = try Self.pageBytes(Self.model(json, .full).configuration.text)
+    #expect(try sample(threads: 2, only: [0, 1, 2, 3, 4], group: 4, budget: 4 * page) == all)
     #expect(try sample(threads: 2, only: [0, 1, 2, 3, 4], group: 4, seed: 4) != all)
+  }
+
+  private static func pageBytes(_ c: TextConfiguration) -> Int { c.layers * c.kvHeads * c.headSize * 2 * 4 * 64 }
+
+  /// One random way to run the engine.
+  private struct Setting: CustomStringConvertible {
+    var limits: RolloutLimits
+    var threads: Int
+    var order: [Int]
+    var description: String { "\(limits), \(threads) threads, order \(order)" }
+  }
+
+  /// The property that everything rests on: whatever the batch, order, groups, pages, budget, threads, and whether
+  /// beginnings are shared or kept, a completion is the one it is alone, and its recorded log-probabilities are the bits
+  /// that training computes, however training packs it.
+  @Test(arguments: TinyModels.all.map(\.name), [Precision.full, .bf16])
+  func anyScheduleGivesTheSameBits(family: String, precision: Precision) throws {
+    let json = TinyModels.all.first { $0.name == family }!.json
+    var random = Randomness(seed: 21, for: .testing).stream(named: "\(family) \(precision)")
+    let models = try (1...3).map { try Self.model(json, precision, threads: $0) }
+    let page = Self.pageBytes(models[0].configuration.text)
+    let parameters = SamplingParameters(
+      temperature: 0.9, maxNewTokens: 200, stopIDs: [3], logprobTemperature: 0.9)
+    for round in 0..<3 {
+      // Prompts that share beginnings of any length, some of them pictures, and some identical ones.
+      let own = try Self.prompts(models[0], 4, round)
+      var prompts = own
+      for _ in 0..<4 {
+        let base = own[random.integer(below: own.count)]
+        let kept = base.ids.count - random.integer(below: max(1, base.ids.count / 2))
+        let end = base.pictureRanges.contains { $0.upperBound > kept } ? base.ids.count : kept
+        let more = (0..<random.integer(below: 90)).map { _ in Int32(random.integer(below: 90)) }
+        prompts.append(try models[0].encode(ids: Array(base.ids[..<end]) + more, pictures: base.pictures))
+      }
+      let counts = prompts.map { _ in 1 + random.integer(below: 4) }
+      func request(_ i: Int, _ count: Int) -> RolloutRequest {
+        RolloutRequest(prompt: prompts[i], completions: count, step: round, promptNumber: i)
+      }
+      let alone = try prompts.indices.map { i in
+        try LocalEngine(models[0], decoder: NumberDecoder(), seed: 3).generate([request(i, counts[i])], parameters)[0]
+      }
+      var preempted = 0
+      var cached = 0
+      for _ in 0..<6 {
+        let needed = prompts.map { ($0.ids.count + 63) / 64 }.max()! + 4
+        var order = Array(prompts.indices)
+        for i in order.indices { order.swapAt(i, random.integer(below: order.count)) }
+        let setting = Setting(
+          limits: RolloutLimits(
+            cacheBytes: page * (needed + random.integer(below: 30)), sequences: 1 + random.integer(below: 12),
+            prefillTokens: 1 + random.integer(below: 200), sharesPrefixes: random.integer(below: 3) > 0,
+            keepsCache: random.integer(below: 2) > 0),
+          threads: 1 + random.integer(below: 3), order: order)
+        let engine = LocalEngine(
+          models[setting.threads - 1], decoder: NumberDecoder(), seed: 3, limits: setting.limits)
+        // A second call finds what the first left, if it is kept.
+        for _ in 0..<2 {
+          let groups = try engine.generate(order.map { request($0, counts[$0]) }, parameters)
+          for (place, i) in order.enumerated() {
+            #expect(groups[place].map(\.ids) == alone[i].map(\.ids), "prompt \(i): \(setting)")
+            #expect(
+              groups[place].map { $0.logprobs.map(\.bitPattern) } == alone[i].map { $0.logprobs.map(\.bitPattern) },
+              "prompt \(i): \(setting)")
+          }
+          preempted += engine.statistics.preemptions
+          cached += engine.statistics.cachedTokens
+        }
+      }
+      #expect(preempted > 0 && cached > 0, "\(preempted) set aside, \(cached) tokens found")
+      // Training, packed at random, with layers kept or computed again.
+      var left = Array(prompts.indices)
+      while !left.isEmpty {
+        let part = (0..<min(left.count, 1 + random.integer(below: 4))).map { _ in
+          left.remove(at: random.integer(below: left.count))
+        }
+        let batch = TrainingBatch(
+          part.map { PromptTree(prompt: prompts[$0], completions: alone[$0].map(\.ids)) })
+        let model = models[random.integer(below: 3)]
+        let values = model.backend.floats(
+          model.streams(
+            Tape(model.backend, recording: random.integer(below: 2) > 0), batch, temperature: 0.9, wanted: [.logprob],
+            PassOptions(recomputesLayers: random.integer(below: 2) > 0)))
+        var ranges = batch.completionRanges[...]
+        for i in part {
+          for completion in alone[i] {
+            #expect(
+              values[ranges.removeFirst()].map(\.bitPattern) == completion.logprobs.map(\.bitPattern), "prompt \(i)")
+          }
+        }
+      }
+    }
+  }
+
+  /// A dialogue's next turn finds what the turn before computed, its completion included.
+  @Test func turnsOfADialogueShareTheirPages() throws {
+    let model = try Self.model(TinyModels.qwen3, .full)
+    let engine = LocalEngine(
+      model, decoder: NumberDecoder(), seed: 3, limits: RolloutLimits(keepsCache: true))
+    let parameters = SamplingParameters(maxNewTokens: 80)
+    var ids: [Int32] = (0..<50).map { Int32($0) }
+    for turn in 0..<4 {
+      let prompt = try model.encode(ids: ids)
+      let request = RolloutRequest(prompt: prompt, completions: 1, step: turn, promptNumber: 0)
+      let kept = try engine.generate([request], parameters)[0][0]
+      // All but the completion's last token, which was never computed, and what is new.
+      #expect(engine.statistics.cachedTokens == (turn == 0 ? 0 : ids.count - 6))
+      let fresh = try LocalEngine(model, decoder: NumberDecoder(), seed: 3).generate([request], parameters)[0][0]
+      #expect(kept.ids == fresh.ids && kept.logprobs.map(\.bitPattern) == fresh.logprobs.map(\.bitPattern))
+      ids += kept.ids + [1, 2, 3, 4, 5]
+    }
+    // Other weights: nothing that was computed counts.
+    model.parameters[0].setValue(model.parameters[0].value)
+    _ = try engine.generate(
+      [RolloutRequest(prompt: try model.encode(ids: ids), completions: 1, promptNumber: 0)], parameters)
+    #expect(engine.statistics.cachedTokens == 0)
+  }
+
+  @Test func whatCannotFitIsRefused() throws {
+    let model = try Self.model(TinyModels.qwen3, .full)
+    let engine = LocalEngine(
+      model, decoder: NumberDecoder(), seed: 3,
+      limits: RolloutLimits(cacheBytes: 2 * Self.pageBytes(model.configuration.text)))
+    let request = RolloutRequest(
+      prompt: try model.encode(ids: (0..<70).map { Int32($0) }), completions: 1, promptNumber: 0)
+    expectAttuneError(containing: "a prompt of 70 tokens and 100 new ones need") {
+      _ = try engine.generate([request], SamplingParameters(maxNewTokens: 100))
+    }
+  }
+
+  /// Gradients do not depend on how a batch is cut at tree borders, nor on whether layers are kept or computed again.
+  @Test(arguments: TinyModels.all.map(\.name), [Precision.full, .bf16])
+  func gradientsDoNotDependOnMicroBatches(family: String, precision: Precision) throws {
+    let json = TinyModels.all.first { $0.name == family }!.json
+    func gradients(_ sizes: [Int], recomputes: Bool, lora: Bool) throws -> [[UInt32]] {
+      let model = try Self.model(json, precision, threads: 2)
+      if lora {
+        try model.attachLoRA(LoRAConfiguration(rank: 4, alpha: 8), seed: 1)
+        var random = Randomness(seed: 2, for: .testing).stream()
+        for layer in model.adapter!.layers {
+          layer.b.setValue(
+            model.backend.upload((0..<layer.b.value.count).map { _ in Float(random.normal() * 0.1) }, layer.b.shape))
+        }
+      } else {
+        model.setTrainable(true)
+      }
+      var trees = try Self.prompts(model, 6, 3).map {
+        PromptTree(prompt: $0, completions: [[1, 2, 3], [4, 5], [6], [7, 8, 9, 10]])
+      }[...]
+      for size in sizes {
+        let batch = TrainingBatch(Array(trees.prefix(size)))
+        trees = trees.dropFirst(size)
+        let tape = Tape(model.backend, recording: true)
+        let streams = model.streams(
+          tape, batch, temperature: 1, wanted: [.logprob], PassOptions(recomputesLayers: recomputes))
+        var seed = [Float](repeating: 0, count: streams.count)
+        for range in batch.completionRanges { for i in range { seed[i] = 0.1 } }
+        tape.backward(from: streams, seed: model.backend.upload(seed, streams.shape))
+      }
+      return model.trainedParameters.map { model.backend.floats($0.gradient!).map(\.bitPattern) }
+    }
+    for lora in [false, true] {
+      let whole = try gradients([6], recomputes: false, lora: lora)
+      #expect(whole.allSatisfy { $0.contains { $0 != 0 } } || !lora)
+      #expect(try gradients([2, 1, 3], recomputes: false, lora: lora) == whole, "cut, lora \(lora)")
+      #expect(try gradients([6], recomputes: true, lora: lora) == whole, "computed again, lora \(lora)")
+      #expect(try gradients([1, 1, 1, 1, 1, 1], recomputes: true, lora: lora) == whole, "both, lora \(lora)")
+    }
   }
 
   /// Adapted policies keep the promise, and switching the adapter off gives the reference's own bits.

@@ -37,8 +37,7 @@ private struct GradientCase: Sendable {
   private static func frames() -> AttentionPlan {
     var plan = AttentionPlan(causal: false)
     for (row, count) in [(0, 7), (7, 5)] {
-      let span = plan.addSpan(row: row, count: count)
-      plan.addRun(query: row, rows: count, offset: 0, path: [span])
+      plan.addRun(query: row, rows: count, seen: count, path: KeyPiece.pieces(row..<row + count))
       plan.endTree()
     }
     return plan
@@ -51,6 +50,18 @@ private struct GradientCase: Sendable {
         $0.linear($1[0], $2[0], bias: $2[1])
       },
       GradientCase(name: "wide", inputs: [[3, 40]], parameters: [[33, 40]]) { $0.linear($1[0], $2[0]) },
+      GradientCase(name: "side by side", inputs: [[7, 5]], parameters: [[19, 5], [3, 5], [19]]) {
+        $0.linear($1[0], WeightGroup([$2[0], $2[1]]), biases: [$2[2], nil])
+      },
+      GradientCase(
+        name: "low rank beside two of three", inputs: [[7, 5]],
+        parameters: [[19, 5], [3, 5], [6, 5], [4, 5], [19, 4], [2, 5], [6, 2]]
+      ) {
+        $0.linear(
+          $1[0], WeightGroup(Array($2[0...2])),
+          lowRank: LowRankGroup(
+            factors: [($2[3], $2[4], 0.7), nil, ($2[5], $2[6], 1.3)], columns: [0..<19, 19..<22, 22..<28]))
+      },
     ],
     .embedding: [
       GradientCase(name: "repeated ids", parameters: [[6, 5]]) { tape, _, p in tape.embedding(p[0], [2, 0, 2, 5, 2]) }
@@ -58,9 +69,6 @@ private struct GradientCase: Sendable {
     .add: [
       GradientCase(name: "two", inputs: [[3, 4], [3, 4]]) { tape, x, _ in tape.add(x[0], x[1]) },
       GradientCase(name: "one tensor twice", inputs: [[3, 4]]) { tape, x, _ in tape.add(x[0], x[0]) },
-    ],
-    .addScaled: [
-      GradientCase(name: "scaled", inputs: [[3, 4], [3, 4]]) { tape, x, _ in tape.addScaled(x[0], x[1], by: -1.7) }
     ],
     .gatherRows: [
       GradientCase(name: "repeated", inputs: [[5, 3]]) { tape, x, _ in tape.gatherRows(x[0], [4, 1, 4]) }
@@ -71,7 +79,6 @@ private struct GradientCase: Sendable {
     .addRows: [
       GradientCase(name: "some", inputs: [[5, 3], [2, 3]]) { tape, x, _ in tape.addRows(x[0], x[1], at: [1, 4]) }
     ],
-    .columns: [GradientCase(name: "middle", inputs: [[4, 9]]) { tape, x, _ in tape.columns(x[0], 2..<6) }],
     .rmsNorm: [
       GradientCase(name: "rows", inputs: [[3, 20]], parameters: [[20]]) { $0.rmsNorm($1[0], $2[0], epsilon: 1e-6) },
       GradientCase(name: "heads", inputs: [[3, 24]], parameters: [[8]]) { $0.rmsNorm($1[0], $2[0], epsilon: 1e-6) },
@@ -81,24 +88,37 @@ private struct GradientCase: Sendable {
         $0.layerNorm($1[0], $2[0], $2[1], epsilon: 1e-6)
       }
     ],
-    .rotary: [
-      GradientCase(name: "two heads", inputs: [[3, 20]]) { tape, x, _ in tape.rotary(x[0], angles(3, 5), size: 10) }
-    ],
     .swiGLU: [
-      GradientCase(name: "plain", inputs: [[3, 7], [3, 7]]) { tape, x, _ in tape.swiGLU(gate: x[0], up: x[1]) }
+      GradientCase(name: "plain", inputs: [[3, 14]]) { tape, x, _ in tape.swiGLU(x[0]) },
+      GradientCase(name: "wide", inputs: [[2, 40]]) { tape, x, _ in tape.swiGLU(x[0]) },
     ],
     .gelu: [
       GradientCase(name: "tanh", inputs: [[3, 7]]) { tape, x, _ in tape.gelu(x[0], .tanh) },
       GradientCase(name: "exact", inputs: [[3, 7]]) { tape, x, _ in tape.gelu(x[0], .exact) },
     ],
     .attention: [
-      GradientCase(name: "causal forest, grouped heads", inputs: [[20, 24], [20, 12], [20, 12]]) { tape, x, _ in
+      GradientCase(name: "causal forest, grouped heads", inputs: [[20, 48]]) { tape, x, _ in
         tape.attention(
-          x[0], x[1], x[2], forest.attentionPlan, AttentionHeads(heads: 4, kvHeads: 2, size: 6, scale: 0.4))
+          x[0], HeadTransform(angles: angles(20, 3)), forest.attentionPlan,
+          AttentionHeads(heads: 4, kvHeads: 2, size: 6, scale: 0.4))
       },
-      GradientCase(name: "frames", inputs: [[12, 16], [12, 16], [12, 16]]) { tape, x, _ in
-        tape.attention(x[0], x[1], x[2], frames(), AttentionHeads(heads: 2, kvHeads: 2, size: 8, scale: 0.35))
+      GradientCase(name: "normed heads", inputs: [[20, 48]], parameters: [[6], [6]]) { tape, x, p in
+        tape.attention(
+          x[0], HeadTransform(queryNorm: p[0], keyNorm: p[1], epsilon: 1e-6, angles: angles(20, 3)),
+          forest.attentionPlan, AttentionHeads(heads: 4, kvHeads: 2, size: 6, scale: 0.4))
       },
+      GradientCase(name: "frames", inputs: [[12, 48]]) { tape, x, _ in
+        tape.attention(
+          x[0], HeadTransform(angles: angles(12, 4)), frames(),
+          AttentionHeads(heads: 2, kvHeads: 2, size: 8, scale: 0.35))
+      },
+    ],
+    .recomputed: [
+      GradientCase(name: "a gated layer", inputs: [[3, 5]], parameters: [[8, 5], [5, 4]]) { tape, x, p in
+        tape.recomputed(x[0], parameters: p) { tape, x in
+          tape.add(x, tape.linear(tape.swiGLU(tape.linear(x, p[0])), p[1]))
+        }
+      }
     ],
     .mixRows: [
       GradientCase(name: "two rows", parameters: [[3, 5]]) { tape, _, p in
@@ -108,11 +128,11 @@ private struct GradientCase: Sendable {
     .head: [
       GradientCase(name: "all streams", inputs: [[5, 6]], parameters: [[21, 6]]) { tape, x, p in
         tape.head(
-          x[0], p[0], targets: [3, 20, 0, 7, 7], temperature: 0.8,
+          x[0], WeightGroup([p[0]]), targets: [3, 20, 0, 7, 7], temperature: 0.8,
           wanted: [.logprob, .entropy, .logSumExp, .meanLogit, .logSumSquares])
       },
       GradientCase(name: "logprob alone", inputs: [[5, 6]], parameters: [[21, 6]]) { tape, x, p in
-        tape.head(x[0], p[0], targets: [3, 20, 0, 7, 7], temperature: 1, wanted: [.logprob])
+        tape.head(x[0], WeightGroup([p[0]]), targets: [3, 20, 0, 7, 7], temperature: 1, wanted: [.logprob])
       },
     ],
   ]
@@ -190,7 +210,7 @@ private struct GradientCase: Sendable {
           for _ in 0..<50 {
             let tape = Tape(backend, recording: true)
             tape.watch(x)
-            let y = tape.linear(tape.swiGLU(gate: x, up: x), weight)
+            let y = tape.linear(tape.gelu(x, .exact), weight)
             tape.backward(from: y, seed: y)
             #expect(tape.gradient(of: x) != nil)
           }

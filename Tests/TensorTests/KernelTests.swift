@@ -56,28 +56,63 @@ import Testing
       let xt = backend.upload(x, [m, k])
       let wt = backend.upload(w, [n, k])
       let y = backend.empty([m, n], .f32)
-      backend.matmul(y, xt, backend.pack(wt, transposed: false, for: .full), accumulate: false)
+      let full = backend.pack([wt], for: .full)
+      let narrow = backend.pack([wt], for: .bf16)
+      backend.matmul(y.allColumns, xt.allColumns, full, accumulate: false)
       #expect(bits(backend.floats(y)) == bits(naive(x, w, m, n, k)), "f32 \(m) \(n) \(k)")
-      backend.matmul(y, xt, backend.pack(wt, transposed: false, for: .bf16), accumulate: false)
+      backend.matmul(y.allColumns, xt.allColumns, narrow, accumulate: false)
       #expect(bits(backend.floats(y)) == bits(naivePairs(x, w, m, n, k)), "bf16 \(m) \(n) \(k)")
+      // Operands that were rounded before are read as they are.
+      let rounded = backend.empty([m, k], .bf16)
+      backend.convert(rounded, xt)
+      backend.fillZero(y)
+      backend.matmul(y.allColumns, rounded.allColumns, narrow, accumulate: false)
+      #expect(bits(backend.floats(y)) == bits(naivePairs(x, w, m, n, k)), "bf16 operand \(m) \(n) \(k)")
 
       // dx = dy w, and dw = dyᵀ x: the same definition on transposed operands.
       let dy = values(m * n, 3)
       let dyt = backend.upload(dy, [m, n])
       let transposed = (0..<k).flatMap { l in (0..<n).map { w[$0 * k + l] } }
       let dx = backend.empty([m, k], .f32)
-      backend.matmul(dx, dyt, backend.pack(wt, transposed: true, for: .full), accumulate: false)
+      backend.matmulTurned(dx, dyt.allColumns, full, accumulate: false)
       #expect(bits(backend.floats(dx)) == bits(naive(dy, transposed, m, k, n)), "f32 dx")
-      backend.matmul(dx, dyt, backend.pack(wt, transposed: true, for: .bf16), accumulate: false)
+      backend.matmulTurned(dx, dyt.allColumns, narrow, accumulate: false)
       #expect(bits(backend.floats(dx)) == bits(naivePairs(dy, transposed, m, k, n)), "bf16 dx")
       let dyColumns = (0..<n).flatMap { j in (0..<m).map { dy[$0 * n + j] } }
       let xColumns = (0..<k).flatMap { l in (0..<m).map { x[$0 * k + l] } }
       let dw = backend.zeros([n, k], .f32)
-      backend.matmulWeightGradient(dw, dyt, xt, .full)
+      backend.matmulWeightGradient(dw, dyt.allColumns, xt.allColumns, .full)
       #expect(bits(backend.floats(dw)) == bits(naive(dyColumns, xColumns, n, k, m)), "f32 dw")
       backend.fillZero(dw)
-      backend.matmulWeightGradient(dw, dyt, xt, .bf16)
+      backend.matmulWeightGradient(dw, dyt.allColumns, xt.allColumns, .bf16)
       #expect(bits(backend.floats(dw)) == bits(naivePairs(dyColumns, xColumns, n, k, m)), "bf16 dw")
+      backend.fillZero(dw)
+      backend.matmulWeightGradient(dw, dyt.allColumns, rounded.allColumns, .bf16)
+      #expect(bits(backend.floats(dw)) == bits(naivePairs(dyColumns, xColumns, n, k, m)), "bf16 dw of a bf16 operand")
+    }
+  }
+
+  /// Matrices side by side, wherever their borders fall among the panels, are those matrices one by one.
+  @Test(arguments: [Precision.full, .bf16])
+  func productsSideBySideEqualSingleOnes(precision: Precision) throws {
+    let backend = try CPUBackend(threads: 2)
+    let (m, k) = (11, 50)
+    let x = backend.upload(values(m * k, 1), [m, k])
+    let weights = [21, 16, 40, 3].enumerated().map { backend.upload(values($1 * k, 2 + $0), [$1, k]) }
+    let y = backend.empty([m, 80], .f32)
+    backend.matmul(y.allColumns, x.allColumns, backend.pack(weights, for: precision), accumulate: false)
+    let together = backend.floats(y)
+    var from = 0
+    for w in weights {
+      let single = backend.empty([m, w.rows], .f32)
+      backend.matmul(single.allColumns, x.allColumns, backend.pack([w], for: precision), accumulate: false)
+      let expected = backend.floats(single)
+      for i in 0..<m {
+        #expect(
+          bits(Array(together[i * 80 + from..<i * 80 + from + w.rows]))
+            == bits(Array(expected[i * w.rows..<(i + 1) * w.rows])))
+      }
+      from += w.rows
     }
   }
 
@@ -102,28 +137,30 @@ import Testing
         forest.append(count: 7, parent: root)
         let parameters = [
           parameter([40], 2), parameter([48, 40], 3), parameter([24, 40], 4), parameter([24, 40], 5),
-          parameter([40, 48], 6),
-          parameter([40], 7), parameter([40], 8), parameter([100, 40], 9),
+          parameter([40, 48], 6), parameter([40], 7), parameter([40], 8), parameter([100, 40], 9),
+          parameter([12], 10), parameter([12], 11), parameter([80, 40], 12),
         ]
-        let h = tape.rmsNorm(x, parameters[0], epsilon: 1e-6)
-        let q = tape.linear(h, parameters[1])
-        let k = tape.linear(h, parameters[2])
-        let v = tape.linear(h, parameters[3])
+        let qkv = tape.linear(
+          tape.rmsNorm(x, parameters[0], epsilon: 1e-6, for: precision), WeightGroup(Array(parameters[1...3])))
         let half = (0..<20 * 6).map { PortableMath.sineAndCosine(Double($0)) }
         let angles = RotaryAngles(
           cosine: backend.upload(half.map(\.cosine), [20, 6], as: .f32),
           sine: backend.upload(half.map(\.sine), [20, 6], as: .f32))
         let o = tape.attention(
-          tape.rotary(q, angles, size: 12), tape.rotary(k, angles, size: 12), v, forest.attentionPlan,
-          AttentionHeads(heads: 4, kvHeads: 2, size: 12, scale: 0.3))
+          qkv, HeadTransform(queryNorm: parameters[8], keyNorm: parameters[9], epsilon: 1e-6, angles: angles),
+          forest.attentionPlan, AttentionHeads(heads: 4, kvHeads: 2, size: 12, scale: 0.3), for: precision)
         var y = tape.add(x, tape.linear(o, parameters[4]))
-        y = tape.layerNorm(tape.swiGLU(gate: y, up: tape.gelu(y, .exact)), parameters[5], parameters[6], epsilon: 1e-5)
+        y = tape.swiGLU(tape.linear(tape.gelu(y, .exact, for: precision), parameters[10]))
+        y = tape.layerNorm(y, parameters[5], parameters[6], epsilon: 1e-5)
         y = tape.gelu(y, .tanh)
         let streams = tape.head(
-          y, parameters[7], targets: (0..<20).map { Int32($0 * 5) }, temperature: 0.9, wanted: Set(HeadStream.allCases))
+          y, WeightGroup([parameters[7]]), targets: (0..<20).map { Int32($0 * 5) }, temperature: 0.9, wanted: Set(HeadStream.allCases))
         out.append(bits(backend.floats(streams)))
         tape.backward(from: streams, seed: backend.upload(values(120, 10), [6, 20]))
         out.append(bits(backend.floats(tape.gradient(of: x)!)))
+        let drawn = backend.sample(y, (0..<20).map { Double($0) / 20 }, 0.7)
+        out.append(drawn.ids.map { UInt32(bitPattern: $0) } + bits(drawn.logprobs))
+        out.append(backend.likeliest(y).map { UInt32(bitPattern: $0) })
         for p in parameters {
           let m = backend.zeros(p.shape, .f32)
           let moment = backend.zeros(p.shape, .f32)
@@ -162,7 +199,7 @@ import Testing
       // Short sums, or everything is NaN.
       let y = backend.empty([192, 640], .f32)
       backend.matmul(
-        y, backend.upload(x, [192, 4]), backend.pack(backend.upload(w, [640, 4]), transposed: false, for: .bf16),
+        y.allColumns, backend.upload(x, [192, 4]).allColumns, backend.pack([backend.upload(w, [640, 4])], for: .bf16),
         accumulate: false)
       let found = backend.floats(y)
       guard let wanted = reference else {
@@ -187,13 +224,20 @@ import Testing
     var forest = Forest()
     let root = forest.append(count: 37)
     for _ in 0..<3 { forest.append(count: 11, parent: root) }
-    func attend(_ q: [Float], _ k: [Float], _ v: [Float], _ plan: AttentionPlan) -> [Float] {
+    // Keys and values stand at the given slots of so many pages; what no key is written to is NaN.
+    func attend(
+      _ q: [Float], _ k: [Float], _ v: [Float], _ plan: AttentionPlan, slots: [Int32]? = nil, pages: Int? = nil
+    ) -> [Float] {
       let rows = q.count / 64
+      let keys = k.count / 32
+      let count = pages ?? (keys + 63) / 64
       let y = backend.empty([rows, 64], .f32)
-      backend.attention(
-        y, nil, backend.upload(q, [rows, 64]), backend.upload(k, [k.count / 32, 32]),
-        backend.upload(v, [v.count / 32, 32]),
-        plan, heads)
+      let paged = backend.upload([Float](repeating: .nan, count: count * 64 * 32), [count, 2, 16, 64])
+      let valueRows = backend.upload([Float](repeating: .nan, count: count * 64 * 32), [count * 64, 32])
+      backend.toPages(paged, backend.upload(k, [keys, 32]).allColumns, slots, heads)
+      backend.scatter(
+        valueRows, backend.upload(v, [keys, 32]).allColumns, slots ?? (0..<Int32(keys)).map { $0 })
+      backend.attention(y, nil, backend.upload(q, [rows, 64]), paged, valueRows.allColumns, plan, heads)
       return backend.floats(y)
     }
     let packed = attend(q, k, v, forest.attentionPlan)
@@ -204,15 +248,80 @@ import Testing
       single.append(count: 48)
       let alone = attend(pick(q, 64), pick(k, 32), pick(v, 32), single.attentionPlan)
       #expect(bits(alone) == bits(pick(packed, 64)), "child \(child)")
-      // Decoding: the last token alone against a cache.
-      var decode = AttentionPlan(causal: true)
-      let a = decode.addSpan(row: 0, count: 37)
-      let b = decode.addSpan(row: 37, count: 11)
-      decode.addRun(query: 0, rows: 1, offset: 10, path: [a, b])
-      decode.endTree()
-      let last = attend(Array(pick(q, 64).suffix(64)), pick(k, 32), pick(v, 32), decode)
-      #expect(bits(last) == bits(Array(alone.suffix(64))), "decode \(child)")
+      // Decoding: the last token alone, its keys scattered over pages in pieces of any length.
+      var random = Randomness(seed: 8, for: .testing).stream(child)
+      for _ in 0..<20 {
+        let pages = 60
+        var free = Array(0..<pages)
+        var path: [KeyPiece] = []
+        var slots: [Int32] = []
+        while slots.count < 48 {
+          let page = free.remove(at: random.integer(below: free.count))
+          let count = min(48 - slots.count, 1 + random.integer(below: 20))
+          let lane = random.integer(below: 65 - count)
+          path.append(KeyPiece(page: Int32(page), lane: Int32(lane), rows: Int32(count)))
+          slots += (0..<count).map { Int32(page * 64 + lane + $0) }
+        }
+        var decode = AttentionPlan(causal: true)
+        let first = random.integer(below: 48)
+        decode.addRun(query: 0, rows: 48 - first, seen: first + 1, path: path)
+        decode.endTree()
+        let last = attend(
+          Array(pick(q, 64).suffix((48 - first) * 64)), pick(k, 32), pick(v, 32), decode, slots: slots, pages: pages)
+        #expect(bits(last) == bits(Array(alone.suffix((48 - first) * 64))), "from \(first) of child \(child)")
+      }
     }
+  }
+
+  /// Attention against its definition in f64, with long paths, many blocks and heads that share keys.
+  @Test(arguments: [(1, 1, 8), (6, 2, 64), (7, 1, 80)])
+  func attentionEqualsItsDefinition(heads: Int, kvHeads: Int, size: Int) throws {
+    let backend = try CPUBackend(threads: 2)
+    let shape = AttentionHeads(heads: heads, kvHeads: kvHeads, size: size, scale: 0.2)
+    let tokens = 150
+    let q = values(tokens * heads * size, 4)
+    let k = values(tokens * kvHeads * size, 5)
+    let v = values(tokens * kvHeads * size, 6)
+    var forest = Forest()
+    forest.append(count: 20)
+    let root = forest.append(count: 70)
+    forest.append(count: 25, parent: root)
+    forest.append(count: 35, parent: root)
+    // Which tokens each one sees.
+    func path(_ token: Int) -> [Int] {
+      if token < 20 { return Array(0...token) }
+      let prompt = Array(20..<90)
+      if token < 90 { return Array(20...token) }
+      return prompt + (token < 115 ? Array(90...token) : Array(115...token))
+    }
+    let y = backend.empty([tokens, heads * size], .f32)
+    let pages = backend.empty([3, kvHeads, size, 64], .f32)
+    backend.toPages(pages, backend.upload(k, [tokens, kvHeads * size]).allColumns, nil, shape)
+    backend.attention(
+      y, nil, backend.upload(q, [tokens, heads * size]), pages,
+      backend.upload(v, [tokens, kvHeads * size]).allColumns, forest.attentionPlan, shape)
+    let found = backend.floats(y)
+    var expected = [Double](repeating: 0, count: found.count)
+    for token in 0..<tokens {
+      for head in 0..<heads {
+        let kv = head / (heads / kvHeads)
+        let seen = path(token)
+        let scores = seen.map { key in
+          (0..<size).reduce(0.0) {
+            $0 + Double(q[(token * heads + head) * size + $1]) * Double(k[(key * kvHeads + kv) * size + $1])
+          } * 0.2
+        }
+        let largest = scores.max()!
+        let weights = scores.map { PortableMath.exp($0 - largest) }
+        let total = weights.reduce(0, +)
+        for (key, weight) in zip(seen, weights) {
+          for d in 0..<size {
+            expected[(token * heads + head) * size + d] += weight / total * Double(v[(key * kvHeads + kv) * size + d])
+          }
+        }
+      }
+    }
+    expectClose(found.map(Double.init), expected, absolute: 2e-6, relative: 2e-5, "attention")
   }
 
   @Test func poolRunsEveryChunkOnce() throws {

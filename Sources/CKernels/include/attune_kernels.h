@@ -38,29 +38,31 @@ void atk_pool_run(atk_pool *pool, atk_chunk run, void *_Nullable context, size_t
 
 // ---- what a forest looks like to attention ---------------------------------------------------------------------------
 
-/// Which key rows each query row sees. Spans are runs of key rows; a path lists spans from the root of a tree down.
-/// A run is a stretch of query rows with one path: query i of a run sees every row of all spans of its path but the last,
-/// and of the last the first `run_offset + i + 1` rows (causal) or all of them.
+/// Which keys each query row sees. Keys stand in pages of 64; a path lists pieces of pages from the root of a tree down.
+/// A run is a stretch of query rows with one path: its query i sees the first `run_seen + i` keys of the path (causal) or
+/// the first `run_seen` (not causal). Blocks cut the runs into stretches of 16 rows.
 typedef struct atk_forest {
-  size_t tree_count;
-  const int32_t *tree_runs;    // [tree_count + 1] offsets into the runs
-  const int32_t *tree_spans;   // [tree_count + 1] offsets into the spans
-  const int32_t *run_query;    // [runs] first query row
-  const int32_t *run_rows;     // [runs] number of query rows
-  const int32_t *run_offset;   // [runs] index of the first query inside the last span
-  const int32_t *run_path;     // [runs + 1] offsets into path
-  const int32_t *path;         // span numbers, root first
-  const int32_t *span_row;     // [spans] first key row
-  const int32_t *span_rows;    // [spans] number of key rows
+  size_t tree_count, block_count;
+  const int32_t *tree_runs;   // [tree_count + 1] offsets into the runs
+  const int32_t *run_query;   // [runs] first query row
+  const int32_t *run_rows;    // [runs] number of query rows
+  const int32_t *run_seen;    // [runs] keys that the first query sees
+  const int32_t *run_path;    // [runs] first piece
+  const int32_t *piece_page;  // [pieces] page
+  const int32_t *piece_lane;  // [pieces] first key inside the page
+  const int32_t *piece_rows;  // [pieces] number of keys
+  const int32_t *block_run;   // [block_count] run
+  const int32_t *block_row;   // [block_count] first row inside the run
   bool causal;
 } atk_forest;
 
-/// Sizes of one attention call. Rows of q and output are `heads * size` wide, of k and v `kv_heads * size`.
+/// Sizes of one attention call. The head h of a query row begins at h * size, that of a key or value row likewise.
 typedef struct atk_attention_shape {
   size_t heads, kv_heads, size;
-  size_t longest_path;  // largest number of key rows on a path
-  size_t largest_tree;  // largest number of key rows in a tree
-  double scale;         // multiplies q
+  size_t q_stride, k_stride, v_stride;     // elements between rows
+  size_t dq_stride, dk_stride, dv_stride;  // the same for gradients
+  size_t longest_path;                     // largest number of keys on a path
+  double scale;                            // multiplies q
 } atk_attention_shape;
 
 /// Per-token results of the fused head, each [rows], any may be NULL.
@@ -75,75 +77,100 @@ typedef struct atk_attention_shape {
 // ---- the kernels -----------------------------------------------------------------------------------------------------
 
 // clang-format off
-#define ATK_DECLARE_TABLE(REAL, T)                                                                                     \
-  typedef struct atk_table_##T {                                                                                       \
-    const char *name;                                                                                                  \
-    /* c[m,n] (+)= a[m,k] * b[k,n]; a at i*a_rs + l*a_ks; column block j of 16 of b at l*b_ks + j*b_vs */              \
-    void (*matmul)(atk_pool *pool, REAL *c, size_t c_rs, const REAL *a, size_t a_rs, size_t a_ks, const REAL *b,       \
-                   size_t b_ks, size_t b_vs, size_t m, size_t n, size_t k, bool accumulate);                           \
-    /* panels [ceil(n/16)][k][16] of w[n,k]^T, zero beyond n */                                                        \
-    void (*pack_rows)(atk_pool *pool, REAL *panels, const REAL *w, size_t n, size_t k);                                \
-    /* panels [ceil(k/16)][n][16] of w[n,k], zero beyond k */                                                          \
-    void (*pack_columns)(atk_pool *pool, REAL *panels, const REAL *w, size_t n, size_t k);                             \
-    /* y[r,:] += bias */                                                                                               \
-    void (*bias)(atk_pool *pool, REAL *y, const REAL *bias, size_t rows, size_t n);                                    \
-    /* db += column sums of dy[rows,n], rows ascending */                                                              \
-    void (*bias_backward)(atk_pool *pool, REAL *db, const REAL *dy, size_t rows, size_t n);                            \
-    void (*add)(atk_pool *pool, REAL *y, const REAL *a, const REAL *b, size_t count);                                  \
-    /* y += s * x */                                                                                                   \
-    void (*add_scaled)(atk_pool *pool, REAL *y, const REAL *x, size_t count, double s);                                \
-    void (*scale)(atk_pool *pool, REAL *y, const REAL *x, size_t count, double s);                                     \
-    /* y[r,:] = x[index[r],:] */                                                                                       \
-    void (*gather)(atk_pool *pool, REAL *y, const REAL *x, const int32_t *index, size_t rows, size_t n);               \
-    /* x[index[r],:] = y[r,:]; indices distinct */                                                                     \
-    void (*scatter)(atk_pool *pool, REAL *x, const REAL *y, const int32_t *index, size_t rows, size_t n);              \
-    /* x[index[r],:] += y[r,:] with r ascending for each destination; destinations [0, destinations) */                \
-    void (*scatter_add)(atk_pool *pool, REAL *x, const REAL *y, const int32_t *index, size_t rows, size_t n,           \
-                        size_t destinations);                                                                          \
-    /* y[r,:] = x[r, from : from + n] of rows that are `width` wide */                                                 \
-    void (*columns)(atk_pool *pool, REAL *y, const REAL *x, size_t rows, size_t n, size_t width, size_t from);         \
-    /* x[r, from : from + n] = y[r,:] */                                                                               \
-    void (*put_columns)(atk_pool *pool, REAL *x, const REAL *y, size_t rows, size_t n, size_t width, size_t from);     \
-    void (*rmsnorm)(atk_pool *pool, REAL *y, const REAL *x, const REAL *w, size_t rows, size_t n, double eps);         \
-    /* dx = gradient; dw += gradient (NULL: not wanted); scratch [rows] */                                             \
-    void (*rmsnorm_backward)(atk_pool *pool, REAL *dx, REAL *_Nullable dw, REAL *scratch, const REAL *dy,              \
-                             const REAL *x, const REAL *w, size_t rows, size_t n, double eps);                         \
-    void (*layernorm)(atk_pool *pool, REAL *y, const REAL *x, const REAL *w, const REAL *b, size_t rows, size_t n,     \
-                      double eps);                                                                                     \
-    /* as rmsnorm_backward; db += gradient of the bias; scratch [2 * rows] */                                          \
-    void (*layernorm_backward)(atk_pool *pool, REAL *dx, REAL *_Nullable dw, REAL *_Nullable db, REAL *scratch,        \
-                               const REAL *dy, const REAL *x, const REAL *w, size_t rows, size_t n, double eps);       \
-    /* pairs (i, i + size/2) of each head turn by the row's angles; cosine, sine [rows, size/2]; sign -1 turns back */ \
-    void (*rotary)(atk_pool *pool, REAL *y, const REAL *x, const REAL *cosine, const REAL *sine, size_t rows,          \
-                   size_t heads, size_t size, double sign);                                                            \
-    void (*swiglu)(atk_pool *pool, REAL *y, const REAL *gate, const REAL *up, size_t count);                           \
-    void (*swiglu_backward)(atk_pool *pool, REAL *dgate, REAL *dup, const REAL *dy, const REAL *gate, const REAL *up,  \
-                            size_t count);                                                                             \
-    void (*gelu)(atk_pool *pool, REAL *y, const REAL *x, size_t count, bool tanh_form);                                \
-    void (*gelu_backward)(atk_pool *pool, REAL *dx, const REAL *dy, const REAL *x, size_t count, bool tanh_form);      \
-    /* output[q, heads*size], lse [q, heads]; scratch: attention_scratch values per thread of the pool */              \
-    size_t (*attention_scratch)(const atk_attention_shape *shape);                                                     \
-    void (*attention)(atk_pool *pool, REAL *output, REAL *_Nullable lse, REAL *scratch, const REAL *q, const REAL *k,  \
-                      const REAL *v, const atk_forest *forest, const atk_attention_shape *shape);                      \
-    size_t (*attention_backward_scratch)(const atk_attention_shape *shape);                                            \
-    void (*attention_backward)(atk_pool *pool, REAL *dq, REAL *dk, REAL *dv, REAL *scratch, const REAL *d_output,      \
-                               const REAL *output, const REAL *lse, const REAL *q, const REAL *k, const REAL *v,       \
-                               const atk_forest *forest, const atk_attention_shape *shape);                            \
-    /* streams of logits[rows, vocabulary] for targets[rows] */                                                        \
-    void (*head)(atk_pool *pool, const atk_head_streams_##T *out, const REAL *logits, size_t stride,                   \
-                 const int32_t *targets, size_t rows, size_t vocabulary, double temperature);                          \
-    /* logits become their gradient; `d` holds the streams' gradients (top1 has none) */                               \
-    void (*head_backward)(atk_pool *pool, REAL *logits, size_t stride, const atk_head_streams_##T *d,                  \
-                          const int32_t *targets, size_t rows, size_t vocabulary, double temperature);                 \
-    /* y = e^(x / temperature - largest of the row), for sampling */                                                   \
-    void (*exponentials)(atk_pool *pool, REAL *y, const REAL *x, size_t rows, size_t n, double temperature);           \
-    /* the multiply-adds of the matmul kernel on registers alone, `iterations` x 12 x 16 per thread; for benchmarks */  \
-    void (*peak)(atk_pool *pool, REAL *sink, size_t iterations);                                                       \
-    /* sum of squares in f64, blocks of 4096 in order; scratch [ceil(count / 4096)] */                                 \
-    double (*sum_squares)(atk_pool *pool, double *scratch, const REAL *x, size_t count);                               \
-    /* AdamW (1711.05101, torch's order): decay = 1 - lr*wd, step = lr / (1 - beta1^t), root = sqrt(1 - beta2^t) */    \
-    void (*adamw)(atk_pool *pool, REAL *p, REAL *m, REAL *v, const REAL *g, size_t count, double gradient_scale,       \
-                  double decay, double beta1, double beta2, double step, double root, double eps);                     \
+#define ATK_DECLARE_TABLE(REAL, T)                                                                                          \
+  typedef struct atk_table_##T {                                                                                            \
+    const char *name;                                                                                                       \
+    /* c[m,n] (+)= a[m,k] * b[k,n]; row i of a at i/12*a_ps + i%12*a_rs (a_ps 0: at i*a_rs), its element l at l*a_ks; */    \
+    /* column block j of 16 of b at l*b_ks + j*b_vs */                                                                      \
+    void (*matmul)(atk_pool *pool, REAL *c, size_t c_rs, const REAL *a, size_t a_rs, size_t a_ks, size_t a_ps,              \
+                   const REAL *b, size_t b_ks, size_t b_vs, size_t m, size_t n, size_t k, bool accumulate);                 \
+    /* c[m,n] (+)= a[m,k] * w[k,n] from the panels of w that pack_rows made; across = n; */                                 \
+    /* scratch: matmul_turned_scratch elements per thread */                                                                \
+    size_t (*matmul_turned_scratch)(void);                                                                                  \
+    void (*matmul_turned)(atk_pool *pool, REAL *c, size_t c_rs, const REAL *a, size_t a_rs, const REAL *panels,             \
+                          size_t across, REAL *scratch, size_t m, size_t n, size_t k, bool accumulate);                     \
+    /* panels [..][k][16] of w[n,k]^T: row i of w becomes row first + i */                                                  \
+    void (*pack_rows)(atk_pool *pool, REAL *panels, const REAL *w, size_t n, size_t k, size_t first);                       \
+    /* panels [ceil(k/width)][n][width] of w[n,k], width 12 or 16; rows of w `stride` apart */                                     \
+    void (*pack_columns)(atk_pool *pool, REAL *panels, const REAL *w, size_t stride, size_t n, size_t k, size_t width);    \
+    /* y[r,:n] += bias; rows `stride` apart */                                                                              \
+    void (*bias)(atk_pool *pool, REAL *y, size_t stride, const REAL *bias, size_t rows, size_t n);                          \
+    /* db += column sums of dy[rows,n], rows ascending and `stride` apart */                                                \
+    void (*bias_backward)(atk_pool *pool, REAL *db, const REAL *dy, size_t stride, size_t rows, size_t n);                  \
+    void (*add)(atk_pool *pool, REAL *y, const REAL *a, const REAL *b, size_t count);                                       \
+    /* y += s * x */                                                                                                        \
+    void (*add_scaled)(atk_pool *pool, REAL *y, const REAL *x, size_t count, double s);                                     \
+    void (*scale)(atk_pool *pool, REAL *y, const REAL *x, size_t count, double s);                                          \
+    /* columns [from, from + n) of y or, where given, of y16 = s times those of x; all rows `stride` wide */                \
+    void (*scale_columns)(atk_pool *pool, REAL *_Nullable y, uint16_t *_Nullable y16, const REAL *x, size_t rows, size_t n, \
+                          size_t stride, size_t from, double s);                                                            \
+    /* y[r,:] = x[index[r],:] */                                                                                            \
+    void (*gather)(atk_pool *pool, REAL *y, const REAL *x, const int32_t *index, size_t rows, size_t n);                    \
+    /* x[index[r],:n] = y[r,:n], rows of y `stride` apart; indices distinct */                                                                          \
+    void (*scatter)(atk_pool *pool, REAL *x, const REAL *y, size_t stride, const int32_t *index, size_t rows, size_t n); \
+    /* x[index[r],:] += y[r,:] with r ascending for each destination; destinations [0, destinations) */                     \
+    void (*scatter_add)(atk_pool *pool, REAL *x, const REAL *y, const int32_t *index, size_t rows, size_t n,                \
+                        size_t destinations);                                                                               \
+    /* x[r, from : from + n] = y[r,:] */                                                                                    \
+    void (*put_columns)(atk_pool *pool, REAL *x, const REAL *y, size_t rows, size_t n, size_t width, size_t from);          \
+    /* Where a kernel takes y16, the result goes there rounded to bf16 instead of to y. */                                  \
+    void (*rmsnorm)(atk_pool *pool, REAL *_Nullable y, uint16_t *_Nullable y16, const REAL *x, const REAL *w, size_t rows,  \
+                    size_t n, double eps);                                                                                  \
+    /* dx = gradient; dw += gradient (NULL: not wanted); scratch [rows] */                                                  \
+    void (*rmsnorm_backward)(atk_pool *pool, REAL *dx, REAL *_Nullable dw, REAL *scratch, const REAL *dy,                   \
+                             const REAL *x, const REAL *w, size_t rows, size_t n, double eps);                              \
+    void (*layernorm)(atk_pool *pool, REAL *_Nullable y, uint16_t *_Nullable y16, const REAL *x, const REAL *w,             \
+                      const REAL *b, size_t rows, size_t n, double eps);                                                    \
+    /* as rmsnorm_backward; db += gradient of the bias; scratch [2 * rows] */                                               \
+    void (*layernorm_backward)(atk_pool *pool, REAL *dx, REAL *_Nullable dw, REAL *_Nullable db, REAL *scratch,             \
+                               const REAL *dy, const REAL *x, const REAL *w, size_t rows, size_t n, double eps);            \
+    /* each head over its root mean square times w (unless NULL), then pairs (i, i + size/2) turned by the row's angles; */ \
+    /* cosine, sine [rows, size/2]; sign -1 turns back; y and x rows their strides apart */                                 \
+    void (*heads)(atk_pool *pool, REAL *y, size_t y_stride, const REAL *x, size_t stride, const REAL *_Nullable w,          \
+                  const REAL *cosine, const REAL *sine, size_t rows, size_t heads, size_t size, double eps, double sign);   \
+    /* gradient of the norm of `heads`: dy [rows, heads*size] turned back already; dw += gradient; scratch [rows*heads] */  \
+    void (*heads_backward)(atk_pool *pool, REAL *dx, size_t dx_stride, REAL *_Nullable dw, REAL *scratch, const REAL *dy,   \
+                           const REAL *x, size_t stride, const REAL *w, size_t rows, size_t heads, size_t size, double eps);\
+    /* y[rows,n] = silu(gate) * up for rows [gate | up] of x */                                                             \
+    void (*swiglu)(atk_pool *pool, REAL *_Nullable y, uint16_t *_Nullable y16, const REAL *x, size_t rows, size_t n);       \
+    void (*swiglu_backward)(atk_pool *pool, REAL *dx, const REAL *dy, const REAL *x, size_t rows, size_t n);                \
+    void (*gelu)(atk_pool *pool, REAL *_Nullable y, uint16_t *_Nullable y16, const REAL *x, size_t count, bool tanh_form);  \
+    void (*gelu_backward)(atk_pool *pool, REAL *dx, const REAL *dy, const REAL *x, size_t count, bool tanh_form);           \
+    /* pages [..][heads][size][64]: row r of x to slot slots[r] (NULL: r), slot s being key s%64 of page s/64 */            \
+    void (*to_pages)(atk_pool *pool, REAL *pages, const REAL *x, size_t stride, const int32_t *_Nullable slots, size_t rows,\
+                     size_t heads, size_t size);                                                                            \
+    /* output[q, heads*size], lse [q, heads]; kt: pages of keys, v: rows of values at their slots; */                       \
+    /* scratch: attention_scratch values per thread of the pool */                                                          \
+    size_t (*attention_scratch)(const atk_attention_shape *shape);                                                          \
+    void (*attention)(atk_pool *pool, REAL *_Nullable output, uint16_t *_Nullable output16, REAL *_Nullable lse,            \
+                      REAL *scratch, const REAL *q, const REAL *kt, const REAL *v, const atk_forest *forest,                \
+                      const atk_attention_shape *shape);                                                                    \
+    /* dq, dk, dv of a forest whose keys are its own query rows; kt, vt: pages of keys and of values, k: rows of keys */    \
+    size_t (*attention_backward_scratch)(const atk_attention_shape *shape);                                                 \
+    void (*attention_backward)(atk_pool *pool, REAL *dq, REAL *dk, REAL *dv, REAL *scratch, const REAL *d_output,           \
+                               const REAL *lse, const REAL *q, const REAL *k, const REAL *kt, const REAL *vt,               \
+                               const atk_forest *forest, const atk_attention_shape *shape);                                 \
+    /* streams of logits[rows, vocabulary] for targets[rows] */                                                             \
+    void (*head)(atk_pool *pool, const atk_head_streams_##T *out, const REAL *logits, size_t stride,                        \
+                 const int32_t *targets, size_t rows, size_t vocabulary, double temperature);                               \
+    /* logits become their gradient; `d` holds the streams' gradients (top1 has none) */                                    \
+    void (*head_backward)(atk_pool *pool, REAL *logits, size_t stride, const atk_head_streams_##T *d,                       \
+                          const int32_t *targets, size_t rows, size_t vocabulary, double temperature);                      \
+    /* ids[rows] drawn from softmax(logits / temperature) by uniforms[rows] in [0, 1), and their log-probabilities; */      \
+    /* scratch [threads, ceil(vocabulary / 256)] */                                                                         \
+    void (*sample)(atk_pool *pool, int32_t *ids, REAL *logprobs, double *scratch, const REAL *logits, size_t stride,        \
+                   const double *uniforms, size_t rows, size_t vocabulary, double temperature);                             \
+    /* the id of the largest logit of each row, the lowest among equals */                                                  \
+    void (*likeliest)(atk_pool *pool, int32_t *ids, const REAL *logits, size_t stride, size_t rows, size_t vocabulary);     \
+    /* reads `count` values once, in blocks of 65536; for benchmarks. sink [threads] */                                     \
+    void (*read)(atk_pool *pool, REAL *sink, const REAL *from, size_t count);                                               \
+    /* the multiply-adds of the matmul kernel on registers alone, `iterations` x 20 x 16 per thread; for benchmarks */      \
+    void (*peak)(atk_pool *pool, REAL *sink, size_t iterations);                                                            \
+    /* sum of squares in f64, blocks of 4096 in order; scratch [ceil(count / 4096)] */                                      \
+    double (*sum_squares)(atk_pool *pool, double *scratch, const REAL *x, size_t count);                                    \
+    /* AdamW (1711.05101, torch's order): decay = 1 - lr*wd, step = lr / (1 - beta1^t), root = sqrt(1 - beta2^t) */         \
+    void (*adamw)(atk_pool *pool, REAL *p, REAL *m, REAL *v, const REAL *g, size_t count, double gradient_scale,            \
+                  double decay, double beta1, double beta2, double step, double root, double eps);                          \
   } atk_table_##T;
 // clang-format on
 
@@ -156,21 +183,25 @@ ATK_DECLARE_TABLE(double, f64)
 /// padded with zero. For each pair: acc = fma(odd, odd, acc), then acc = fma(even, even, acc), subnormals flushed.
 typedef struct atk_table_bf16 {
   const char *name;
-  /// As `matmul` of f32, with a and b in pairs and k counted in pairs.
-  void (*matmul)(atk_pool *pool, float *c, size_t c_rs, const uint32_t *a, size_t a_rs, size_t a_ks, const uint32_t *b,
-                 size_t b_ks, size_t b_vs, size_t m, size_t n, size_t k, bool accumulate);
-  /// Panels [ceil(n/16)][ceil(k/2)][16] of w[n,k]^T.
-  void (*pack_rows)(atk_pool *pool, uint32_t *panels, const uint16_t *w, size_t n, size_t k);
-  /// Panels [ceil(k/16)][ceil(n/2)][16] of w[n,k].
-  void (*pack_columns)(atk_pool *pool, uint32_t *panels, const uint16_t *w, size_t n, size_t k);
-  /// Pairs along each row: y[rows][ceil(k/2)] of x[rows,k], rounded to nearest even.
-  void (*pair_rows)(atk_pool *pool, uint32_t *y, const float *x, size_t rows, size_t k);
-  /// Pairs of neighbouring rows: y[ceil(rows/2)][k] of x[rows,k].
-  void (*pair_columns)(atk_pool *pool, uint32_t *y, const float *x, size_t rows, size_t k);
+  /// As `matmul` and `matmul_turned` of f32, with a and b in pairs and k (and across) counted in pairs.
+  void (*matmul)(atk_pool *pool, float *c, size_t c_rs, const uint32_t *a, size_t a_rs, size_t a_ks, size_t a_ps,
+                 const uint32_t *b, size_t b_ks, size_t b_vs, size_t m, size_t n, size_t k, bool accumulate);
+  size_t (*matmul_turned_scratch)(void);
+  void (*matmul_turned)(atk_pool *pool, float *c, size_t c_rs, const uint32_t *a, size_t a_rs, const uint32_t *panels,
+                        size_t across, uint32_t *scratch, size_t m, size_t n, size_t k, bool accumulate);
+  /// Panels [..][ceil(k/2)][16] of w[n,k]^T: row i of w becomes row first + i.
+  void (*pack_rows)(atk_pool *pool, uint32_t *panels, const uint16_t *w, size_t n, size_t k, size_t first);
+  /// Pairs along each row: y[rows][ceil(k/2)] of x[rows,k] (rows `stride` apart), rounded to nearest even.
+  void (*pair_rows)(atk_pool *pool, uint32_t *y, const float *x, size_t stride, size_t rows, size_t k);
+  /// Panels [ceil(k/width)][ceil(rows/2)][width] of pairs of neighbouring rows of x, or of x16 if x is NULL.
+  void (*pair_columns)(atk_pool *pool, uint32_t *y, const float *_Nullable x, const uint16_t *_Nullable x16, size_t stride,
+                       size_t rows, size_t k, size_t width);
   /// As `peak` of f32, with twice as many multiply-adds: pairs.
   void (*peak)(atk_pool *pool, float *sink, size_t iterations);
   void (*narrow)(atk_pool *pool, uint16_t *y, const float *x, size_t count);
   void (*widen)(atk_pool *pool, float *y, const uint16_t *x, size_t count);
+  /// y[r,:] = x[index[r],:], widened.
+  void (*gather)(atk_pool *pool, float *y, const uint16_t *x, const int32_t *index, size_t rows, size_t n);
 } atk_table_bf16;
 
 // ---- choosing an instruction set -------------------------------------------------------------------------------------

@@ -29,10 +29,10 @@ extension Trainer {
       let forward = pass.forward(part, recording: true)
       let result = try objective.evaluate(
         pass.streams(forward), targetCount: targetCount, processCount: 1,
-        attendedTokenCount: forward.batch.batch.ids.count)
+        attendedTokenCount: part.reduce(0) { $0 + $1.prompt.ids.count + max(0, $1.completions[0].count - 1) })
       try checkFinite(result.loss, stage)
       loss += result.loss
-      means.add(result.metrics.filter { $0.name != "num_tokens" }, weight: Double(forward.batch.targets.count))
+      means.add(result.metrics.filter { $0.name != "num_tokens" }, weight: Double(forward.tokenCount))
       pass.backward(forward, result.gradients)
     }
     let rate = rates.learningRate(at: position.step)

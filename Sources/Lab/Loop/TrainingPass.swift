@@ -16,10 +16,14 @@ struct TrainingPass {
     let batch: TrainingBatch
     let values: [Float]
 
+    /// One value per completion token.
     func stream(_ stream: HeadStream) -> [Float] {
-      let count = batch.targets.count
-      return Array(values[stream.rawValue * count..<(stream.rawValue + 1) * count])
+      let first = stream.rawValue * batch.targets.count
+      return batch.completionRanges.flatMap { values[first + $0.lowerBound..<first + $0.upperBound] }
     }
+
+    /// Completion tokens.
+    var tokenCount: Int { batch.completionRanges.reduce(0) { $0 + $1.count } }
   }
 
   func forward(_ trees: [PromptTree], recording: Bool) -> Forward {
@@ -35,7 +39,7 @@ struct TrainingPass {
     func optional(_ stream: HeadStream) -> [Float]? { wanted.contains(stream) ? forward.stream(stream) : nil }
     return TokenStreams(
       rowOffsets: TokenStreams.offsets(ofLengths: lengths),
-      mask: mask ?? [Bool](repeating: true, count: forward.batch.targets.count),
+      mask: mask ?? [Bool](repeating: true, count: forward.tokenCount),
       policyLogprobs: forward.stream(.logprob), entropies: optional(.entropy), logSumExps: optional(.logSumExp),
       meanLogits: optional(.meanLogit), logSumSquaredProbs: optional(.logSumSquares),
       isTop1: optional(.top1)?.map { $0 != 0 })
@@ -47,7 +51,12 @@ struct TrainingPass {
     var seed = [Float](repeating: 0, count: HeadStream.allCases.count * count)
     func put(_ stream: HeadStream, _ values: [Float]?) {
       guard let values else { return }
-      seed.replaceSubrange(stream.rawValue * count..<(stream.rawValue + 1) * count, with: values)
+      var from = 0
+      for range in forward.batch.completionRanges {
+        let first = stream.rawValue * count + range.lowerBound
+        seed.replaceSubrange(first..<first + range.count, with: values[from..<from + range.count])
+        from += range.count
+      }
     }
     put(.logprob, gradients.logprob)
     put(.entropy, gradients.entropy)

@@ -10,39 +10,26 @@ extension Tape {
     return y
   }
 
-  /// a + s b, of one shape; s is a constant.
-  public func addScaled(_ a: Tensor, _ b: Tensor, by s: Double) -> Tensor {
-    let y = backend.empty(a.shape, a.dtype)
-    backend.copy(y, a)
-    backend.addScaled(y, b, s)
-    record(.addScaled, inputs: [a, b], output: y) { tape, dy in
-      if tape.needsGradient(b) {
-        let db = tape.backend.empty(b.shape, b.dtype)
-        tape.backend.scale(db, dy, s)
-        tape.accumulate(db, into: b)
-      }
-      tape.accumulate(dy, into: a)
-    }
-    return y
-  }
-
-  /// silu(gate) · up, of one shape (SwiGLU, 2002.05202).
-  public func swiGLU(gate: Tensor, up: Tensor) -> Tensor {
-    let y = backend.empty(gate.shape, gate.dtype)
-    backend.swiGLU(y, gate, up)
-    record(.swiGLU, inputs: [gate, up], output: y) { tape, dy in
-      let dGate = tape.backend.empty(gate.shape, gate.dtype)
-      let dUp = tape.backend.empty(up.shape, up.dtype)
-      tape.backend.swiGLUBackward(dGate, dUp, dy, gate, up)
-      tape.accumulate(dGate, into: gate)
-      tape.accumulate(dUp, into: up)
+  /// silu(gate) · up (SwiGLU, 2002.05202).
+  ///
+  /// - Parameters:
+  ///   - gateUp: `[tokens, 2 n]`, gates in the first half of each row.
+  ///   - precision: of the product that reads the result.
+  /// - Returns: `[tokens, n]`.
+  public func swiGLU(_ gateUp: Tensor, for precision: Precision = .full) -> Tensor {
+    let y = backend.empty([gateUp.rows, gateUp.width / 2], gateUp.operandDType(precision))
+    backend.swiGLU(y, gateUp)
+    record(.swiGLU, inputs: [gateUp], output: y) { tape, dy in
+      let d = tape.backend.empty(gateUp.shape, gateUp.dtype)
+      tape.backend.swiGLUBackward(d, dy, gateUp)
+      tape.accumulate(d, into: gateUp)
     }
     return y
   }
 
   /// GELU (1606.08415) in either form.
-  public func gelu(_ x: Tensor, _ form: GELUForm) -> Tensor {
-    let y = backend.empty(x.shape, x.dtype)
+  public func gelu(_ x: Tensor, _ form: GELUForm, for precision: Precision = .full) -> Tensor {
+    let y = backend.empty(x.shape, x.operandDType(precision))
     backend.gelu(y, x, form)
     record(.gelu, inputs: [x], output: y) { tape, dy in
       let dx = tape.backend.empty(x.shape, x.dtype)

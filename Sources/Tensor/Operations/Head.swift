@@ -1,38 +1,48 @@
 extension Tape {
-  /// Rows of logits that exist at a time. Even, so that the pairs of a bf16 sum over tokens never straddle two blocks.
-  static let headBlock = 512
+  /// Bytes of logits that exist at a time.
+  static let headBytes = 48 << 20
 
   /// The language-model head fused with log-softmax: per token the streams of its distribution, never all logits at once.
   ///
   /// - Parameters:
   ///   - hidden: `[rows, width]`, one row per token to be predicted.
-  ///   - weight: `[vocabulary, width]`.
+  ///   - group: one weight `[vocabulary, width]`.
   ///   - targets: one id per row.
   ///   - temperature: logits are divided by it.
   ///   - wanted: the streams to compute; others hold undefined values.
-  /// - Returns: `[6, rows]` in the order of `HeadStream`. Gradients are taken for all streams but top1.
+  /// - Returns: `[6, rows]` in the order of `HeadStream`. Gradients are taken for all streams but top1. A batch whose
+  ///   logits fit the block keeps them for the way back; a larger one computes them again, block by block.
   public func head(
-    _ hidden: Tensor, _ weight: Parameter, targets: [Int32], temperature: Double, wanted: Set<HeadStream>
+    _ hidden: Tensor, _ group: WeightGroup, targets: [Int32], temperature: Double, wanted: Set<HeadStream>
   ) -> Tensor {
     let rows = hidden.rows
     precondition(targets.count == rows, "\(targets.count) targets for \(rows) rows")
-    let streams = backend.zeros([HeadStream.allCases.count, rows], hidden.dtype)
-    for block in Tape.blocks(of: rows) {
-      let logits = logits(hidden.rowRange(block), weight)
+    let weight = group.weights[0]
+    let streams = backend.zeros([HeadStream.allCases.count, rows], hidden.gradientDType)
+    let blocks = Tape.blocks(of: rows, vocabulary: weight.shape[0])
+    let isWanted = isRecording && (needsGradient(hidden) || weight.isTrainable)
+    var kept: Tensor?
+    for block in blocks {
+      let logits = logits(hidden.rowRange(block), group)
       backend.head(streams, firstRow: block.lowerBound, logits, targets[block], temperature, wanted)
+      if isWanted, blocks.count == 1 { kept = logits }
     }
     record(.head, inputs: [hidden], parameters: [weight], output: streams) { tape, dStreams in
       let backend = tape.backend
-      let dHidden = tape.needsGradient(hidden) ? backend.empty(hidden.shape, hidden.dtype) : nil
+      let dHidden = tape.needsGradient(hidden) ? backend.empty(hidden.shape, hidden.gradientDType) : nil
       let seeds = dStreams.reshaped(streams.shape)
-      for block in Tape.blocks(of: rows) {
+      for block in blocks {
         let hiddenBlock = hidden.rowRange(block)
-        let logits = tape.logits(hiddenBlock, weight)
+        let logits = kept ?? tape.logits(hiddenBlock, group)
         backend.headBackward(logits, seeds, firstRow: block.lowerBound, targets[block], temperature, wanted)
-        if let gradient = weight.gradient {
-          backend.matmulWeightGradient(gradient, logits, hiddenBlock, weight.precision)
+        let operand = backend.operand(logits, for: group.precision)
+        if let gradient = weight.accumulator {
+          backend.matmulWeightGradient(gradient, operand.allColumns, hiddenBlock.allColumns, group.precision)
         }
-        if let dHidden { backend.matmul(dHidden.rowRange(block), logits, weight.backwardPanels, accumulate: false) }
+        if let dHidden {
+          backend.matmulTurned(
+            dHidden.rowRange(block), operand.allColumns, group.panels(on: backend), accumulate: false)
+        }
       }
       if let dHidden { tape.accumulate(dHidden, into: hidden) }
     }
@@ -40,13 +50,15 @@ extension Tape {
   }
 
   /// hidden wᵀ `[rows, vocabulary]`: the very products that `head` reads, for sampling.
-  public func logits(_ hidden: Tensor, _ weight: Parameter) -> Tensor {
-    let logits = backend.empty([hidden.rows, weight.shape[0]], hidden.dtype)
-    backend.matmul(logits, hidden, weight.forwardPanels, accumulate: false)
+  public func logits(_ hidden: Tensor, _ group: WeightGroup) -> Tensor {
+    let logits = backend.empty([hidden.rows, group.out], hidden.gradientDType)
+    backend.matmul(logits.allColumns, hidden.allColumns, group.panels(on: backend), accumulate: false)
     return logits
   }
 
-  private static func blocks(of rows: Int) -> [Range<Int>] {
-    stride(from: 0, to: rows, by: headBlock).map { $0..<min($0 + headBlock, rows) }
+  /// Even, so that the pairs of a bf16 sum over tokens never straddle two blocks.
+  private static func blocks(of rows: Int, vocabulary: Int) -> [Range<Int>] {
+    let most = max(12, headBytes / (4 * vocabulary) / 12 * 12)
+    return stride(from: 0, to: rows, by: most).map { $0..<min($0 + most, rows) }
   }
 }

@@ -8,10 +8,10 @@ extension Tape {
   /// - Returns: `[rows, width]`. Gradient: table += mixᵀ dy.
   public func mixRows(_ table: Parameter, by mix: Tensor) -> Tensor {
     let y = backend.empty([mix.rows, table.value.width], mix.dtype)
-    backend.matmul(y, mix, backend.pack(table.value, transposed: true, for: .full), accumulate: false)
+    backend.matmulTurned(y, mix.allColumns, backend.pack([table.value], for: .full), accumulate: false)
     record(.mixRows, inputs: [], parameters: [table], output: y) { tape, dy in
-      if let gradient = table.gradient {
-        tape.backend.matmulWeightGradient(gradient, mix, dy.reshaped(y.shape), .full)
+      if let gradient = table.accumulator {
+        tape.backend.matmulWeightGradient(gradient, mix.allColumns, dy.reshaped(y.shape).allColumns, .full)
       }
     }
     return y

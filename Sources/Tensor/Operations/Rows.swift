@@ -4,7 +4,7 @@ extension Tape {
     let y = backend.empty([index.count, x.width], x.dtype)
     backend.gather(y, x, index)
     record(.gatherRows, inputs: [x], output: y) { tape, dy in
-      let dx = tape.backend.zeros(x.shape, x.dtype)
+      let dx = tape.backend.zeros(x.shape, x.gradientDType)
       tape.backend.scatterAdd(dx, dy.reshaped([index.count, x.width]), index)
       tape.accumulate(dx, into: x)
     }
@@ -15,7 +15,7 @@ extension Tape {
   public func putRows(_ x: Tensor, _ rows: Tensor, at index: [Int32]) -> Tensor {
     let y = backend.empty(x.shape, x.dtype)
     backend.copy(y, x)
-    backend.scatter(y, rows, index)
+    backend.scatter(y, rows.allColumns, index)
     record(.putRows, inputs: [x, rows], output: y) { tape, dy in
       if tape.needsGradient(rows) {
         let dRows = tape.backend.empty(rows.shape, rows.dtype)
@@ -23,7 +23,7 @@ extension Tape {
         tape.accumulate(dRows, into: rows)
       }
       if tape.needsGradient(x) {
-        tape.backend.scatter(dy.reshaped(x.shape), tape.backend.zeros(rows.shape, rows.dtype), index)
+        tape.backend.scatter(dy.reshaped(x.shape), tape.backend.zeros(rows.shape, rows.dtype).allColumns, index)
         tape.accumulate(dy, into: x)
       }
     }
@@ -42,18 +42,6 @@ extension Tape {
         tape.accumulate(dRows, into: rows)
       }
       tape.accumulate(dy, into: x)
-    }
-    return y
-  }
-
-  /// Columns `range` of x.
-  public func columns(_ x: Tensor, _ range: Range<Int>) -> Tensor {
-    let y = backend.empty([x.rows, range.count], x.dtype)
-    backend.columns(y, x, from: range.lowerBound)
-    record(.columns, inputs: [x], output: y) { tape, dy in
-      let dx = tape.backend.zeros(x.shape, x.dtype)
-      tape.backend.putColumns(dx, dy.reshaped(y.shape), from: range.lowerBound)
-      tape.accumulate(dx, into: x)
     }
     return y
   }

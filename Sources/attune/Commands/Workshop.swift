@@ -52,10 +52,11 @@ let benchKernelsCommand = Command(
   }
   print(
     TerminalTable.render(
-      headers: ["kernel", "M, N, K", "dtype", "isa", "GFLOP/s", "of limit"],
+      headers: ["kernel", "shape", "dtype", "isa", "rate", "of limit"],
       rows: figures.map {
         [
-          $0.kernel, $0.shape.map(String.init).joined(separator: ", "), $0.dtype, $0.isa, "\(Int($0.gflops.rounded()))",
+          $0.kernel, $0.shape.map(String.init).joined(separator: ", "), $0.dtype, $0.isa,
+          "\(Int($0.rate.rounded())) \($0.isBandwidth ? "GB/s" : "GFLOP/s")",
           "\(Int(($0.ofLimit * 100).rounded())) %",
         ]
       }))

@@ -10,12 +10,17 @@ public struct RolloutRequest: Sendable {
   /// Optimizer step and the prompt's number; with the completion's index they fix its randomness.
   public var step: Int
   public var promptNumber: Int
+  /// What the completions' texts are held to; nil is anything.
+  public var guide: Guide?
 
-  public init(prompt: EncodedPrompt, completions: Int, step: Int = 0, promptNumber: Int) {
+  public init(
+    prompt: EncodedPrompt, completions: Int, step: Int = 0, promptNumber: Int, guide: Guide? = nil
+  ) {
     self.prompt = prompt
     self.completions = completions
     self.step = step
     self.promptNumber = promptNumber
+    self.guide = guide
   }
 }
 
@@ -56,6 +61,7 @@ public final class LocalEngine: RolloutEngine {
     _ requests: [RolloutRequest], _ parameters: SamplingParameters, isCancelled: () -> Bool = { false }
   ) throws -> [[Completion]] {
     try parameters.validate()
+    try requests.forEach { try $0.guide?.validate(with: parameters) }
     let budget = cacheBudget / KVCache.bytesPerRow(model.configuration.text)
     var results: [[Completion]] = []
     var wave: [RolloutRequest] = []
@@ -81,6 +87,7 @@ public final class LocalEngine: RolloutEngine {
     let prompt: [Int32]
     /// Cache rows of its own tokens.
     let firstRow: Int
+    var cursor: GuideCursor?
     var ids: [Int32] = []
     var logprobs: [Float] = []
     var finish: FinishReason?
@@ -125,7 +132,8 @@ public final class LocalEngine: RolloutEngine {
         sequences.append(
           Sequence(
             place: RolloutPlace(step: request.step, prompt: request.promptNumber, index: index), request: r,
-            prompt: request.prompt.ids, firstRow: cache.reserve(parameters.maxNewTokens)))
+            prompt: request.prompt.ids, firstRow: cache.reserve(parameters.maxNewTokens),
+            cursor: request.guide.map(GuideCursor.init)))
         predicting.append(last)
       }
     }
@@ -134,7 +142,7 @@ public final class LocalEngine: RolloutEngine {
 
     while !active.isEmpty {
       if isCancelled() { throw CancellationError() }
-      extend(&sequences, active, states, sampler, parameters, tape)
+      try extend(&sequences, active, states, sampler, parameters, tape)
       active.removeAll { sequences[$0].finish != nil }
       if active.isEmpty { break }
       states = decode(requests, sequences, active, promptRow, cache, tape)
@@ -154,14 +162,16 @@ public final class LocalEngine: RolloutEngine {
   private func extend(
     _ sequences: inout [Sequence], _ active: [Int], _ states: Tensor, _ sampler: Sampler,
     _ parameters: SamplingParameters, _ tape: Tape
-  ) {
+  ) throws {
     let backend = model.backend
     for block in stride(from: 0, to: active.count, by: 256).map({ $0..<min($0 + 256, active.count) }) {
       let logits = tape.logits(states.rowRange(block), model.head)
       let chosen = sampler.choose(
         logits,
-        active[block].map {
-          Sampler.Row(place: sequences[$0].place, prompt: sequences[$0].prompt, generated: sequences[$0].ids)
+        try active[block].map {
+          Sampler.Row(
+            place: sequences[$0].place, prompt: sequences[$0].prompt, generated: sequences[$0].ids,
+            allowed: try sequences[$0].cursor?.allowed())
         },
         on: backend)
       let streams = backend.empty([HeadStream.allCases.count, chosen.count], .f32)
@@ -171,6 +181,7 @@ public final class LocalEngine: RolloutEngine {
         sequences[s].ids.append(chosen[i])
         sequences[s].logprobs.append(logprobs[i])
         finish(&sequences[s], parameters)
+        if try sequences[s].cursor?.advance(chosen[i]) == true { sequences[s].finish = .stop }
       }
     }
   }

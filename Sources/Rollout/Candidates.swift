@@ -24,27 +24,21 @@ public struct Candidates: Sendable {
     _ row: UnsafeBufferPointer<Float>, temperature: Double = 1, allowed: TokenMask? = nil
   ) {
     weights.removeAll(keepingCapacity: true)
-    if let allowed {
-      ids.removeAll(keepingCapacity: true)
-      logits.removeAll(keepingCapacity: true)
-      let divisor = Float(temperature)
-      allowed.forEach { id in
-        if Int(id) < row.count, row[Int(id)] > -.infinity {
-          ids.append(id)
-          logits.append(row[Int(id)] / divisor)
-        }
-      }
-      return
-    }
-    resize(to: row.count)
+    resize(to: allowed.map(\.population) ?? row.count)
     let divisor = Float(temperature)
     let count = ids.withUnsafeMutableBufferPointer { ids in
       logits.withUnsafeMutableBufferPointer { logits in
         var count = 0
-        for (id, value) in row.enumerated() {
-          ids[count] = Int32(truncatingIfNeeded: id)
+        // Every id is written, and the next one over it if it may not be drawn.
+        func take(_ id: Int32, _ value: Float) {
+          ids[count] = id
           logits[count] = value / divisor
           count += value > -.infinity ? 1 : 0
+        }
+        if let allowed {
+          allowed.forEach { id in if Int(id) < row.count { take(id, row[Int(id)]) } }
+        } else {
+          for (id, value) in row.enumerated() { take(Int32(truncatingIfNeeded: id), value) }
         }
         return count
       }

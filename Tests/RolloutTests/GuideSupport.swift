@@ -55,21 +55,68 @@ struct ToyModel {
 }
 
 /// Whether `text` is in the set, by the automata alone.
-func matches(_ syntax: GuideSyntax, _ text: String) throws -> Bool {
+func matches(_ syntax: GuideSyntax, _ text: String) throws -> Bool { try matching(syntax, [text]) == [text] }
+
+/// The texts that are in the set.
+func matching(_ syntax: GuideSyntax, _ texts: [String]) throws -> [String] {
   var automaton = try LazyAutomaton(
     ByteAutomaton(syntax), singleBytes: [Bool](repeating: true, count: 256))
-  var state = automaton.start
-  for byte in text.utf8 {
-    state = try automaton.step(state, byte)
-    if state == LazyAutomaton.dead { return false }
+  return try texts.filter { text in
+    var state = automaton.start
+    for byte in text.utf8 {
+      state = try automaton.step(state, byte)
+      if state == LazyAutomaton.dead { return false }
+    }
+    return automaton.isAccepting[Int(state)]
   }
-  return automaton.isAccepting[Int(state)]
 }
 
-/// A whole match by another implementation.
-func matchesElsewhere(_ pattern: String, _ text: String) throws -> Bool {
-  let expression = try NSRegularExpression(pattern: "\\A(?:\(pattern))\\z", options: .useUnixLineSeparators)
-  return expression.firstMatch(in: text, range: NSRange(text.startIndex..., in: text)) != nil
+/// Whole matches by another implementation.
+struct OtherImplementation {
+  private let expression: NSRegularExpression
+
+  init(_ pattern: String) throws {
+    expression = try NSRegularExpression(pattern: "\\A(?:\(pattern))\\z", options: .useUnixLineSeparators)
+  }
+
+  func matches(_ text: String) -> Bool {
+    expression.firstMatch(in: text, range: NSRange(text.startIndex..., in: text)) != nil
+  }
+}
+
+/// A pattern that matches by the definition: where may it end, if it begins here? Backtracking implementations are no
+/// yardstick where an empty text is repeated: they stop there.
+indirect enum PlainPattern {
+  /// One of the letters, or nothing at all if there is none.
+  case letters(String, Set<Character>)
+  case pair(PlainPattern, PlainPattern)
+  case either(PlainPattern, PlainPattern)
+  case repeated(PlainPattern, String, Int, Int)
+
+  var text: String {
+    switch self {
+    case .letters(let text, _): text
+    case .pair(let a, let b): a.text + b.text
+    case .either(let a, let b): "(\(a.text)|\(b.text))"
+    case .repeated(let a, let sign, _, _): "(?:\(a.text))\(sign)"
+    }
+  }
+
+  func matches(_ text: String) -> Bool { ends(Array(text), [0]).contains(text.count) }
+
+  private func ends(_ text: [Character], _ starts: Set<Int>) -> Set<Int> {
+    switch self {
+    case .letters(_, let letters):
+      letters.isEmpty ? starts : Set(starts.filter { $0 < text.count && letters.contains(text[$0]) }.map { $0 + 1 })
+    case .pair(let a, let b): b.ends(text, a.ends(text, starts))
+    case .either(let a, let b): a.ends(text, starts).union(b.ends(text, starts))
+    case .repeated(let a, _, let least, let most):
+      (0..<most).reduce(into: (places: starts, all: least == 0 ? starts : [])) { result, round in
+        result.places = a.ends(text, result.places)
+        if round + 1 >= least { result.all.formUnion(result.places) }
+      }.all
+    }
+  }
 }
 
 /// Tokens like those of a large byte-level vocabulary: every byte, words with and without a space, numbers, punctuation.

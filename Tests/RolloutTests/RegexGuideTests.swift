@@ -17,6 +17,7 @@ import Text
   /// Every completion that ended is a whole match, in the eyes of another implementation.
   @Test(arguments: patterns) func completionsMatch(pattern: String) throws {
     let guide = try Guide(regex: pattern, ToyTokens().vocabulary())
+    let other = try OtherImplementation(pattern)
     var ended = 0
     for seed in 0..<4 {
       let toy = try ToyModel(seed: UInt64(seed), deviation: 0.1 * Double(seed + 1))
@@ -27,7 +28,7 @@ import Text
         if completion.finishReason == .stop {
           ended += 1
           #expect(completion.ids.last == ToyTokens.end)
-          #expect(try matchesElsewhere(pattern, completion.text), "\(pattern): \(String(reflecting: completion.text))")
+          #expect(other.matches(completion.text), "\(pattern): \(String(reflecting: completion.text))")
         } else {
           #expect(completion.finishReason == .length && completion.ids.count == 60)
         }
@@ -62,9 +63,10 @@ import Text
     }
     let texts = all.map { ids in String(validating: ids.flatMap { tokens[Int($0)] }, as: UTF8.self) }
     for pattern in Self.finite {
+      let other = try OtherImplementation(pattern)
       var wanted: [[Int32]: Set<Int32>] = [:]
       for (ids, text) in zip(all, texts) {
-        guard let text, try matchesElsewhere(pattern, text) else { continue }
+        guard let text, other.matches(text) else { continue }
         for (i, id) in (ids + [end]).enumerated() { wanted[Array(ids.prefix(i)), default: []].insert(id) }
       }
       let vocabulary = try GuideVocabulary(tokens: tokens, endIDs: [end])
@@ -84,6 +86,69 @@ import Text
         checked += 1
       }
       #expect(checked == wanted.count)
+    }
+  }
+
+  /// Random patterns, every text of up to five letters: the automata against sets of places; and no id is allowed
+  /// that leads nowhere, none forbidden that leads to a text.
+  @Test(arguments: 0..<6) func randomPatterns(seed: Int) throws {
+    var random = Randomness(seed: 12, for: .testing).stream(seed)
+    func pattern(_ depth: Int) -> PlainPattern {
+      switch random.integer(below: depth > 0 ? 9 : 3) {
+      case 0: return .letters("a", ["a"])
+      case 1: return .letters("b", ["b"])
+      case 2:
+        return [
+          .letters("[ab]", ["a", "b"]), .letters("[^a]", ["b", "é"]), .letters(".", ["a", "b", "é"]),
+          .letters("é", ["é"]), .letters("[b-é]", ["b", "é"]),
+        ][random.integer(below: 5)]
+      case 3, 4: return .pair(pattern(depth - 1), pattern(depth - 1))
+      case 5: return .either(pattern(depth - 1), pattern(depth - 1))
+      case 6:
+        let (sign, least, most) = [("*", 0, 9), ("+", 1, 9), ("?", 0, 1), ("*?", 0, 9), ("+?", 1, 9)][
+          random.integer(below: 5)]
+        return .repeated(pattern(depth - 1), sign, least, most)
+      case 7:
+        let (least, most) = (random.integer(below: 2), 1 + random.integer(below: 3))
+        return .repeated(pattern(depth - 1), "{\(least),\(most)}", least, most)
+      default: return .either(.letters("", []), pattern(depth - 1))
+      }
+    }
+    let letters = ["a", "b", "é"]
+    var texts = [""]
+    var all = [""]
+    for _ in 0..<5 {
+      texts = texts.flatMap { text in letters.map { text + $0 } }
+      all += texts
+    }
+    let tokens: [[UInt8]] = [[97], [98], [0xC3], [0xA9], Array("ab".utf8), Array("aé".utf8), [0xA9, 97]]
+    let vocabulary = try GuideVocabulary(tokens: tokens, endIDs: [7])
+    for _ in 0..<40 {
+      let plain = pattern(4)
+      let source = plain.text
+      let found = try matching(RegexParser.parse(source), all)
+      #expect(found == all.filter(plain.matches), "\(source)")
+      let guide = try Guide(regex: source, vocabulary)
+      // Every way of writing a text in tokens is open, and every way taken at random can be brought to an end.
+      for text in found.prefix(60) {
+        var state = guide.start
+        var left = Array(text.utf8)[...]
+        while !left.isEmpty {
+          let fitting = tokens.indices.filter { left.starts(with: tokens[$0]) }
+          let id = fitting[random.integer(below: fitting.count)]
+          #expect(try guide.mask(state).contains(Int32(id)), "\(source) \(text)")
+          state = try #require(try guide.next(state, Int32(id)))
+          left = left.dropFirst(tokens[id].count)
+        }
+        #expect(guide.isAccepting(state))
+      }
+      var state = guide.start
+      for _ in 0..<30 {
+        let allowed = try guide.mask(state).ids
+        #expect(!allowed.isEmpty && allowed.contains(7) == guide.isAccepting(state))
+        guard let next = try guide.next(state, allowed[random.integer(below: allowed.count)]) else { break }
+        state = next
+      }
     }
   }
 

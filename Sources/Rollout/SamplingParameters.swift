@@ -93,7 +93,9 @@ public struct SamplingParameters: Sendable, Equatable {
       try check(!bias.ids.isEmpty, "a sequence of sequence_bias", "empty", "one id or more")
       try check(
         bias.ids.allSatisfy { $0 >= 0 }, "a sequence of sequence_bias", bias.ids, "ids that count from 0")
-      try check(!bias.bias.isNaN && bias.bias < .infinity, "a bias of sequence_bias", bias.bias, "a finite number")
+      try check(
+        !bias.bias.isNaN && bias.bias < .infinity, "a bias of sequence_bias", bias.bias,
+        "a finite number, or -inf to forbid,")
     }
     try check(
       suppressedIDs.allSatisfy { $0 >= 0 }, "an id of suppress_tokens", suppressedIDs.min() ?? 0, "0 or more")

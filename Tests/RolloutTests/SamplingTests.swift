@@ -146,6 +146,10 @@ import Testing
       maxNewTokens: 4,
       sequenceBias: [.init(ids: [7], bias: 100), .init(ids: [7, 8], bias: 200), .init(ids: [8, 9], bias: 300)])
     #expect(try sample(biased, 1)[0].ids == [7, 8, 9, 7])
+    let forbidden = SamplingParameters(
+      maxNewTokens: 4, sequenceBias: [.init(ids: [7], bias: 100), .init(ids: [7, 7], bias: -.infinity)])
+    let ids = try sample(forbidden, 1)[0].ids
+    #expect(ids[0] == 7 && ids[1] != 7 && ids[2] == 7 && ids[3] != 7)
     // Bans that leave nothing are set aside.
     #expect(try sample(SamplingParameters(maxNewTokens: 3, suppressedIDs: Set(0..<97)), 1)[0].ids.count == 3)
     let rich = SamplingParameters(

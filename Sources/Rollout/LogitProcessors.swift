@@ -1,13 +1,30 @@
-import AttuneTensor
-
-/// The transforms between logits and the distribution that is sampled, in transformers' order.
+/// Edits of one row of logits `[vocabulary]`, in place; a forbidden id becomes −∞.
 ///
-/// Each works in place on one row `[vocabulary]`; a dropped id becomes −∞. Source: transformers'
-/// `generation/logits_process.py`; the presence and frequency penalties are those of OpenAI's API.
+/// `Sampler` applies them in transformers' order: sequence bias, repetition penalty, presence and frequency penalties,
+/// n-gram ban, minimum length, suppressed ids, temperature; then the truncations of `Candidates`.
+/// Source: transformers' `generation/logits_process.py`; the presence and frequency penalties are those of OpenAI's API.
 public enum LogitProcessors {
-  /// Over prompt and completion, once per id: positive logits are divided, negative ones multiplied (1909.05858).
+  /// Adds each bias to the last id of its sequence, if the ids before that one are the newest of the history.
+  ///
+  /// A sequence longer than the history is left out, as transformers does.
+  public static func sequenceBias(_ logits: inout [Float], _ history: TokenHistory, _ biases: [SequenceBias]) {
+    for bias in biases {
+      let prefix = bias.ids.dropLast()
+      guard let last = bias.ids.last, prefix.isEmpty || bias.ids.count <= history.count,
+        logits.indices.contains(Int(last)), history.suffix(prefix.count).elementsEqual(prefix)
+      else { continue }
+      logits[Int(last)] += Float(bias.bias)
+    }
+  }
+
+  /// Once per id: positive logits are divided, negative ones multiplied (1909.05858).
   public static func repetitionPenalty(_ logits: inout [Float], ids: some Sequence<Int32>, _ penalty: Double) {
-    for id in Set(ids) {
+    var seen = [UInt64](repeating: 0, count: (logits.count + 63) / 64)
+    for id in ids {
+      let word = Int(id) >> 6
+      let bit: UInt64 = 1 << (UInt64(id) & 63)
+      if seen[word] & bit != 0 { continue }
+      seen[word] |= bit
       let value = logits[Int(id)]
       logits[Int(id)] = value < 0 ? value * Float(penalty) : value / Float(penalty)
     }
@@ -22,44 +39,36 @@ public enum LogitProcessors {
     for (id, count) in counts { logits[Int(id)] -= Float(presence + frequency * Double(count)) }
   }
 
-  public static func temperature(_ logits: inout [Float], _ temperature: Double) {
-    for i in logits.indices { logits[i] /= Float(temperature) }
-  }
-
-  /// Drops everything below the k-th largest value.
-  public static func topK(_ logits: inout [Float], _ k: Int) {
-    guard k > 0, k < logits.count else { return }
-    let limit = logits.sorted(by: >)[k - 1]
-    for i in logits.indices where logits[i] < limit { logits[i] = -.infinity }
-  }
-
-  /// Drops the least likely ids while their probability adds up to at most 1 − p; at least one stays (1904.09751).
-  public static func topP(_ logits: inout [Float], _ p: Double) {
-    guard p < 1 else { return }
-    let probabilities = softmax(logits)
-    let order = logits.indices.sorted { (probabilities[$0], $1) < (probabilities[$1], $0) }
-    var sum = 0.0
-    for i in order.dropLast() {
-      sum += probabilities[i]
-      guard sum <= 1 - p else { break }
-      logits[i] = -.infinity
+  /// Forbids every id that would repeat `size` ids in a row that the history already has; 0 forbids none.
+  public static func noRepeatNGram(_ logits: inout [Float], _ history: TokenHistory, size: Int) {
+    guard size > 0, history.count + 1 >= size else { return }
+    let prefix = Array(history.suffix(size - 1))
+    for end in stride(from: size - 1, to: history.count, by: 1) {
+      var place = 0
+      while place < prefix.count, history[end - prefix.count + place] == prefix[place] { place += 1 }
+      if place == prefix.count { logits[Int(history[end])] = -.infinity }
     }
   }
 
-  /// Drops ids less probable than `share` of the likeliest (2407.01082).
-  public static func minP(_ logits: inout [Float], _ share: Double) {
-    guard share > 0 else { return }
-    let probabilities = softmax(logits)
-    let limit = share * (probabilities.max() ?? 0)
-    for i in logits.indices where probabilities[i] < limit { logits[i] = -.infinity }
+  /// Forbids the ids; those outside the vocabulary are nothing to forbid.
+  public static func suppress(_ logits: inout [Float], _ ids: some Sequence<Int32>) {
+    for id in ids where logits.indices.contains(Int(id)) { logits[Int(id)] = -.infinity }
   }
 
-  /// Probabilities in f64, summed with ascending ids.
-  static func softmax(_ logits: [Float]) -> [Double] {
-    let largest = Double(logits.max() ?? 0)
-    var values = logits.map { $0 == -.infinity ? 0 : PortableMath.exp(Double($0) - largest) }
-    let sum = values.reduce(0, +)
-    for i in values.indices { values[i] /= sum }
-    return values
+  public static func temperature(_ logits: inout [Float], _ temperature: Double) {
+    for i in logits.indices { logits[i] /= Float(temperature) }
+  }
+}
+
+/// What is added to the logit of a sequence's last id when the ids before it have just been generated or prompted.
+public struct SequenceBias: Sendable, Equatable {
+  /// One id (always biased) or several.
+  public var ids: [Int32]
+  /// Positive makes the sequence likelier; −∞ forbids it.
+  public var bias: Double
+
+  public init(ids: [Int32], bias: Double) {
+    self.ids = ids
+    self.bias = bias
   }
 }

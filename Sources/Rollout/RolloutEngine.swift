@@ -10,12 +10,17 @@ public struct RolloutRequest: Sendable {
   /// Optimizer step and the prompt's number; with the completion's index they fix its randomness.
   public var step: Int
   public var promptNumber: Int
+  /// What the completions' texts are held to; nil is anything.
+  public var guide: Guide?
 
-  public init(prompt: EncodedPrompt, completions: Int, step: Int = 0, promptNumber: Int) {
+  public init(
+    prompt: EncodedPrompt, completions: Int, step: Int = 0, promptNumber: Int, guide: Guide? = nil
+  ) {
     self.prompt = prompt
     self.completions = completions
     self.step = step
     self.promptNumber = promptNumber
+    self.guide = guide
   }
 }
 
@@ -101,6 +106,7 @@ public final class LocalEngine: RolloutEngine {
     _ requests: [RolloutRequest], _ parameters: SamplingParameters, isCancelled: () -> Bool = { false }
   ) throws -> [[Completion]] {
     try parameters.validate()
+    try requests.forEach { try $0.guide?.validate(with: parameters) }
     let (cache, tree) = cacheForNow()
     if !limits.keepsCache { kept = nil }
     let scheduler = RolloutScheduler(self, cache: cache, tree: tree, parameters)

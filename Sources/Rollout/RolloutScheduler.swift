@@ -39,11 +39,13 @@ final class RolloutScheduler {
     var path: [KeyPiece] = []
     /// Pages on the path, each held once.
     var pages: [Int32] = []
+    var cursor: GuideCursor?
     /// Node of the prefix tree where the prompt ends.
     var promptEnd: PrefixTree.Node?
 
     init(_ prompt: Prompt, _ index: Int) {
       self.prompt = prompt
+      cursor = prompt.request.guide.map(GuideCursor.init)
       place = RolloutPlace(step: prompt.request.step, prompt: prompt.request.promptNumber, index: index)
     }
     var length: Int { prompt.keys.count + ids.count }
@@ -160,7 +162,7 @@ final class RolloutScheduler {
         ids: batch.ids, positions: batch.positions, plan: batch.plan, pictures: batch.pictures,
         pictureRows: batch.pictureRows), PassOptions(cache: cache))
     if !predicted.isEmpty {
-      extend(predicted.map(\.sequence), tape.gatherRows(hidden, predicted.map(\.row)))
+      try extend(predicted.map(\.sequence), tape.gatherRows(hidden, predicted.map(\.row)))
       retireFinished()
     }
     statistics.passes += 1
@@ -387,37 +389,26 @@ final class RolloutScheduler {
   private static let logitBytes = 64 << 20
 
   /// Samples one token for every sequence from its hidden state, and records its log-probability.
-  private func extend(_ sequences: [Sequence], _ states: Tensor) {
+  private func extend(_ sequences: [Sequence], _ states: Tensor) throws {
     let backend = engine.model.backend
     let most = max(1, Self.logitBytes / (4 * engine.model.configuration.text.vocabularySize))
     for start in stride(from: 0, to: sequences.count, by: most) {
       let block = start..<min(start + most, sequences.count)
       let logits = tape.logits(states.rowRange(block), engine.model.head)
-      let (ids, logprobs) = choose(Array(sequences[block]), logits, backend)
+      let (ids, logprobs) = sampler.choose(
+        logits,
+        try sequences[block].map {
+          Sampler.Row(
+            place: $0.place, prompt: $0.prompt.encoded.ids, generated: $0.ids, allowed: try $0.cursor?.allowed())
+        }, on: backend)
       for (i, sequence) in sequences[block].enumerated() {
         sequence.ids.append(ids[i])
         sequence.logprobs.append(logprobs[i])
         statistics.sampledTokens += 1
         decideEnd(sequence)
+        if try sequence.cursor?.advance(ids[i]) == true { sequence.finish = .stop }
       }
     }
-  }
-
-  private func choose(_ sequences: [Sequence], _ logits: Tensor, _ backend: any Backend) -> ([Int32], [Float]) {
-    let rows = sequences.map { Sampler.Row(place: $0.place, prompt: $0.prompt.encoded.ids, generated: $0.ids) }
-    let ids: [Int32]
-    if parameters.isPlain, parameters.temperature > 0 {
-      let drawn = backend.sample(logits, rows.map(sampler.uniform), parameters.temperature)
-      if parameters.temperature == parameters.logprobTemperature { return drawn }
-      ids = drawn.ids
-    } else if parameters.isPlain {
-      ids = backend.likeliest(logits)
-    } else {
-      ids = sampler.choose(logits, rows, on: backend)
-    }
-    let streams = backend.empty([HeadStream.allCases.count, ids.count], .f32)
-    backend.head(streams, firstRow: 0, logits, ids[...], parameters.logprobTemperature, [.logprob])
-    return (ids, backend.floats(streams.rowRange(0..<1)))
   }
 
   /// Decides whether the sequence ends with the token just appended.

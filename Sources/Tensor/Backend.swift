@@ -115,6 +115,9 @@ public protocol Backend: AnyObject, Sendable {
   func sample(_ logits: Tensor, _ uniforms: [Double], _ temperature: Double) -> (ids: [Int32], logprobs: [Float])
   /// The id of the largest logit of each row, the lowest among equals.
   func likeliest(_ logits: Tensor) -> [Int32]
+  /// y = e^(x / temperature − largest of the row), of x's shape `[rows, vocabulary]`; for sampling.
+  func exponentials(_ y: Tensor, _ x: Tensor, _ temperature: Double)
+
   // MARK: Optimizer
 
   /// Sum of squares in f64, in one fixed order.

@@ -573,6 +573,10 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     return ids
   }
 
+  public func exponentials(_ y: Tensor, _ x: Tensor, _ temperature: Double) {
+    run(x.dtype) { $0.exponentials($1, p(y), p(x), x.rows, x.width, temperature) }
+  }
+
   // MARK: Optimizer
 
   public func sumOfSquares(_ x: Tensor) -> Double {

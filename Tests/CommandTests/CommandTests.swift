@@ -79,6 +79,51 @@ import Testing
     }
   }
 
+  /// Guides by flag and by line; what is recorded stays the model's own.
+  @Test func generateIsGuided() throws {
+    let folder = try Program.temporaryFolder()
+    let schema =
+      #"{"type": "object", "properties": {"n": {"type": "integer", "minimum": 3, "maximum": 5}}, "required": ["n"]}"#
+    try schema.write(toFile: folder + "/s.json", atomically: true, encoding: .utf8)
+    let input = jsonl([
+      ["text": "a"], ["text": "a", "regex": "x[0-9]{2}"], ["text": "a", "json_schema": ["enum": [true, "é"]]],
+    ])
+    let arguments = ["generate", "--model", model("qwen3"), "--json-schema", folder + "/s.json", "--n", "4"]
+    let result = try Program.run(arguments, input: input)
+    try #require(result.status == 0, "\(result.errors)")
+    let texts = try lines(result.output).map { $0["completions"]!.array!.map { $0["text"]!.string! } }
+    for text in texts[0] { #expect((3...5).contains(try JSON.parse(text)["n"]?.int ?? 0), "\(text)") }
+    for text in texts[1] { #expect(text.wholeMatch(of: /x[0-9]{2}/) != nil, "\(text)") }
+    for text in texts[2] { #expect(["true", "\"é\""].contains(text), "\(text)") }
+    for completion in try lines(result.output)[1]["completions"]!.array! {
+      let ids = completion["ids"]!.array!
+      let prompt = try lines(Program.run(["score", "--model", model("qwen3")], input: jsonl([["text": "a"]])).output)
+      let scored = try Program.run(
+        ["score", "--model", model("qwen3")],
+        input: jsonl([["input_ids": .array(prompt[0]["input_ids"]!.array! + ids)]]))
+      #expect(
+        Array(try lines(scored.output)[0]["logprobs"]!.array!.suffix(ids.count)) == completion["logprobs"]!.array!)
+    }
+    let bad = jsonl([["text": "a", "regex": "a(?=b)"], ["text": "a", "json_schema": ["typ": "null"]], ["text": "a"]])
+    let lenient = try lines(Program.run(arguments + ["--keep-going"], input: bad).output)
+    #expect(lenient[0]["error"]?.string?.contains("regex:1:2: lookaround") == true)
+    #expect(lenient[1]["error"]?.string?.contains("did you mean \"type\"") == true)
+    #expect(lenient[2]["completions"]?.array?.count == 4)
+  }
+
+  @Test(arguments: [
+    (["--regex", "a**"], "regex:1:3"), (["--regex", "a", "--json-schema", "x"], "one at most"),
+    (["--json-schema", "/nowhere.json"], "/nowhere.json"),
+    (["--regex", "a", "--ignore-eos"], "--ignore-eos with a guide"),
+    (["--suppress", "x"], "an id was expected"), (["--suppress", "99999"], "an id from 0 to 607"),
+    (["--sequence-bias", "1=2=3"], "12,7=-2.5"), (["--typical-p", "2"], "typical_p is 2.0"),
+    (["--min-new-tokens", "200"], "from 0 to max_new_tokens (128)"),
+  ])
+  func samplingFlagsAreChecked(flags: [String], message: String) throws {
+    let result = try Program.run(["generate", "--model", model("qwen3")] + flags, input: "{\"text\": \"a\"}\n")
+    #expect(result.status == 2 && result.errors.contains(message), "\(flags): \(result.errors)")
+  }
+
   @Test func greedyEqualsTheReference() throws {
     for folder in ["qwen2", "qwen3", "qwen3_vl"] {
       let expected = try Fixtures.json("models/\(folder)/expected.json")

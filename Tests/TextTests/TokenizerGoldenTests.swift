@@ -55,6 +55,24 @@ extension JSON {
     }
   }
 
+  /// Token by token, the bytes are those of the decoded text.
+  @Test(arguments: folders) func bytesOfTokensMakeTheText(_ name: String) throws {
+    let tokenizer = try Tokenizer.load(folder: Fixtures.path("tokenizers/\(name)"))
+    let golden = try Fixtures.json("tokenizers/\(name)/cases.json")
+    var compared = 0
+    for row in try #require(golden["cases"]?.array) {
+      // Ids without a token add no bytes and begin no text.
+      let ids = (row["ids"]?.ids ?? []).filter { tokenizer.token(of: $0) != nil }
+      let bytes = ids.enumerated().flatMap { tokenizer.bytes(of: $1, atStart: $0 == 0) ?? [] }
+      guard let text = String(validating: bytes, as: UTF8.self) else { continue }
+      expectSame(tokenizer.decode(ids, skipSpecialTokens: false), text, "\(name)/\(row["name"]?.string ?? "?")")
+      compared += 1
+    }
+    #expect(compared > 20)
+    #expect(tokenizer.bytes(of: -1) == nil && tokenizer.bytes(of: Int32(tokenizer.vocabularySize)) == nil)
+    #expect(tokenizer.dropsSpaceAtStart == ["llama2", "metaspace"].contains(name))
+  }
+
   private func checkDecoding(_ tokenizer: Tokenizer, _ row: JSON, _ label: String) throws {
     let ids = row["ids"]?.ids ?? []
     for (skip, whole, streamed) in [(false, "decoded", "stream"), (true, "decoded_skip", "stream_skip")] {

@@ -156,6 +156,8 @@ typedef struct atk_attention_shape {
     /* logits become their gradient; `d` holds the streams' gradients (top1 has none) */                                    \
     void (*head_backward)(atk_pool *pool, REAL *logits, size_t stride, const atk_head_streams_##T *d,                       \
                           const int32_t *targets, size_t rows, size_t vocabulary, double temperature);                      \
+    /* y = e^(x / temperature - largest of the row), for sampling */                                                   \
+    void (*exponentials)(atk_pool *pool, REAL *y, const REAL *x, size_t rows, size_t n, double temperature);           \
     /* ids[rows] drawn from softmax(logits / temperature) by uniforms[rows] in [0, 1), and their log-probabilities; */      \
     /* scratch [threads, ceil(vocabulary / 256)] */                                                                         \
     void (*sample)(atk_pool *pool, int32_t *ids, REAL *logprobs, double *scratch, const REAL *logits, size_t stride,        \

@@ -59,6 +59,28 @@ enum Decoder: Sendable {
     return String(decoding: tokens.joined(), as: UTF8.self)
   }
 
+  /// What `run` makes of one token among others; a byte token is its byte, also where alone it is no character.
+  static func bytes(_ steps: [Step], _ token: [UInt8], atStart: Bool) -> [UInt8] {
+    var bytes = token
+    var isFused = false
+    for step in steps {
+      switch step {
+      case .byteLevel: bytes = ByteAlphabet.bytes(of: String(decoding: bytes, as: UTF8.self)) ?? bytes
+      case .replace(let old, let new): bytes = replaced(bytes, old, new)
+      case .byteFallback: bytes = byteToken(bytes).map { [$0] } ?? bytes
+      case .fuse: isFused = true
+      case .strip(let byte, let start, let stop):
+        // Behind `fuse` there is one text, and its edges are the first and the last token's.
+        if !isFused || atStart { bytes.removeFirst(bytes.prefix(start).prefix { $0 == byte }.count) }
+        if !isFused { bytes.removeLast(bytes.suffix(stop).reversed().prefix { $0 == byte }.count) }
+      case .metaspace(let replacement, let dropsFirst):
+        if atStart, dropsFirst, bytes.starts(with: replacement) { bytes.removeFirst(replacement.count) }
+        bytes = replaced(bytes, replacement, [0x20])
+      }
+    }
+    return bytes
+  }
+
   private static func replaced(_ text: [UInt8], _ old: [UInt8], _ new: [UInt8]) -> [UInt8] {
     guard let first = old.first, text.contains(first) else { return text }
     var result: [UInt8] = []

@@ -171,6 +171,30 @@ public final class Tokenizer: Sendable {
     }
   }
 
+  /// The bytes that an id adds to a decoded text, which need not be whole characters; nil for an id without a token.
+  ///
+  /// - Parameter atStart: for the first id of a text, where a leading space may be dropped (`dropsSpaceAtStart`).
+  public func bytes(of id: Int32, atStart: Bool = false) -> [UInt8]? {
+    guard let token = token(of: id) else { return nil }
+    switch parts.decoder {
+    case .byteLevel:
+      return Array(parts.decodedBytes[parts.decodedStarts[Int(id)]..<parts.decodedStarts[Int(id) + 1]])
+    case .steps(let steps): return Decoder.bytes(steps, Array(token.utf8), atStart: atStart)
+    }
+  }
+
+  /// Whether decoding drops a space at the begin of a text.
+  public var dropsSpaceAtStart: Bool {
+    guard case .steps(let steps) = parts.decoder else { return false }
+    return steps.contains {
+      switch $0 {
+      case .strip(_, let start, _): start > 0
+      case .metaspace(_, let dropsFirst): dropsFirst
+      default: false
+      }
+    }
+  }
+
   /// Decodes ids as they come.
   public func stream(skipSpecialTokens: Bool) -> TokenStream {
     TokenStream(tokenizer: self, skipSpecialTokens: skipSpecialTokens)

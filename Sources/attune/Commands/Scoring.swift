@@ -17,6 +17,7 @@ struct TextRequest {
 extension TextRequest {
   private static let keys: Set = [
     "input_ids", "text", "messages", "tools", "add_generation_prompt", "prompt", "completion", "images", "videos",
+    "regex", "json_schema",
   ]
 
   /// Reads `{"input_ids"}`, `{"text"}`, `{"messages"}` or `{"prompt"}` (with `{"completion"}` when scoring).
@@ -185,9 +186,25 @@ let generateCommand = Command(
     .init(name: "--top-k", value: "K", help: "keep the K likeliest ids (default 0, off)"),
     .init(name: "--top-p", value: "P", help: "keep the smallest set of probability P (default 1, off)"),
     .init(name: "--min-p", value: "P", help: "drop ids below P times the likeliest (default 0, off)"),
+    .init(
+      name: "--typical-p", value: "P", help: "keep the ids of typical surprise up to probability P (default 1, off)"),
+    .init(name: "--epsilon-cutoff", value: "E", help: "drop ids less probable than E (default 0, off)"),
+    .init(
+      name: "--eta-cutoff", value: "E", help: "the same, with a lower limit where the entropy is high (default 0, off)"),
+    .init(
+      name: "--min-tokens-to-keep", value: "N", help: "ids that top-p, min-p, typical-p and cutoffs leave (default 1)"),
     .init(name: "--repetition-penalty", value: "R", help: "over prompt and completion (default 1, off)"),
+    .init(name: "--repetition-penalty-generated-only", value: nil, help: "leave the prompt out of that"),
     .init(name: "--presence-penalty", value: "P", help: "subtracted once from generated ids (default 0)"),
     .init(name: "--frequency-penalty", value: "P", help: "subtracted per occurrence (default 0)"),
+    .init(name: "--no-repeat-ngram", value: "N", help: "no N ids in a row appear twice (default 0, off)"),
+    .init(name: "--suppress", value: "ID", help: "an id that is never chosen", repeats: true),
+    .init(
+      name: "--sequence-bias", value: "IDS=B", help: "add B to the last of these ids behind the others: 12,7=-2.5",
+      repeats: true),
+    .init(name: "--min-new-tokens", value: "N", help: "no end-of-sequence id before N tokens (default 0)"),
+    .init(name: "--regex", value: "PATTERN", help: "completions match this regular expression as a whole"),
+    .init(name: "--json-schema", value: "FILE", help: "completions are JSON values of this schema"),
     .init(name: "--stop", value: "S", help: "end at this text, which is cut off", repeats: true),
     .init(name: "--ignore-eos", value: nil, help: "go on after an end-of-sequence id"),
     .init(name: "--n", value: "G", help: "completions per line (default 1)"),
@@ -195,31 +212,28 @@ let generateCommand = Command(
   example:
     #"echo '{"messages": [{"role": "user", "content": "hi"}]}' | attune generate --model checkpoints/tiny --temperature 0"#,
   details: """
-    Lines as for `attune score`, without the completion. Out: {"completions": [{"ids": [..], "text": "..", "logprobs": [..],
-    "finish_reason": "stop|length|stop_string"}, ..]}; logprobs are at temperature 1 before truncation, the bits that score gives.
+    Lines as for `attune score`, without the completion; {"regex": ".."} or {"json_schema": {..}} in a line goes before the flag.
+    Out: {"completions": [{"ids": [..], "text": "..", "logprobs": [..], "finish_reason": "stop|length|stop_string"}, ..]};
+    logprobs are at temperature 1 before truncation, penalties and guides, the bits that score gives.
     """
 ) { arguments in
-  var parameters = SamplingParameters()
-  parameters.maxNewTokens = try arguments.int("--max-new-tokens") ?? 128
-  parameters.temperature = try arguments.number("--temperature") ?? 1
-  parameters.topK = try arguments.int("--top-k") ?? 0
-  parameters.topP = try arguments.number("--top-p") ?? 1
-  parameters.minP = try arguments.number("--min-p") ?? 0
-  parameters.repetitionPenalty = try arguments.number("--repetition-penalty") ?? 1
-  parameters.presencePenalty = try arguments.number("--presence-penalty") ?? 0
-  parameters.frequencyPenalty = try arguments.number("--frequency-penalty") ?? 0
-  parameters.stopStrings = arguments.list("--stop")
-  try parameters.validate()
+  var parameters = try samplingParameters(arguments)
   let count = try arguments.int("--n") ?? 1
   guard count >= 1 else { throw AttuneError.request("--n is \(count), 1 or more was expected") }
   let policy = try CommonFlags.policy(arguments)
+  try checkIDs(of: parameters, vocabulary: policy.model.configuration.text.vocabularySize)
   if !arguments.has("--ignore-eos") { parameters.stopIDs = Set(policy.endIDs) }
   let engine = LocalEngine(policy.model, decoder: policy.tokenizer, seed: try CommonFlags.seed(arguments))
+  let guides = try Guides(arguments, policy: policy)
   let lines = JSONLines(arguments)
-  return try lines.map({ try TextRequest($0, policy: policy, folder: folder(of: lines.input), scoring: false) }) {
-    requests in
+  return try lines.map({ line in
+    let request = try TextRequest(line, policy: policy, folder: folder(of: lines.input), scoring: false)
+    return (prompt: request.prompt, guide: try guides.guide(for: line))
+  }) { requests in
     let groups = try engine.generate(
-      requests.enumerated().map { RolloutRequest(prompt: $1.prompt, completions: count, promptNumber: $0) }, parameters)
+      requests.enumerated().map {
+        RolloutRequest(prompt: $1.prompt, completions: count, promptNumber: $0, guide: $1.guide)
+      }, parameters)
     return groups.map { group in
       .success([
         "completions": .array(
@@ -232,5 +246,50 @@ let generateCommand = Command(
           })
       ])
     }
+  }
+}
+
+/// What the flags of `generate` say about choosing tokens.
+private func samplingParameters(_ arguments: Arguments) throws -> SamplingParameters {
+  var parameters = SamplingParameters()
+  parameters.maxNewTokens = try arguments.int("--max-new-tokens") ?? 128
+  parameters.temperature = try arguments.number("--temperature") ?? 1
+  parameters.topK = try arguments.int("--top-k") ?? 0
+  parameters.topP = try arguments.number("--top-p") ?? 1
+  parameters.minP = try arguments.number("--min-p") ?? 0
+  parameters.repetitionPenalty = try arguments.number("--repetition-penalty") ?? 1
+  parameters.presencePenalty = try arguments.number("--presence-penalty") ?? 0
+  parameters.frequencyPenalty = try arguments.number("--frequency-penalty") ?? 0
+  parameters.typicalP = try arguments.number("--typical-p") ?? 1
+  parameters.epsilonCutoff = try arguments.number("--epsilon-cutoff") ?? 0
+  parameters.etaCutoff = try arguments.number("--eta-cutoff") ?? 0
+  parameters.minTokensToKeep = try arguments.int("--min-tokens-to-keep") ?? 1
+  parameters.penalizesPrompt = !arguments.has("--repetition-penalty-generated-only")
+  parameters.noRepeatNGramSize = try arguments.int("--no-repeat-ngram") ?? 0
+  parameters.minNewTokens = try arguments.int("--min-new-tokens") ?? 0
+  parameters.suppressedIDs = Set(
+    try arguments.list("--suppress").map { text in
+      guard let id = Int32(text) else { throw AttuneError.request("--suppress is '\(text)', an id was expected") }
+      return id
+    })
+  parameters.sequenceBias = try arguments.list("--sequence-bias").map { text in
+    let sides = text.split(separator: "=", omittingEmptySubsequences: false)
+    let ids = sides[0].split(separator: ",", omittingEmptySubsequences: false).map { Int32($0) }
+    guard sides.count == 2, let bias = Double(sides[1]), !ids.contains(nil) else {
+      throw AttuneError.request("--sequence-bias is '\(text)', ids and a number such as 12,7=-2.5 were expected")
+    }
+    return SequenceBias(ids: ids.map { $0! }, bias: bias)
+  }
+  parameters.stopStrings = arguments.list("--stop")
+  try parameters.validate()
+  return parameters
+}
+
+private func checkIDs(of parameters: SamplingParameters, vocabulary: Int) throws {
+  if let id = parameters.suppressedIDs.max(), id >= vocabulary {
+    throw AttuneError.request("--suppress is \(id), an id from 0 to \(vocabulary - 1) was expected")
+  }
+  if let id = parameters.sequenceBias.flatMap(\.ids).max(), id >= vocabulary {
+    throw AttuneError.request("--sequence-bias has the id \(id), ids from 0 to \(vocabulary - 1) were expected")
   }
 }

@@ -90,6 +90,12 @@ enum PortableMath {
     return e / (1 + e)
   }
 
+  /// The logarithm of the logistic function; neither end overflows or loses its digits.
+  static func logSigmoid(_ x: Double) -> Double { (x < 0 ? x : 0) - log1p(exp(-abs(x))) }
+
+  /// The slope of the logistic function, σ(x)·σ(−x).
+  static func sigmoidSlope(_ x: Double) -> Double { sigmoid(x) * sigmoid(-x) }
+
   /// The square root, exactly rounded by every processor.
   static func sqrt(_ x: Double) -> Double { x.squareRoot() }
 

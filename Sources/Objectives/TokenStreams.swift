@@ -99,12 +99,17 @@ public struct TokenStreams: Sendable {
   }
 
   /// Mean of a stream over the tokens that the loss sees; 0 if there are none.
-  func maskedMean(_ stream: [Float]) -> Double {
+  func maskedMean(_ stream: [Float]) -> Double { maskedMean(stream, rows: 0..<rowCount) }
+
+  /// Mean of a stream over the tokens that the loss sees in these rows; 0 if there are none.
+  func maskedMean(_ stream: [Float], rows: some Sequence<Int>) -> Double {
     var sum = 0.0
     var count = 0
-    for t in stream.indices where mask[t] {
-      sum += Double(stream[t])
-      count += 1
+    for i in rows {
+      for t in row(i) where mask[t] {
+        sum += Double(stream[t])
+        count += 1
+      }
     }
     return count == 0 ? 0 : sum / Double(count)
   }

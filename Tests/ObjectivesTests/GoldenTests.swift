@@ -22,7 +22,8 @@ import Testing
   }
 
   static let files = [
-    "sft", "logprob", "grpo_advantages", "grpo_loss", "grpo_step", "gspo_token", "adamw", "grad_clip", "lr_schedule",
+    "sft", "logprob", "dpo", "kto", "grpo_advantages", "grpo_loss", "grpo_step", "gspo_token", "adamw", "grad_clip",
+    "lr_schedule",
   ]
 
   /// The suite without the outputs, so that nothing can be copied from them. The number of optimizer steps of a case,
@@ -111,7 +112,10 @@ import Testing
     if part == "grads" { return .gradient }
     if dtype == "bool" || dtype == "i64" || value.int != nil && part == "values" { return .count }
     if part == "metrics" {
-      let counts = ["clip_ratio", "cispo_clip_ratio", "mean_token_accuracy", "frac_reward_zero_std", "num_tokens"]
+      let counts = [
+        "clip_ratio", "cispo_clip_ratio", "mean_token_accuracy", "frac_reward_zero_std", "num_tokens",
+        "rewards/accuracies",
+      ]
       return counts.contains { name.hasPrefix($0) } ? .count : .loss
     }
     if file == "adamw" { return name == "lr" ? .rate : .optimizer }

@@ -87,4 +87,18 @@ import Testing
     #expect(PortableMath.clamp(-3, 0, 1) == 0)
     #expect(PortableMath.clamp(.nan, 0, 1).isNaN)
   }
+
+  @Test func logSigmoid() {
+    let values = Self.sweep(-800, 800) + Self.sweep(-2, 2)
+    #expect(
+      Self.worst(values, PortableMath.logSigmoid) {
+        $0 < 0 ? $0 - Foundation.log1p(Foundation.exp($0)) : -Foundation.log1p(Foundation.exp(-$0))
+      } <= 3)
+    #expect(PortableMath.logSigmoid(0) == -PortableMath.log(2))
+    #expect(PortableMath.logSigmoid(-.infinity) == -.infinity)
+    #expect(PortableMath.logSigmoid(.infinity) == 0)
+    #expect(PortableMath.logSigmoid(.nan).isNaN)
+    #expect(PortableMath.sigmoidSlope(0) == 0.25)
+    #expect(PortableMath.sigmoidSlope(800) == PortableMath.sigmoidSlope(-800))
+  }
 }

@@ -40,12 +40,14 @@ public enum ObjectiveSuite {
     }
   }
 
-  private static let available = ["sft", "logprob", "grpo", "optimizer", "grad_clip", "lr_schedule"]
+  private static let available = ["sft", "logprob", "dpo", "kto", "grpo", "optimizer", "grad_clip", "lr_schedule"]
 
   private static func outputs(_ c: SuiteCase, learningRates: LearningRates?) throws -> SuiteOutputs {
     switch c.objective {
     case "sft": return try sft(c)
     case "logprob": return try logprob(c)
+    case "dpo": return try pairLoss(c)
+    case "kto": return try unpairedLoss(c)
     case "grpo":
       if c.variant == "advantages" { return try groupAdvantages(c) }
       if c.variant.hasPrefix("step:") { return try groupStep(c) }

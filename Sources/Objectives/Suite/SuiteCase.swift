@@ -69,6 +69,15 @@ struct SuiteCase {
 
   func choice<T: NamedChoice>(_ key: String) throws -> T? { try word(key).map { try T.named($0, key: key) } }
 
+  /// A list of alternatives, or a single one.
+  func choices<T: NamedChoice>(_ key: String) throws -> [T]? {
+    guard let value = setting(key) else { return nil }
+    return try (value.array ?? [value]).map {
+      guard let word = $0.string else { throw wrong(key, $0, "a name or a list of names") }
+      return try T.named(word, key: key)
+    }
+  }
+
   // MARK: Inputs.
 
   var inputNames: [String] { inputs.keys }

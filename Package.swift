@@ -68,7 +68,9 @@ let package = Package(
         "Core", "AttuneTensor", "Text", "AttuneVision", "Objectives", "Rewards", "Models", "Datasets", "Rollout",
         "CYAML", "CSQLite", "CCairo",
       ]),
-    .target(name: "Bench", dependencies: ["Core", "AttuneTensor", "Models", "Rollout"], swiftSettings: hot),
+    .target(
+      name: "Bench", dependencies: ["Core", "AttuneTensor", "Models", "Rollout", "Objectives", "Lab"],
+      swiftSettings: hot),
     .executableTarget(
       name: "attune",
       dependencies: [

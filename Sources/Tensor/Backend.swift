@@ -9,6 +9,9 @@ public protocol Backend: AnyObject, Sendable {
   var name: String { get }
   /// Largest number of bytes in use at once so far.
   var peakBytes: Int { get }
+  /// The same since the last `beginPhase`.
+  var phasePeakBytes: Int { get }
+  func beginPhase()
 
   // MARK: Memory
 

@@ -54,6 +54,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   public var name: String { "cpu (\(String(cString: isa.name)), \(threads) threads)" }
   public var instructionSet: String { String(cString: isa.name) }
   public var peakBytes: Int { memory.peakBytes }
+  public var phasePeakBytes: Int { memory.phasePeakBytes }
+  public func beginPhase() { memory.beginPhase() }
 
   // MARK: Reaching the kernels
 

@@ -18,12 +18,17 @@ final class MemoryPool: Sendable {
     var free: [Int: [Block]] = [:]
     var allocated = 0
     var peak = 0
+    var phasePeak = 0
     var inUse = 0
   }
   private let state = Mutex(State())
 
   /// Largest number of bytes that were in use at once.
   var peakBytes: Int { state.withLock { $0.peak } }
+
+  /// Largest number of bytes that were in use at once since `beginPhase`.
+  var phasePeakBytes: Int { state.withLock { $0.phasePeak } }
+  func beginPhase() { state.withLock { $0.phasePeak = $0.inUse } }
 
   static func roundedSize(_ byteCount: Int) -> Int {
     let wanted = max(byteCount, 256)
@@ -37,6 +42,7 @@ final class MemoryPool: Sendable {
     let reused = state.withLock { state -> Block? in
       state.inUse += size
       state.peak = max(state.peak, state.inUse)
+      state.phasePeak = max(state.phasePeak, state.inUse)
       return state.free[size]?.popLast()
     }
     let pointer: UnsafeMutableRawPointer

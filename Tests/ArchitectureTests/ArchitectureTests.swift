@@ -34,7 +34,9 @@ import Testing
         "CYAML",
         "CSQLite", "CCairo",
       ]),
-    Room(folder: "Bench", module: "Bench", mayImport: ["Core", "AttuneTensor", "Models", "Rollout"]),
+    Room(
+      folder: "Bench", module: "Bench",
+      mayImport: ["Core", "AttuneTensor", "Text", "Models", "Rollout", "Objectives", "Lab"]),
     Room(
       folder: "attune", module: "attune",
       mayImport: [

@@ -97,8 +97,10 @@ extension Trainer {
     let flat = groups.indices.filter { !live.contains($0) }
     var loss = 0.0
     for (members, recording) in [(live, true), (flat, false)] {
-      for part in microBatches(members, size: stage.microBatch) {
-        let trees = part.map { PromptTree(prompt: prompts[$0].encoded, completions: groups[$0].map(\.ids)) }
+      let all = members.map { PromptTree(prompt: prompts[$0].encoded, completions: groups[$0].map(\.ids)) }
+      for range in TrainingPass.microBatches(all, size: stage.microBatch) {
+        let part = Array(members[range])
+        let trees = Array(all[range])
         let forward = pass.forward(trees, recording: recording)
         var streams = pass.streams(forward, mask: part.flatMap { groups[$0].flatMap(mask) })
         // The sampler's log-probabilities are the trainer's bits, so the first pass needs no old ones: its ratio is 1.

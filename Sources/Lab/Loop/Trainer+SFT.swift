@@ -25,7 +25,8 @@ extension Trainer {
     let targetCount = trees.reduce(0) { $0 + $1.completions[0].count }
     var loss = 0.0
     var means = MetricMeans()
-    for part in microBatches(trees, size: stage.microBatch) {
+    for range in TrainingPass.microBatches(trees, size: stage.microBatch) {
+      let part = Array(trees[range])
       let forward = pass.forward(part, recording: true)
       let result = try objective.evaluate(
         pass.streams(forward), targetCount: targetCount, processCount: 1,

@@ -199,10 +199,4 @@ final class Trainer {
   func encode(_ sample: Sample) throws -> Policy.Prompt {
     try policy.prompt(messages: sample.prompt.map(\.json), pictures: sample.pictures)
   }
-
-  /// Trees in micro-batches of at most `size` (0: all at once).
-  func microBatches<T>(_ items: [T], size: Int) -> [[T]] {
-    guard size > 0 else { return items.isEmpty ? [] : [items] }
-    return stride(from: 0, to: items.count, by: size).map { Array(items[$0..<min($0 + size, items.count)]) }
-  }
 }

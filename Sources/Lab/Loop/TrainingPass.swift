@@ -4,20 +4,52 @@ import Models
 import Objectives
 
 /// The seam between model and objective: streams of numbers out of a packed batch, and their gradients back into it.
-struct TrainingPass {
+package struct TrainingPass {
   let model: LanguageModel
   let temperature: Double
   let wanted: Set<HeadStream>
+  /// Keep only each layer's input for the way back: less memory, a third more work.
+  let recomputesLayers: Bool
+
+  package init(model: LanguageModel, temperature: Double, wanted: Set<HeadStream>, recomputesLayers: Bool = false) {
+    self.model = model
+    self.temperature = temperature
+    self.wanted = wanted
+    self.recomputesLayers = recomputesLayers
+  }
+
+  /// Rows of a forward pass that keep products at full speed; more only take memory.
+  private static let tokensAtOnce = 1024
+
+  /// Trees divided into batches of at most `size` trees, or for 0 of as many as make about 1,024 rows. Neither results nor
+  /// gradients depend on it, down to the last bit.
+  package static func microBatches(_ trees: [PromptTree], size: Int) -> [Range<Int>] {
+    var parts: [Range<Int>] = []
+    var first = 0
+    var rows = 0
+    for (i, tree) in trees.enumerated() {
+      let own = tree.prompt.ids.count + tree.completions.reduce(0) { $0 + max(0, $1.count - 1) }
+      let isFull = size > 0 ? i - first == size : rows > 0 && rows + own > tokensAtOnce
+      if isFull {
+        parts.append(first..<i)
+        first = i
+        rows = 0
+      }
+      rows += own
+    }
+    if first < trees.count { parts.append(first..<trees.count) }
+    return parts
+  }
 
   /// What one forward pass left: numbers for the objective, and the tape to go back on.
-  struct Forward {
+  package struct Forward {
     let tape: Tape
     let output: Tensor
-    let batch: TrainingBatch
+    package let batch: TrainingBatch
     let values: [Float]
 
     /// One value per completion token.
-    func stream(_ stream: HeadStream) -> [Float] {
+    package func stream(_ stream: HeadStream) -> [Float] {
       let first = stream.rawValue * batch.targets.count
       return batch.completionRanges.flatMap { values[first + $0.lowerBound..<first + $0.upperBound] }
     }
@@ -26,15 +58,16 @@ struct TrainingPass {
     var tokenCount: Int { batch.completionRanges.reduce(0) { $0 + $1.count } }
   }
 
-  func forward(_ trees: [PromptTree], recording: Bool) -> Forward {
+  package func forward(_ trees: [PromptTree], recording: Bool) -> Forward {
     let batch = TrainingBatch(trees)
     let tape = Tape(model.backend, recording: recording)
-    let output = model.streams(tape, batch, temperature: temperature, wanted: wanted)
+    let output = model.streams(
+      tape, batch, temperature: temperature, wanted: wanted, PassOptions(recomputesLayers: recomputesLayers))
     return Forward(tape: tape, output: output, batch: batch, values: model.backend.floats(output))
   }
 
   /// The streams as an objective reads them; every completion token counts unless `mask` says otherwise.
-  func streams(_ forward: Forward, mask: [Bool]? = nil) -> TokenStreams {
+  package func streams(_ forward: Forward, mask: [Bool]? = nil) -> TokenStreams {
     let lengths = forward.batch.completionRanges.map(\.count)
     func optional(_ stream: HeadStream) -> [Float]? { wanted.contains(stream) ? forward.stream(stream) : nil }
     return TokenStreams(
@@ -46,7 +79,7 @@ struct TrainingPass {
   }
 
   /// Adds the gradients of the streams to the parameters' gradients.
-  func backward(_ forward: Forward, _ gradients: StreamGradients) {
+  package func backward(_ forward: Forward, _ gradients: StreamGradients) {
     let count = forward.batch.targets.count
     var seed = [Float](repeating: 0, count: HeadStream.allCases.count * count)
     func put(_ stream: HeadStream, _ values: [Float]?) {

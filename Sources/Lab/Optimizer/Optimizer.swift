@@ -4,7 +4,7 @@ import Core
 /// AdamW over a set of parameters: moments in f32, clipping by the norm of all gradients together.
 ///
 /// Decay applies to matrices only, not to biases and norms, as transformers' trainer does.
-final class Optimizer {
+package final class Optimizer {
   let parameters: [Parameter]
   private(set) var first: [Tensor]
   private(set) var second: [Tensor]
@@ -12,7 +12,7 @@ final class Optimizer {
   private(set) var step = 0
   private let backend: any Backend
 
-  init(_ parameters: [Parameter], on backend: any Backend) {
+  package init(_ parameters: [Parameter], on backend: any Backend) {
     self.parameters = parameters
     self.backend = backend
     first = parameters.map { backend.zeros($0.shape, .f32) }
@@ -29,6 +29,14 @@ final class Optimizer {
   /// - Returns: the norm before clipping.
   /// - Throws: `.work` naming the first parameter whose gradient is not finite; nothing is updated then.
   func update(learningRate: Double, _ settings: Recipe.Optimizer) throws -> Double {
+    try update(
+      AdamWStep(
+        learningRate: learningRate, beta1: settings.beta1, beta2: settings.beta2, epsilon: settings.epsilon,
+        weightDecay: settings.weightDecay, step: 0), maxNorm: settings.maxGradNorm)
+  }
+
+  /// The same with the scalars given; the step number is counted here, decay reaches matrices alone.
+  package func update(_ scalars: AdamWStep, maxNorm limit: Double) throws -> Double {
     let norm = gradientNorm()
     guard norm.isFinite else {
       let bad = parameters.first { !backend.sumOfSquares($0.gradient!).isFinite }
@@ -37,15 +45,14 @@ final class Optimizer {
         hint: "lower optimizer.learning_rate, or look at the rewards of this step with `attune runs samples`")
     }
     step += 1
-    let limit = settings.maxGradNorm
     let scale = limit > 0 ? min(1, limit / (norm + 1e-6)) : 1
     for (i, parameter) in parameters.enumerated() {
       let decays = parameter.shape.count > 1
-      backend.adamW(
-        parameter.value, first[i], second[i], parameter.gradient!,
-        AdamWStep(
-          gradientScale: scale, learningRate: learningRate, beta1: settings.beta1, beta2: settings.beta2,
-          epsilon: settings.epsilon, weightDecay: decays ? settings.weightDecay : 0, step: step))
+      var own = scalars
+      own.gradientScale = scale
+      own.weightDecay = decays ? scalars.weightDecay : 0
+      own.step = step
+      backend.adamW(parameter.value, first[i], second[i], parameter.gradient!, own)
       parameter.valueChanged()
       parameter.clearGradient()
     }

@@ -1,5 +1,4 @@
 import AttuneTensor
-import Bench
 import Core
 import Foundation
 import Lab
@@ -34,32 +33,6 @@ let adapterMergeCommand = Command(
   let policy = try CommonFlags.policy(arguments)
   try policy.save(to: arguments.positionals[0])
   printNote("wrote \(arguments.positionals[0])")
-  return 0
-}
-
-let benchKernelsCommand = Command(
-  words: ["bench", "kernels"], summary: "products beside the limit measured in the same process",
-  options: [
-    CommonFlags.threads, CommonFlags.json,
-    .init(name: "--all", value: nil, help: "every instruction set of this machine, not only the chosen one"),
-  ],
-  example: "attune bench kernels --json"
-) { arguments in
-  let figures = try KernelBench().run(threads: try arguments.int("--threads") ?? 0, everySet: arguments.has("--all"))
-  if arguments.has("--json") {
-    print(JSON.array(figures.map(\.json)).text(.pretty))
-    return 0
-  }
-  print(
-    TerminalTable.render(
-      headers: ["kernel", "shape", "dtype", "isa", "rate", "of limit"],
-      rows: figures.map {
-        [
-          $0.kernel, $0.shape.map(String.init).joined(separator: ", "), $0.dtype, $0.isa,
-          "\(Int($0.rate.rounded())) \($0.isBandwidth ? "GB/s" : "GFLOP/s")",
-          "\(Int(($0.ofLimit * 100).rounded())) %",
-        ]
-      }))
   return 0
 }
 

@@ -1,0 +1,110 @@
+import AttuneTensor
+import Core
+import Models
+import Rollout
+
+#if canImport(Glibc)
+  import Glibc
+#else
+  import Darwin
+#endif
+
+/// A checkpoint with made-up prompts, for benchmarks: figures depend on shapes, not on values.
+public struct BenchModel {
+  public let model: LanguageModel
+  public let backend: CPUBackend
+  private let randomness = Randomness(seed: 7, for: .testing)
+
+  public init(model: LanguageModel, backend: CPUBackend) {
+    self.model = model
+    self.backend = backend
+  }
+
+  /// Random ids from the middle of the vocabulary.
+  func ids(_ count: Int, _ seed: Int) -> [Int32] {
+    let vocabulary = model.configuration.text.vocabularySize
+    let low = min(300, vocabulary / 4)
+    let high = min(8000, vocabulary - vocabulary / 8)
+    var stream = randomness.stream(seed)
+    return (0..<count).map { _ in Int32(low + stream.integer(below: high - low)) }
+  }
+
+  /// A prompt of `length` tokens, the places of its pictures (224 x 224 noise) among them.
+  func prompt(_ length: Int, pictures: Int, _ seed: Int) throws -> EncodedPrompt {
+    var ids = ids(length, seed)
+    guard pictures > 0 else { return try model.encode(ids: ids) }
+    guard let vision = model.configuration.vision, let imageID = model.configuration.imageTokenID else {
+      throw AttuneError.request("--pictures for a \(model.configuration.family.rawValue) model, which reads text alone")
+    }
+    let side = 224 / vision.patchSize / vision.mergeSize * vision.mergeSize
+    let places = side * side / (vision.mergeSize * vision.mergeSize)
+    guard pictures * (places + 2) < length else {
+      throw AttuneError.request(
+        "\(pictures) pictures take \(pictures * (places + 2)) tokens, the prompt has \(length)",
+        hint: "raise --prompt-tokens or lower --pictures")
+    }
+    var stream = randomness.stream(seed, 1)
+    let inputs = (0..<pictures).map { picture in
+      let first = 4 + picture * (places + 2)
+      ids[first] = model.configuration.visionStartID ?? ids[first]
+      for place in 0..<places { ids[first + 1 + place] = imageID }
+      ids[first + 1 + places] = model.configuration.visionEndID ?? ids[first]
+      return PictureInput(
+        patches: (0..<side * side * vision.patchWidth).map { _ in Float(stream.uniform(-1, 1)) },
+        grid: (frames: 1, height: side, width: side))
+    }
+    return try model.encode(ids: ids, pictures: inputs)
+  }
+
+  /// Weights of the decoder's products and of the head.
+  var productWeights: (layers: Int, head: Int) {
+    let layers = model.linears.reduce(0) { $0 + ($1.name.contains("visual") ? 0 : $1.weight.shape.reduce(1, *)) }
+    return (layers, model.head.weights.reduce(0) { $0 + $1.shape.reduce(1, *) })
+  }
+  var visionWeights: Int {
+    model.linears.reduce(0) { $0 + ($1.name.contains("visual") ? $1.weight.shape.reduce(1, *) : 0) }
+  }
+
+  /// Floating-point operations of attention for one query that sees `keys` keys, all layers.
+  func attentionFlops(_ keys: Double) -> Double {
+    let c = model.configuration.text
+    return Double(4 * c.layers * c.heads * c.headSize) * keys
+  }
+
+  /// Floating-point operations of a forward pass over trees, the head for completion tokens alone.
+  func forwardFlops(_ trees: [PromptTree]) -> Double {
+    let (layers, head) = productWeights
+    var sum = 0.0
+    for tree in trees {
+      let prompt = tree.prompt.ids.count
+      sum += 2 * Double(layers * prompt) + attentionFlops(Double(prompt * (prompt + 1) / 2))
+      sum += 2 * Double(visionWeights) * Double(tree.prompt.pictures.reduce(0) { $0 + $1.patchCount })
+      for completion in tree.completions {
+        let n = max(0, completion.count - 1)
+        sum += 2 * Double(layers * n) + attentionFlops(Double(n * prompt + n * (n + 1) / 2))
+        sum += 2 * Double(head * completion.count)
+      }
+    }
+    return sum
+  }
+}
+
+/// Memory of this process.
+public enum ProcessMemory {
+  /// Highest resident set so far, MiB.
+  public static var peakMiB: Double {
+    var usage = rusage()
+    #if canImport(Glibc)
+      getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
+      return Double(usage.ru_maxrss) / 1024
+    #else
+      getrusage(RUSAGE_SELF, &usage)
+      return Double(usage.ru_maxrss) / 1_048_576
+    #endif
+  }
+}
+
+/// Ids as their numbers, for benchmarks that need no text.
+struct NumberText: CompletionDecoder {
+  func decode(_ ids: [Int32], skipSpecialTokens: Bool) -> String { "" }
+}

@@ -1,0 +1,140 @@
+import AttuneTensor
+import Bench
+import Core
+import Foundation
+import Lab
+import Models
+
+let benchKernelsCommand = Command(
+  words: ["bench", "kernels"], summary: "products beside the limit measured in the same process",
+  options: [
+    CommonFlags.threads, CommonFlags.json,
+    .init(name: "--all", value: nil, help: "every instruction set of this machine, not only the chosen one"),
+  ],
+  example: "attune bench kernels --json"
+) { arguments in
+  let figures = try KernelBench().run(threads: try arguments.int("--threads") ?? 0, everySet: arguments.has("--all"))
+  if arguments.has("--json") {
+    print(JSON.array(figures.map(\.json)).text(.pretty))
+    return 0
+  }
+  print(
+    TerminalTable.render(
+      headers: ["kernel", "shape", "dtype", "isa", "rate", "of limit"],
+      rows: figures.map {
+        [
+          $0.kernel, $0.shape.map(String.init).joined(separator: ", "), $0.dtype, $0.isa,
+          "\(Int($0.rate.rounded())) \($0.isBandwidth ? "GB/s" : "GFLOP/s")",
+          "\(Int(($0.ofLimit * 100).rounded())) %",
+        ]
+      }))
+  return 0
+}
+
+private let workloadOptions: [Command.Option] = [
+  CommonFlags.model, CommonFlags.dtype, CommonFlags.threads, CommonFlags.json,
+  .init(name: "--prompt-tokens", value: "L", help: "tokens of a prompt (default 128)"),
+  .init(name: "--new-tokens", value: "N", help: "tokens of a completion (default 128)"),
+  .init(name: "--pictures", value: "K", help: "224 x 224 pictures in each prompt, among its tokens (default 0)"),
+  .init(name: "--repeats", value: "R", help: "the median of so many is told (default 3)"),
+]
+
+extension Arguments {
+  /// A whole number of at least `least`.
+  fileprivate func count(_ name: String, _ fallback: Int, least: Int = 1) throws -> Int {
+    let value = try int(name) ?? fallback
+    guard value >= least else { throw AttuneError.request("\(name) is \(value), \(least) or more was expected") }
+    return value
+  }
+
+  fileprivate func benchModel() throws -> BenchModel {
+    let backend = try CommonFlags.backend(self)
+    let model = try LanguageModel.load(
+      folder: try CommonFlags.modelFolder(self), backend: backend, precision: try CommonFlags.precision(self))
+    return BenchModel(model: model, backend: backend)
+  }
+}
+
+private func printFigures(_ json: JSON, asJSON: Bool) {
+  if asJSON { return print(json.text(.pretty)) }
+  func row(_ name: String, _ value: JSON) -> [String] {
+    [name, value.double.map { String(format: $0 >= 100 ? "%.0f" : "%.3f", $0) } ?? value.text()]
+  }
+  var rows: [[String]] = []
+  if let object = json.object {
+    for (name, value) in object.entries {
+      guard name == "phases", let phases = value.object else {
+        rows.append(row(name, value))
+        continue
+      }
+      for (phase, figures) in phases.entries {
+        let numbers = ["peak_mib", "seconds"].map { String(format: "%.3f", figures[$0]?.double ?? 0) }
+        rows.append(["phase \(phase)", "\(numbers[0]) MiB at most, \(numbers[1]) s"])
+      }
+    }
+  }
+  print(TerminalTable.render(headers: ["figure", "value"], rows: rows))
+}
+
+let benchRolloutCommand = Command(
+  words: ["bench", "rollout"], summary: "sampling beside what memory and arithmetic allow",
+  options: workloadOptions + [
+    .init(name: "--prompts", value: "P", help: "prompts (default 8)"),
+    .init(name: "--completions", value: "G", help: "completions of each (default 8)"),
+  ],
+  example: "attune bench rollout --model checkpoints/tiny-vl --prompts 2 --completions 4 --dtype bf16"
+) { arguments in
+  let workload = RolloutBench.Workload(
+    prompts: try arguments.count("--prompts", 8), completions: try arguments.count("--completions", 8),
+    promptTokens: try arguments.count("--prompt-tokens", 128), newTokens: try arguments.count("--new-tokens", 128),
+    pictures: try arguments.count("--pictures", 0, least: 0))
+  let figures = try RolloutBench.run(
+    try arguments.benchModel(), workload, repeats: try arguments.count("--repeats", 3))
+  printFigures(figures.json, asJSON: arguments.has("--json"))
+  return 0
+}
+
+let benchTrainCommand = Command(
+  words: ["bench", "train"], summary: "training steps beside what arithmetic allows",
+  options: workloadOptions + [
+    .init(name: "--objective", value: "sft|dpo|kto|grpo", help: "what is trained (default sft)"),
+    .init(name: "--adapter", value: "lora|none", help: "a LoRA of rank 16 on all linear layers, or full weights (default none)"),
+    .init(name: "--rows", value: "B", help: "sequences, pairs for dpo, prompts for grpo (default 8)"),
+    .init(name: "--generations", value: "G", help: "completions of a prompt for grpo (default 8)"),
+    .init(name: "--micro-batch", value: "T", help: "trees computed at once (default 0: about 1,024 rows)"),
+    .init(name: "--recompute", value: nil, help: "keep only each layer's input for the way back"),
+  ],
+  example: "attune bench train --model checkpoints/tiny-vl --objective dpo --adapter lora --rows 2 --dtype bf16"
+) { arguments in
+  let name = arguments.string("--objective") ?? "sft"
+  guard let objective = TrainBench.Objective(rawValue: name) else {
+    let known = TrainBench.Objective.allCases.map(\.rawValue)
+    throw AttuneError.request(
+      "--objective is '\(name)', one of \(known.joined(separator: ", ")) was expected",
+      hint: nearestName(to: name, among: known).map { "did you mean \($0)?" })
+  }
+  let adapter = arguments.string("--adapter") ?? "none"
+  guard ["lora", "none"].contains(adapter) else {
+    throw AttuneError.request("--adapter is '\(adapter)', lora or none was expected")
+  }
+  let workload = TrainBench.Workload(
+    objective: objective, rows: try arguments.count("--rows", 8),
+    generations: try arguments.count("--generations", 8, least: 2),
+    promptTokens: try arguments.count("--prompt-tokens", 128), newTokens: try arguments.count("--new-tokens", 128),
+    pictures: try arguments.count("--pictures", 0, least: 0),
+    microBatch: try arguments.count("--micro-batch", 0, least: 0), recomputesLayers: arguments.has("--recompute"))
+  let bench = try arguments.benchModel()
+  var reference: LanguageModel?
+  if adapter == "lora" {
+    // The decoder's layers, as the usual recipes adapt.
+    let names = bench.model.linears.map(\.name).filter { !$0.contains("visual") }
+    try bench.model.attachLoRA(LoRAConfiguration(rank: 16, alpha: 32, targets: names), seed: 1)
+  } else {
+    if objective != .sft { reference = try arguments.benchModel().model }
+    bench.model.setTrainable(true)
+  }
+  let figures = try TrainBench.run(
+    bench, workload, reference: reference, repeats: try arguments.count("--repeats", 3))
+  printFigures(figures.json, asJSON: arguments.has("--json"))
+  return 0
+}

@@ -332,7 +332,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     run(gateUp.dtype) { $0.swiglu($1, wide, narrow, p(gateUp), y.rows, y.width) }
   }
   public func swiGLUBackward(_ d: Tensor, _ dy: Tensor, _ gateUp: Tensor) {
-    run(gateUp.dtype) { $0.swiglu_backward($1, p(d), p(dy), p(gateUp), gateUp.rows, gateUp.width / 2) }
+    let (wide, narrow) = outputs(d)
+    run(gateUp.dtype) { $0.swiglu_backward($1, wide, narrow, p(dy), p(gateUp), gateUp.rows, gateUp.width / 2) }
   }
   public func gelu(_ y: Tensor, _ x: Tensor, _ form: GELUForm) {
     let (wide, narrow) = outputs(y)

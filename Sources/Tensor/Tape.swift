@@ -61,10 +61,20 @@ public final class Tape {
     guard needsGradient(tensor) else { return }
     let key = ObjectIdentifier(tensor.storage)
     if let sum = gradients[key] {
+      let (sum, gradient) = (widened(sum), widened(gradient))
       backend.add(sum, sum, gradient)
+      gradients[key] = sum
     } else {
       gradients[key] = gradient
     }
+  }
+
+  /// A gradient that stands alone may be rounded to bf16 for the product that reads it; sums are f32.
+  private func widened(_ gradient: Tensor) -> Tensor {
+    guard gradient.dtype == .bf16 else { return gradient }
+    let wide = backend.empty(gradient.shape, .f32)
+    backend.convert(wide, gradient)
+    return wide
   }
 
   /// Carries `seed`, the gradient of a loss with respect to `output`, back to every watched tensor and parameter.

@@ -133,7 +133,8 @@ typedef struct atk_attention_shape {
                            const REAL *x, size_t stride, const REAL *w, size_t rows, size_t heads, size_t size, double eps);\
     /* y[rows,n] = silu(gate) * up for rows [gate | up] of x */                                                             \
     void (*swiglu)(atk_pool *pool, REAL *_Nullable y, uint16_t *_Nullable y16, const REAL *x, size_t rows, size_t n);       \
-    void (*swiglu_backward)(atk_pool *pool, REAL *dx, const REAL *dy, const REAL *x, size_t rows, size_t n);                \
+    void (*swiglu_backward)(atk_pool *pool, REAL *_Nullable dx, uint16_t *_Nullable dx16, const REAL *dy, const REAL *x, \
+                            size_t rows, size_t n);\
     void (*gelu)(atk_pool *pool, REAL *_Nullable y, uint16_t *_Nullable y16, const REAL *x, size_t count, bool tanh_form);  \
     void (*gelu_backward)(atk_pool *pool, REAL *dx, const REAL *dy, const REAL *x, size_t count, bool tanh_form);           \
     /* pages [..][heads][size][64]: row r of x to slot slots[r] (NULL: r), slot s being key s%64 of page s/64 */            \

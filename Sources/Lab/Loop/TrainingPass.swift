@@ -19,9 +19,9 @@ package struct TrainingPass {
   }
 
   /// Rows of a forward pass that keep products at full speed; more only take memory.
-  private static let tokensAtOnce = 1024
+  private static let tokensAtOnce = 512
 
-  /// Trees divided into batches of at most `size` trees, or for 0 of as many as make about 1,024 rows. Neither results nor
+  /// Trees divided into batches of at most `size` trees, or for 0 of as many as make about 512 rows. Neither results nor
   /// gradients depend on it, down to the last bit.
   package static func microBatches(_ trees: [PromptTree], size: Int) -> [Range<Int>] {
     var parts: [Range<Int>] = []

@@ -20,7 +20,8 @@ extension Tape {
     let y = backend.empty([gateUp.rows, gateUp.width / 2], gateUp.operandDType(precision))
     backend.swiGLU(y, gateUp)
     record(.swiGLU, inputs: [gateUp], output: y) { tape, dy in
-      let d = tape.backend.empty(gateUp.shape, gateUp.dtype)
+      // The product that made gates and ups reads their gradient in the precision of its kin.
+      let d = tape.backend.empty(gateUp.shape, gateUp.operandDType(precision))
       tape.backend.swiGLUBackward(d, dy, gateUp)
       tape.accumulate(d, into: gateUp)
     }

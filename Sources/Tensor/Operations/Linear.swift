@@ -135,7 +135,13 @@ extension Tape {
         backend.matmulWeightGradient(gradient, operand.columns(columns), x.allColumns, group.precision)
       }
       if biases.indices.contains(i), let gradient = biases[i]?.accumulator {
-        backend.biasGradient(gradient, dy.columns(columns))
+        if dy.dtype == .bf16 {
+          let wide = backend.empty(dy.shape, .f32)
+          backend.convert(wide, dy)
+          backend.biasGradient(gradient, wide.columns(columns))
+        } else {
+          backend.biasGradient(gradient, dy.columns(columns))
+        }
       }
       from = columns.upperBound
     }

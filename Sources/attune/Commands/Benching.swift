@@ -101,7 +101,7 @@ let benchTrainCommand = Command(
     .init(name: "--adapter", value: "lora|none", help: "a LoRA of rank 16 on all linear layers, or full weights (default none)"),
     .init(name: "--rows", value: "B", help: "sequences, pairs for dpo, prompts for grpo (default 8)"),
     .init(name: "--generations", value: "G", help: "completions of a prompt for grpo (default 8)"),
-    .init(name: "--micro-batch", value: "T", help: "trees computed at once (default 0: about 1,024 rows)"),
+    .init(name: "--micro-batch", value: "T", help: "trees computed at once (default 0: about 512 rows)"),
     .init(name: "--recompute", value: nil, help: "keep only each layer's input for the way back"),
   ],
   example: "attune bench train --model checkpoints/tiny-vl --objective dpo --adapter lora --rows 2 --dtype bf16"

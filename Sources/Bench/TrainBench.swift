@@ -52,7 +52,10 @@ public struct TrainBench {
         ("tokens_per_s", .double(tokensPerSecond)), ("step_s", .double(stepSeconds)),
         ("samples_s", .array(samples.map { .double($0) })), ("peak_rss_mib", .double(peakMiB)),
         ("of_peak_flops", .double(ofPeakFlops)),
-        ("phases", .object(phases.map { ($0.name, ["peak_mib": .double($0.mebibytes), "seconds": .double($0.seconds)]) })),
+        (
+          "phases",
+          .object(phases.map { ($0.name, ["peak_mib": .double($0.mebibytes), "seconds": .double($0.seconds)]) })
+        ),
         ("loss", .double(loss)),
       ])
     }

@@ -33,9 +33,9 @@ public final class LanguageModel {
     }
     head = WeightGroup([
       configuration.tiedEmbeddings
-      ? decoder.embedding
-      : try source.parameter(
-        "lm_head.weight", [configuration.text.vocabularySize, configuration.text.hiddenSize], .normal)
+        ? decoder.embedding
+        : try source.parameter(
+          "lm_head.weight", [configuration.text.vocabularySize, configuration.text.hiddenSize], .normal)
     ])
     parameters = source.parameters
   }
@@ -155,7 +155,8 @@ public final class LanguageModel {
     guard picture == pictures.count else {
       throw AttuneError.request("\(pictures.count) pictures, but places for only \(picture) of them in the tokens")
     }
-    return EncodedPrompt(ids: ids, positions: positions, pictures: pictures, pictureRows: rows, pictureRanges: ranges,
+    return EncodedPrompt(
+      ids: ids, positions: positions, pictures: pictures, pictureRows: rows, pictureRanges: ranges,
       nextPosition: next)
   }
 

@@ -95,7 +95,9 @@ final class PrefixTree {
       stack = root.children
       while let node = stack.popLast() {
         stack += node.children
-        guard node.children.isEmpty, holders(of: node.piece.page) == cache.references(of: node.piece.page) else { continue }
+        guard node.children.isEmpty, holders(of: node.piece.page) == cache.references(of: node.piece.page) else {
+          continue
+        }
         if best == nil || node.lastUse < best!.lastUse { best = node }
       }
     }

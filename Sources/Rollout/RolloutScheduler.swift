@@ -117,7 +117,8 @@ final class RolloutScheduler {
     let atOnce = min(total, engine.limits.sequences)
     // Completions often end early: a first page for each, more when they get there.
     let share = total == 0 ? 0 : wantedPages * atOnce / total
-    cache.reserve(cache.heldPages + min(share, atOnce * min(own, 2) + waiting.reduce(0) { $0 + pagesOf($1.prompt.keys.count) }))
+    cache.reserve(
+      cache.heldPages + min(share, atOnce * min(own, 2) + waiting.reduce(0) { $0 + pagesOf($1.prompt.keys.count) }))
   }
 
   func results(_ count: Int) -> [[Completion]] {
@@ -331,7 +332,9 @@ final class RolloutScheduler {
     let busy = running.count + prefills.reduce(0) { $0 + $1.sequences.count }
     let places = engine.limits.sequences - busy
     guard places > 0, let first = waiting.first else { return nil }
-    if let admitted = admit(first, places: places, busy: busy, sharing: engine.limits.sharesPrefixes) { return admitted }
+    if let admitted = admit(first, places: places, busy: busy, sharing: engine.limits.sharesPrefixes) {
+      return admitted
+    }
     guard busy == 0 else { return nil }
     // Alone it must fit (`add` saw to that), once nothing else is held.
     tree.clear()

@@ -9,7 +9,9 @@ public protocol Backend: AnyObject, Sendable {
   var name: String { get }
   /// Largest number of bytes in use at once so far.
   var peakBytes: Int { get }
-  /// The same since the last `beginPhase`.
+  /// Bytes that the process had to be given for them: how far it is above the peak is what fragmentation costs.
+  var highWaterBytes: Int { get }
+  /// The peak since the last `beginPhase`.
   var phasePeakBytes: Int { get }
   func beginPhase()
 

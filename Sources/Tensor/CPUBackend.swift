@@ -13,7 +13,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   // Safety: the pool runs one job at a time and `lock` lets one primitive in at a time; the tables are constants.
   private let isa: atk_isa
   private let pool: OpaquePointer
-  private let memory = MemoryPool()
+  private let memory = Arena()
   private let lock = Mutex(())
   public let threads: Int
 
@@ -53,8 +53,9 @@ public final class CPUBackend: Backend, @unchecked Sendable {
 
   public var name: String { "cpu (\(String(cString: isa.name)), \(threads) threads)" }
   public var instructionSet: String { String(cString: isa.name) }
-  public var peakBytes: Int { memory.peakBytes }
-  public var phasePeakBytes: Int { memory.phasePeakBytes }
+  public var peakBytes: Int { memory.report.peak }
+  public var phasePeakBytes: Int { memory.report.phasePeak }
+  public var highWaterBytes: Int { memory.report.highWater }
   public func beginPhase() { memory.beginPhase() }
 
   // MARK: Reaching the kernels
@@ -288,7 +289,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {
         for (panels, view, width) in [(a, dy, 12), (b, x, 16)] {
           let narrow = view.tensor.dtype == .bf16
           $0.pair_columns(
-            $1, panels, narrow ? nil : p(view), narrow ? UnsafeRawPointer(p(view)).assumingMemoryBound(to: UInt16.self) : nil,
+            $1, panels, narrow ? nil : p(view),
+            narrow ? UnsafeRawPointer(p(view)).assumingMemoryBound(to: UInt16.self) : nil,
             view.stride, m, view.width, width)
         }
         $0.matmul($1, p(dw), k, a, 1, 12, half * 12, b, 16, half * 16, n, k, half, true)
@@ -312,7 +314,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     run(y.dtype) { $0.scale($1, p(y), p(x), y.count, s) }
   }
   public func scaleColumns(_ y: Tensor, _ x: Tensor, _ columns: Range<Int>, _ s: Double) {
-    precondition(y.shape == x.shape && columns.upperBound <= x.width, "columns \(columns) of \(x.shape) into \(y.shape)")
+    precondition(
+      y.shape == x.shape && columns.upperBound <= x.width, "columns \(columns) of \(x.shape) into \(y.shape)")
     let (wide, narrow) = outputs(y)
     run(x.dtype) {
       $0.scale_columns($1, wide, narrow, p(x), x.rows, columns.count, x.width, columns.lowerBound, s)

@@ -154,7 +154,8 @@ import Testing
         y = tape.layerNorm(y, parameters[5], parameters[6], epsilon: 1e-5)
         y = tape.gelu(y, .tanh)
         let streams = tape.head(
-          y, WeightGroup([parameters[7]]), targets: (0..<20).map { Int32($0 * 5) }, temperature: 0.9, wanted: Set(HeadStream.allCases))
+          y, WeightGroup([parameters[7]]), targets: (0..<20).map { Int32($0 * 5) }, temperature: 0.9,
+          wanted: Set(HeadStream.allCases))
         out.append(bits(backend.floats(streams)))
         tape.backward(from: streams, seed: backend.upload(values(120, 10), [6, 20]))
         out.append(bits(backend.floats(tape.gradient(of: x)!)))

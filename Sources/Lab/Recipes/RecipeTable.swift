@@ -208,7 +208,8 @@ public enum RecipeTable {
         "Optimizer passes over each batch of rollouts."),
       key(
         "micro_batch", .int, .value(0), in: count(from: 0),
-        "Trees (sequences or groups) that are computed at once; 0 as many as make about 512 rows. Results don't depend on it."),
+        "Trees (sequences or groups) that are computed at once; 0 as many as make about 512 rows. Results don't depend on it."
+      ),
     ]
       + optimizer(in: "stages[].", perStage: true)
       + [

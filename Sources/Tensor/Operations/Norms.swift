@@ -22,7 +22,8 @@ extension Tape {
     record(.layerNorm, inputs: [x], parameters: [weight, bias], output: y) { tape, dy in
       let dx = tape.backend.empty(x.shape, x.dtype)
       tape.backend.layerNormBackward(
-        dx, weight.accumulator, bias.accumulator, dy.reshaped([dy.count / bias.shape[0], bias.shape[0]]), x, weight.value,
+        dx, weight.accumulator, bias.accumulator, dy.reshaped([dy.count / bias.shape[0], bias.shape[0]]), x,
+        weight.value,
         epsilon)
       tape.accumulate(dx, into: x)
     }

@@ -98,7 +98,9 @@ let benchTrainCommand = Command(
   words: ["bench", "train"], summary: "training steps beside what arithmetic allows",
   options: workloadOptions + [
     .init(name: "--objective", value: "sft|dpo|kto|grpo", help: "what is trained (default sft)"),
-    .init(name: "--adapter", value: "lora|none", help: "a LoRA of rank 16 on all linear layers, or full weights (default none)"),
+    .init(
+      name: "--adapter", value: "lora|none",
+      help: "a LoRA of rank 16 on all linear layers, or full weights (default none)"),
     .init(name: "--rows", value: "B", help: "sequences, pairs for dpo, prompts for grpo (default 8)"),
     .init(name: "--generations", value: "G", help: "completions of a prompt for grpo (default 8)"),
     .init(name: "--micro-batch", value: "T", help: "trees computed at once (default 0: about 512 rows)"),

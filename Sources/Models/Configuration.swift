@@ -5,6 +5,7 @@ import Core
 public enum ModelFamily: String, Sendable, CaseIterable {
   case qwen2
   case qwen3
+  case qwen3MoE = "qwen3_moe"
   case qwen3VL = "qwen3_vl"
 }
 
@@ -37,6 +38,8 @@ public struct TextConfiguration: Sendable {
   /// Qwen3: RMS norm of each query and key head.
   public var headNorms: Bool
   public var rope: RopeConfiguration
+  /// Nil where every layer is dense.
+  public var experts: ExpertConfiguration?
 }
 
 /// The vision tower's sizes (Qwen3-VL).
@@ -146,6 +149,27 @@ extension TextConfiguration {
       throw reader.error("use_sliding_window", "is true; attention windows are not available, only full attention")
     }
     rope = try RopeConfiguration(reader, headSize: headSize, family: family)
+    if family == .qwen3MoE { experts = try ExpertConfiguration(reader, layers: layers) }
+  }
+}
+
+extension ExpertConfiguration {
+  fileprivate init(_ reader: ConfigurationReader, layers count: Int) throws {
+    self.count = try reader.int("num_experts", in: 1...(1 << 16))
+    choices = try reader.int("num_experts_per_tok", in: 1...(1 << 16))
+    guard choices <= self.count else {
+      throw reader.error("num_experts_per_tok", "is \(choices), more than num_experts \(self.count)")
+    }
+    intermediateSize = try reader.int("moe_intermediate_size", in: 1...(1 << 19))
+    isNormalized = try reader.optionalBool("norm_topk_prob") ?? false
+    let step = try reader.optionalInt("decoder_sparse_step", in: 1...(1 << 16)) ?? 1
+    let dense = try (reader.json["mlp_only_layers"]?.array ?? []).map { value in
+      guard let layer = value.int, (0..<count).contains(layer) else {
+        throw reader.error("mlp_only_layers", "holds \(value.text()), numbers of the \(count) layers were expected")
+      }
+      return layer
+    }
+    layers = Set((0..<count).filter { !dense.contains($0) && ($0 + 1) % step == 0 })
   }
 }
 
@@ -262,6 +286,12 @@ private struct ConfigurationReader {
     guard let value = found.int, range.contains(value) else {
       throw error(key, "is \(found.text()), a whole number in \(range.lowerBound)...\(range.upperBound) was expected")
     }
+    return value
+  }
+
+  func optionalBool(_ key: String) throws -> Bool? {
+    guard let found = json[key], !found.isNull else { return nil }
+    guard let value = found.bool else { throw error(key, "is \(found.text()), true or false was expected") }
     return value
   }
 

@@ -24,9 +24,10 @@ public struct PassOptions {
 /// Sees intermediate results by name; for tests and debugging.
 public typealias LayerObserver = (String, Tensor) -> Void
 
-/// The decoder that Qwen2, Qwen3 and the text side of Qwen3-VL share.
+/// The decoder that Qwen2, Qwen3, Qwen3-MoE and the text side of Qwen3-VL share.
 ///
-/// Ports the behaviour of transformers' `modeling_qwen2.py`, `modeling_qwen3.py` and `modeling_qwen3_vl.py`.
+/// Ports the behaviour of transformers' `modeling_qwen2.py`, `modeling_qwen3.py`, `modeling_qwen3_moe.py` and
+/// `modeling_qwen3_vl.py`.
 final class Decoder {
   let configuration: TextConfiguration
   let embedding: Parameter
@@ -57,10 +58,13 @@ final class Decoder {
     let angles = rotary.angles(batch.positions, on: tape.backend)
     for (i, layer) in layers.enumerated() {
       let cache = options.cache?.pages(layer: i)
+      var router = options.observe.map { Decoder.routerObserver($0, layer: i, tape.backend) }
       if options.recomputesLayers {
-        x = tape.recomputed(x, parameters: layer.parameters) { layer($0, $1, angles, batch.plan, cache) }
+        x = tape.recomputed(x, parameters: layer.parameters) { layer($0, $1, angles, batch.plan, cache, router) }
+        // The second run shows nothing new.
+        router = nil
       } else {
-        x = layer(tape, x, angles, batch.plan, cache)
+        x = layer(tape, x, angles, batch.plan, cache, router)
       }
       options.observe?("layer.\(i)", x)
       if let pictures, i < pictures.deepstack.count {
@@ -71,9 +75,19 @@ final class Decoder {
     options.observe?("final_norm", x)
     return x
   }
+
+  private static func routerObserver(
+    _ observe: @escaping LayerObserver, layer: Int, _ backend: any Backend
+  ) -> RouterObserver {
+    { scores, weights, chosen in
+      observe("router.\(layer).logits", scores)
+      observe("router.\(layer).weights", weights)
+      observe("router.\(layer).chosen", backend.upload(chosen.map(Float.init), weights.shape))
+    }
+  }
 }
 
-/// One decoder layer: attention and SwiGLU, each behind an RMS norm and added to the stream.
+/// One decoder layer: attention and gated units, each behind an RMS norm and added to the stream.
 final class DecoderLayer {
   private let heads: AttentionHeads
   private let inputNorm: RMSNorm
@@ -82,8 +96,7 @@ final class DecoderLayer {
   private let keyNorm: RMSNorm?
   private let qkv: Projection
   private let o: Projection
-  private let gateUp: Projection
-  private let down: Projection
+  private let feedForward: any FeedForward
 
   init(_ c: TextConfiguration, index: Int, prefix: String, from source: ParameterSource) throws {
     heads = AttentionHeads(
@@ -102,31 +115,33 @@ final class DecoderLayer {
     queryNorm = c.headNorms ? try RMSNorm("\(attention).q_norm", c.headSize, epsilon: c.normEpsilon, from: source) : nil
     keyNorm = c.headNorms ? try RMSNorm("\(attention).k_norm", c.headSize, epsilon: c.normEpsilon, from: source) : nil
     postNorm = try RMSNorm("\(prefix).post_attention_layernorm", c.hiddenSize, epsilon: c.normEpsilon, from: source)
-    gateUp = Projection([
-      try linear("\(prefix).mlp.gate_proj", c.hiddenSize, c.intermediateSize),
-      try linear("\(prefix).mlp.up_proj", c.hiddenSize, c.intermediateSize),
-    ])
-    down = Projection([try linear("\(prefix).mlp.down_proj", c.intermediateSize, c.hiddenSize)])
+    if let experts = c.experts, experts.layers.contains(index) {
+      feedForward = try SparseFeedForward("\(prefix).mlp", hidden: c.hiddenSize, experts, from: source)
+    } else {
+      feedForward = try DenseFeedForward(
+        "\(prefix).mlp", hidden: c.hiddenSize, intermediate: c.intermediateSize, from: source)
+    }
   }
 
-  var linears: [Linear] { qkv.linears + o.linears + gateUp.linears + down.linears }
+  var linears: [Linear] { qkv.linears + o.linears + feedForward.linears }
 
   /// All of the layer's parameters, adapters included.
   var parameters: [Parameter] {
     [inputNorm.weight, postNorm.weight] + [queryNorm?.weight, keyNorm?.weight].compactMap { $0 }
+      + feedForward.otherParameters
       + linears.flatMap { [$0.weight, $0.bias, $0.lora?.a, $0.lora?.b].compactMap { $0 } }
   }
 
   func callAsFunction(
-    _ tape: Tape, _ input: Tensor, _ angles: RotaryAngles, _ plan: AttentionPlan, _ cache: KeyValuePages?
+    _ tape: Tape, _ input: Tensor, _ angles: RotaryAngles, _ plan: AttentionPlan, _ cache: KeyValuePages?,
+    _ observe: RouterObserver?
   ) -> Tensor {
     let transform = HeadTransform(
       queryNorm: queryNorm?.weight, keyNorm: keyNorm?.weight, epsilon: queryNorm?.epsilon ?? 0, angles: angles)
     let all = qkv(tape, inputNorm(tape, input, for: qkv.precision))
     let attended = tape.attention(all, transform, plan, heads, for: o.precision, cache: cache)
     let middle = tape.add(input, o(tape, attended))
-    let inner = tape.swiGLU(
-      gateUp(tape, postNorm(tape, middle, for: gateUp.precision)), for: down.precision)
-    return tape.add(middle, down(tape, inner))
+    let normed = postNorm(tape, middle, for: feedForward.precision)
+    return tape.add(middle, feedForward(tape, normed, trees: plan.treeStarts, observe: observe))
   }
 }

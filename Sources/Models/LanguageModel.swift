@@ -24,7 +24,7 @@ public final class LanguageModel {
     backend = source.backend
     precision = source.precision
     switch configuration.family {
-    case .qwen2, .qwen3:
+    case .qwen2, .qwen3, .qwen3MoE:
       decoder = try Decoder(configuration.text, prefix: "model", from: source)
       vision = nil
     case .qwen3VL:

@@ -22,7 +22,7 @@ public final class Linear {
 /// Linear layers that read the same input, such as queries, keys and values: one product computes them side by side.
 public final class Projection {
   public let linears: [Linear]
-  private let weights: WeightGroup
+  let weights: WeightGroup
   private var lowRank: LowRankGroup?
   private var versions: [Int] = []
 
@@ -39,7 +39,7 @@ public final class Projection {
   }
 
   /// The adapters beside the layers, those that are switched on.
-  private func adapters() -> LowRankGroup? {
+  func adapters() -> LowRankGroup? {
     guard linears.contains(where: { $0.lora?.adapter.isEnabled ?? false }) else { return nil }
     let now = linears.map(\.adapterVersion)
     if let lowRank, versions == now { return lowRank }

@@ -123,6 +123,27 @@ public protocol Backend: AnyObject, Sendable {
   /// y = e^(x / temperature − largest of the row), of x's shape `[rows, vocabulary]`; for sampling.
   func exponentials(_ y: Tensor, _ x: Tensor, _ temperature: Double)
 
+  // MARK: Experts
+
+  /// Chooses `choices` experts for every row of scores `[tokens, experts]`, the largest, the lowest id among equals first.
+  /// weights `[tokens, choices]`: their probabilities by softmax over all experts, or over the chosen if `normalized`.
+  /// Returns their ids, ascending for every token.
+  func route(_ weights: Tensor, _ scores: Tensor, choices: Int, normalized: Bool) -> [Int32]
+  func routeBackward(
+    _ dScores: Tensor, _ dWeights: Tensor, _ weights: Tensor, _ scores: Tensor, _ chosen: [Int32], normalized: Bool)
+  /// y[r] = x[plan.tokens[r]] of x's dtype, any; zero for rows of no token.
+  func gatherExpertRows(_ y: Tensor, _ x: Tensor, _ plan: ExpertPlan)
+  /// y[t] = Σ weights[t, j] · rows[plan.places[t, j]], j ascending; weights nil stands for ones.
+  func combineExperts(_ y: Tensor, _ rows: Tensor, _ weights: Tensor?, _ plan: ExpertPlan)
+  /// dRows and dWeights of `combineExperts`; zero for rows of no token.
+  func combineExpertsBackward(
+    _ dRows: Tensor, _ dWeights: Tensor, _ dy: Tensor, _ rows: Tensor, _ weights: Tensor, _ plan: ExpertPlan)
+  /// For every expert e its rows of y `[rows, n]` = those of x `[rows, k]` times wᵀ of panels e, all as one job; panels nil
+  /// only for experts without rows. The bits are those of `matmul`.
+  func matmulExperts(_ y: Tensor, _ x: Tensor, _ packed: [PackedMatrix?], _ plan: ExpertPlan)
+  /// For every expert e its rows of dx `[rows, k]` = those of dy `[rows, n]` times w of panels e.
+  func matmulExpertsTurned(_ dx: Tensor, _ dy: Tensor, _ packed: [PackedMatrix?], _ plan: ExpertPlan)
+
   // MARK: Optimizer
 
   /// Sum of squares in f64, in one fixed order.

@@ -13,7 +13,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   // Safety: the pool runs one job at a time and `lock` lets one primitive in at a time; the tables are constants.
   private let isa: atk_isa
   private let pool: OpaquePointer
-  private let memory = Arena()
+  let memory = Arena()
   private let lock = Mutex(())
   public let threads: Int
 
@@ -72,23 +72,23 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     }
   }
 
-  private func raw(_ t: Tensor) -> UnsafeMutableRawPointer {
+  func raw(_ t: Tensor) -> UnsafeMutableRawPointer {
     guard let storage = t.storage as? HostStorage else { preconditionFailure("a tensor of another backend") }
     return storage.pointer + t.offset * t.dtype.size
   }
-  fileprivate func p(_ t: Tensor) -> UnsafeMutablePointer<Float> { raw(t).assumingMemoryBound(to: Float.self) }
-  private func p(_ t: Tensor?) -> UnsafeMutablePointer<Float>? { t.map { p($0) } }
+  func p(_ t: Tensor) -> UnsafeMutablePointer<Float> { raw(t).assumingMemoryBound(to: Float.self) }
+  func p(_ t: Tensor?) -> UnsafeMutablePointer<Float>? { t.map { p($0) } }
   /// Where a result goes: to f32 (or f64), or rounded to bf16.
   private func outputs(_ y: Tensor) -> (UnsafeMutablePointer<Float>?, UnsafeMutablePointer<UInt16>?) {
     y.dtype == .bf16 ? (nil, raw(y).assumingMemoryBound(to: UInt16.self)) : (p(y), nil)
   }
 
-  fileprivate func run(_ dtype: DType, _ body: (atk_table_f32, OpaquePointer) -> Void) {
+  func run(_ dtype: DType, _ body: (atk_table_f32, OpaquePointer) -> Void) {
     let table = table(dtype)
     lock.withLock { _ in body(table.pointee, pool) }
   }
 
-  fileprivate func pairs(_ body: (atk_table_bf16, OpaquePointer) -> Void) {
+  func pairs(_ body: (atk_table_bf16, OpaquePointer) -> Void) {
     lock.withLock { _ in body(isa.bf16.pointee, pool) }
   }
 
@@ -187,7 +187,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   }
 
   /// Calls `body` with rows of bf16 pairs and the number of pairs between rows; what is not bf16 yet is rounded first.
-  private func withPairRows(_ x: ColumnView, _ body: (UnsafePointer<UInt32>, Int) -> Void) {
+  func withPairRows(_ x: ColumnView, _ body: (UnsafePointer<UInt32>, Int) -> Void) {
     if x.tensor.dtype == .bf16, x.stride % 2 == 0, x.from % 2 == 0, x.width % 2 == 0, x.tensor.offset % 2 == 0 {
       body(UnsafeRawPointer(p(x)).assumingMemoryBound(to: UInt32.self), x.stride / 2)
       return

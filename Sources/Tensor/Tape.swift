@@ -2,6 +2,7 @@
 public enum DifferentiableOperation: String, CaseIterable, Sendable {
   case linear, embedding, add, gatherRows, putRows, addRows, rmsNorm, layerNorm, swiGLU, gelu
   case attention, head, mixRows, recomputed
+  case route, expertRows, expertLinear, combineExperts
 }
 
 /// Runs operations, and remembers them so that gradients can flow back.

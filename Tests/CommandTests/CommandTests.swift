@@ -125,7 +125,7 @@ import Testing
   }
 
   @Test func greedyEqualsTheReference() throws {
-    for folder in ["qwen2", "qwen3", "qwen3_vl"] {
+    for folder in ["qwen2", "qwen3", "qwen3_moe", "qwen3_vl"] {
       let expected = try Fixtures.json("models/\(folder)/expected.json")
       let item = try #require(
         expected["cases"]?.array?.first {

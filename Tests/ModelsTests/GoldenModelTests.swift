@@ -78,7 +78,7 @@ import Testing
     return (backend.floats(logits), Array(backend.floats(streams).prefix(prompt.ids.count - 1)))
   }
 
-  @Test(arguments: ["qwen2", "qwen3", "qwen3_tied_yarn", "qwen3_vl"])
+  @Test(arguments: ["qwen2", "qwen3", "qwen3_moe", "qwen3_tied_yarn", "qwen3_vl"])
   func logitsEqualTheReference(folder: String) throws {
     let model = try Self.load(folder)
     let tensors = try SafeTensors(Fixtures.path("models/\(folder)/expected.safetensors"))
@@ -195,7 +195,7 @@ import Testing
     expectClose([squares.squareRoot()], [norm], relative: 1e-5, "gradient norm")
   }
 
-  @Test(arguments: ["qwen2", "qwen3", "qwen3_vl"])
+  @Test(arguments: ["qwen2", "qwen3", "qwen3_moe", "qwen3_vl"])
   func gradientsEqualTheReference(folder: String) throws {
     let model = try Self.load(folder)
     model.setTrainable(true)

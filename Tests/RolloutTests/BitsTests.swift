@@ -269,8 +269,9 @@ struct NumberDecoder: CompletionDecoder {
   }
 
   /// Adapted policies keep the promise, and switching the adapter off gives the reference's own bits.
-  @Test func adaptersKeepTheBits() throws {
-    let model = try Self.model(TinyModels.qwen3, .full)
+  @Test(arguments: ["qwen3", "qwen3_moe"], [Precision.full, .bf16])
+  func adaptersKeepTheBits(family: String, precision: Precision) throws {
+    let model = try Self.model(TinyModels.all.first { $0.name == family }!.json, precision)
     let prompts = try Self.prompts(model, 3, 5)
     let trees = prompts.map { PromptTree(prompt: $0, completions: [[5, 6, 7]]) }
     let before = Self.trained(model, trees, temperature: 1)

@@ -43,6 +43,11 @@ private struct GradientCase: Sendable {
     return plan
   }
 
+  /// Four tokens with two of four experts each.
+  private static let experts = ExpertPlan(chosen: [0, 3, 1, 3, 0, 1, 0, 2], choices: 2, experts: 4)
+  private static let evenExperts = ExpertPlan(
+    chosen: [0, 3, 1, 3, 0, 1, 0, 2], choices: 2, experts: 4, evenWithin: [0, 1])
+
   /// Cases by operation; the test below fails for an operation without one.
   private static let cases: [DifferentiableOperation: [GradientCase]] = [
     .linear: [
@@ -124,6 +129,49 @@ private struct GradientCase: Sendable {
       GradientCase(name: "two rows", parameters: [[3, 5]]) { tape, _, p in
         tape.mixRows(p[0], by: tape.backend.upload([0.5, 0.2, 0.3, 0, 1, -1] as [Double], [2, 3]))
       }
+    ],
+    .route: [
+      GradientCase(name: "normalised over the chosen", inputs: [[6, 21]]) { tape, x, _ in
+        tape.route(x[0], choices: 4, normalized: true).weights
+      },
+      GradientCase(name: "over all experts", inputs: [[6, 21]]) { tape, x, _ in
+        tape.route(x[0], choices: 4, normalized: false).weights
+      },
+      GradientCase(name: "more choices than lanes", inputs: [[3, 21]]) { tape, x, _ in
+        tape.route(x[0], choices: 18, normalized: false).weights
+      },
+    ],
+    .expertRows: [
+      GradientCase(name: "some experts twice, some never", inputs: [[4, 5]]) { tape, x, _ in
+        tape.expertRows(x[0], experts)
+      },
+      GradientCase(name: "with rows of no token", inputs: [[4, 5]]) { tape, x, _ in
+        tape.expertRows(x[0], evenExperts)
+      },
+    ],
+    .expertLinear: [
+      GradientCase(
+        name: "two side by side", inputs: [[8, 5]], parameters: (0..<8).map { [$0 % 2 == 0 ? 19 : 3, 5] }
+      ) { tape, x, p in
+        tape.expertLinear(x[0], (0..<4).map { WeightGroup([p[2 * $0], p[2 * $0 + 1]]) }, experts)
+      },
+      GradientCase(
+        name: "low rank beside some", inputs: [[8, 5]],
+        parameters: [[7, 5], [7, 5], [7, 5], [7, 5], [2, 5], [7, 2], [3, 5], [7, 3]]
+      ) { tape, x, p in
+        let factors = [(p[4], p[5], 0.7), nil, nil, (p[6], p[7], 1.3)]
+        return tape.expertLinear(
+          x[0], p[..<4].map { WeightGroup([$0]) }, experts,
+          lowRank: factors.map { $0.map { LowRankGroup(factors: [$0], columns: [0..<7]) } })
+      },
+    ],
+    .combineExperts: [
+      GradientCase(name: "two for each token", inputs: [[8, 21], [4, 2]]) { tape, x, _ in
+        tape.combineExperts(x[0], x[1], experts)
+      },
+      GradientCase(name: "with rows of no token", inputs: [[12, 5], [4, 2]]) { tape, x, _ in
+        tape.combineExperts(x[0], x[1], evenExperts)
+      },
     ],
     .head: [
       GradientCase(name: "all streams", inputs: [[5, 6]], parameters: [[21, 6]]) { tape, x, p in

@@ -5,21 +5,21 @@ import TestSupport
 import Testing
 
 @Suite struct KernelTests {
-  private func values(_ count: Int, _ seed: Int) -> [Float] {
+  func values(_ count: Int, _ seed: Int) -> [Float] {
     var random = Randomness(seed: 3, for: .testing).stream(seed)
     return (0..<count).map { _ in Float(random.normal()) }
   }
 
-  private func bits(_ x: [Float]) -> [UInt32] { x.map(\.bitPattern) }
+  func bits(_ x: [Float]) -> [UInt32] { x.map(\.bitPattern) }
 
   /// What bf16 holds of x.
-  private func rounded(_ x: Float) -> Float {
+  func rounded(_ x: Float) -> Float {
     let u = x.bitPattern
     return Float(bitPattern: (u &+ 0x7FFF &+ (u >> 16 & 1)) & 0xFFFF_0000)
   }
 
   /// y = x wᵀ by the definition: one accumulator, k ascending, fused.
-  private func naive(_ x: [Float], _ w: [Float], _ m: Int, _ n: Int, _ k: Int) -> [Float] {
+  func naive(_ x: [Float], _ w: [Float], _ m: Int, _ n: Int, _ k: Int) -> [Float] {
     var y = [Float](repeating: 0, count: m * n)
     for i in 0..<m {
       for j in 0..<n {
@@ -32,7 +32,7 @@ import Testing
   }
 
   /// The bf16 dot by its definition: for each pair odd then even, product and sum rounded to f32.
-  private func naivePairs(_ x: [Float], _ w: [Float], _ m: Int, _ n: Int, _ k: Int) -> [Float] {
+  func naivePairs(_ x: [Float], _ w: [Float], _ m: Int, _ n: Int, _ k: Int) -> [Float] {
     var y = [Float](repeating: 0, count: m * n)
     for i in 0..<m {
       for j in 0..<n {

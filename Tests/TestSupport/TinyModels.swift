@@ -13,6 +13,13 @@ public enum TinyModels {
     "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
     "tie_word_embeddings": false,
   ]
+  /// The first layer is dense; sizes are odd where they may be.
+  public static let qwen3MoE: JSON = [
+    "model_type": "qwen3_moe", "vocab_size": 97, "hidden_size": 40, "intermediate_size": 72, "num_hidden_layers": 3,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+    "tie_word_embeddings": false, "num_experts": 7, "num_experts_per_tok": 3, "moe_intermediate_size": 21,
+    "norm_topk_prob": true, "decoder_sparse_step": 1, "mlp_only_layers": [0],
+  ]
   public static let qwen3VL: JSON = [
     "model_type": "qwen3_vl", "image_token_id": 90, "vision_start_token_id": 91, "vision_end_token_id": 92,
     "tie_word_embeddings": true,
@@ -27,5 +34,7 @@ public enum TinyModels {
       "deepstack_visual_indexes": [0, 1],
     ],
   ]
-  public static let all: [(name: String, json: JSON)] = [("qwen2", qwen2), ("qwen3", qwen3), ("qwen3_vl", qwen3VL)]
+  public static let all: [(name: String, json: JSON)] = [
+    ("qwen2", qwen2), ("qwen3", qwen3), ("qwen3_moe", qwen3MoE), ("qwen3_vl", qwen3VL),
+  ]
 }

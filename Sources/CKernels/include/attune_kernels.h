@@ -157,6 +157,29 @@ typedef struct atk_attention_shape {
     /* logits become their gradient; `d` holds the streams' gradients (top1 has none) */                                    \
     void (*head_backward)(atk_pool *pool, REAL *logits, size_t stride, const atk_head_streams_##T *d,                       \
                           const int32_t *targets, size_t rows, size_t vocabulary, double temperature);                      \
+    /* the k experts with the largest scores[rows,n] of every row, ids[rows,k] ascending (the lowest among equals goes */   \
+    /* first), and weights[rows,k]: their probabilities by softmax, over the chosen alone if normalized */                  \
+    void (*route)(atk_pool *pool, REAL *weights, int32_t *ids, const REAL *scores, size_t rows, size_t n, size_t k,         \
+                  bool normalized);                                                                                         \
+    void (*route_backward)(atk_pool *pool, REAL *d_scores, const REAL *d_weights, const REAL *weights,                      \
+                           const REAL *scores, const int32_t *ids, size_t rows, size_t n, size_t k, bool normalized);       \
+    /* y[r] = x[index[r]], rows of any type, `bytes` long; zero where the index is negative */                              \
+    void (*expert_rows)(atk_pool *pool, void *y, const void *x, const int32_t *index, size_t rows, size_t bytes);           \
+    /* y[r,:n] = sum over j < k, ascending, of weights[r,j] x[places[r,j],:n]; weights NULL: 1 */                           \
+    void (*combine)(atk_pool *pool, REAL *y, const REAL *x, const REAL *_Nullable weights, const int32_t *places,           \
+                    size_t rows, size_t n, size_t k);                                                                       \
+    /* for every row r of x with slots[r] = row of y * k + j: dx and d_weights[slot]; dx = 0 where the slot is negative */  \
+    void (*combine_backward)(atk_pool *pool, REAL *dx, REAL *d_weights, const REAL *dy, const REAL *x,                      \
+                             const REAL *weights, const int32_t *slots, size_t rows, size_t n, size_t k);                   \
+    /* rows offsets[e] ..< offsets[e + 1] of c[..,n] = those of a[..,k] * b_e, for experts e; panels[e] as matmul reads */  \
+    /* them, NULL only for an expert without rows */                                                                        \
+    void (*matmul_experts)(atk_pool *pool, REAL *c, size_t c_rs, const REAL *a, size_t a_rs,                                \
+                           const REAL *_Nullable const *_Nonnull panels, const int32_t *offsets, size_t experts, size_t n,  \
+                           size_t k);                                                                                       \
+    /* the same as matmul_turned does it: c[..,n] = a[..,k] * w_e[k,n] from the panels of w_e; across = n */                \
+    void (*matmul_experts_turned)(atk_pool *pool, REAL *c, size_t c_rs, const REAL *a, size_t a_rs,                         \
+                                  const REAL *_Nullable const *_Nonnull panels, size_t across, REAL *scratch,               \
+                                  const int32_t *offsets, size_t experts, size_t n, size_t k);                              \
     /* y = e^(x / temperature - largest of the row), for sampling */                                                   \
     void (*exponentials)(atk_pool *pool, REAL *y, const REAL *x, size_t rows, size_t n, double temperature);           \
     /* ids[rows] drawn from softmax(logits / temperature) by uniforms[rows] in [0, 1), and their log-probabilities; */      \
@@ -192,6 +215,13 @@ typedef struct atk_table_bf16 {
   size_t (*matmul_turned_scratch)(void);
   void (*matmul_turned)(atk_pool *pool, float *c, size_t c_rs, const uint32_t *a, size_t a_rs, const uint32_t *panels,
                         size_t across, uint32_t *scratch, size_t m, size_t n, size_t k, bool accumulate);
+  /// As `matmul_experts` and `matmul_experts_turned` of f32, with a and the panels in pairs and k (and across) counted in them.
+  void (*matmul_experts)(atk_pool *pool, float *c, size_t c_rs, const uint32_t *a, size_t a_rs,
+                         const uint32_t *_Nullable const *_Nonnull panels, const int32_t *offsets, size_t experts, size_t n,
+                         size_t k);
+  void (*matmul_experts_turned)(atk_pool *pool, float *c, size_t c_rs, const uint32_t *a, size_t a_rs,
+                                const uint32_t *_Nullable const *_Nonnull panels, size_t across, uint32_t *scratch,
+                                const int32_t *offsets, size_t experts, size_t n, size_t k);
   /// Panels [..][ceil(k/2)][16] of w[n,k]^T: row i of w becomes row first + i.
   void (*pack_rows)(atk_pool *pool, uint32_t *panels, const uint16_t *w, size_t n, size_t k, size_t first);
   /// Pairs along each row: y[rows][ceil(k/2)] of x[rows,k] (rows `stride` apart), rounded to nearest even.

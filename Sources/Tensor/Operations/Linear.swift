@@ -102,7 +102,7 @@ extension Tape {
   }
 
   /// Adds the low-rank products to y; returns scale · x aᵀ as the second product reads it.
-  private func addLowRank(_ y: Tensor, _ x: Tensor, _ lowRank: LowRankGroup) -> Tensor {
+  func addLowRank(_ y: Tensor, _ x: Tensor, _ lowRank: LowRankGroup) -> Tensor {
     let panels = lowRank.a.panels(on: backend)
     let plain = backend.empty([x.rows, panels.n], x.gradientDType)
     backend.matmul(plain.allColumns, x.allColumns, panels, accumulate: false)
@@ -151,26 +151,31 @@ extension Tape {
       backend.matmulTurned(dx, operand.allColumns, group.panels(on: backend), accumulate: false)
     }
     if let lowRank, let inner, wanted || lowRank.a.weights.contains(where: \.isTrainable) {
-      let dInner = backend.empty(inner.shape, x.gradientDType)
-      for member in lowRank.members {
-        let part = backend.empty([x.rows, member.ranks.count], x.gradientDType)
-        let own = operand.columns(member.columns)
-        backend.matmulTurned(part, own, member.b.panels(on: backend), accumulate: false)
-        backend.scale(part, part, member.scale)
-        backend.putColumns(dInner, part, from: member.ranks.lowerBound)
-        if let gradient = member.b.weights[0].accumulator {
-          backend.matmulWeightGradient(gradient, own, inner.columns(member.ranks), lowRank.a.precision)
-        }
-      }
-      let dOperand = backend.operand(dInner, for: lowRank.a.precision)
-      for (member, a) in zip(lowRank.members, lowRank.a.weights) {
-        if let gradient = a.accumulator {
-          backend.matmulWeightGradient(gradient, dOperand.columns(member.ranks), x.allColumns, lowRank.a.precision)
-        }
-      }
-      if let dx { backend.matmulTurned(dx, dOperand.allColumns, lowRank.a.panels(on: backend), accumulate: true) }
+      lowRankBackward(x, operand, lowRank, inner, dx)
     }
     if let dx { accumulate(dx, into: x) }
+  }
+
+  /// Gradients of what `addLowRank` added to y, dy given as `operand`; dx is added to.
+  func lowRankBackward(_ x: Tensor, _ operand: Tensor, _ lowRank: LowRankGroup, _ inner: Tensor, _ dx: Tensor?) {
+    let dInner = backend.empty(inner.shape, x.gradientDType)
+    for member in lowRank.members {
+      let part = backend.empty([x.rows, member.ranks.count], x.gradientDType)
+      let own = operand.columns(member.columns)
+      backend.matmulTurned(part, own, member.b.panels(on: backend), accumulate: false)
+      backend.scale(part, part, member.scale)
+      backend.putColumns(dInner, part, from: member.ranks.lowerBound)
+      if let gradient = member.b.weights[0].accumulator {
+        backend.matmulWeightGradient(gradient, own, inner.columns(member.ranks), lowRank.a.precision)
+      }
+    }
+    let dOperand = backend.operand(dInner, for: lowRank.a.precision)
+    for (member, a) in zip(lowRank.members, lowRank.a.weights) {
+      if let gradient = a.accumulator {
+        backend.matmulWeightGradient(gradient, dOperand.columns(member.ranks), x.allColumns, lowRank.a.precision)
+      }
+    }
+    if let dx { backend.matmulTurned(dx, dOperand.allColumns, lowRank.a.panels(on: backend), accumulate: true) }
   }
 
   /// Rows of a table: y[t] = table[ids[t]].

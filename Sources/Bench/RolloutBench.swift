@@ -46,20 +46,7 @@ public struct RolloutBench {
 
   public static func run(_ bench: BenchModel, _ workload: Workload, repeats: Int) throws -> Figures {
     let model = bench.model
-    let prompts = try (0..<workload.prompts).map {
-      try bench.prompt(workload.promptTokens, pictures: workload.pictures, $0)
-    }
-    let engine = LocalEngine(model, decoder: NumberText(), seed: 1)
-    let requests = prompts.enumerated().map {
-      RolloutRequest(prompt: $1, completions: workload.completions, promptNumber: $0)
-    }
-    func once(_ newTokens: Int) throws -> (seconds: Double, RolloutStatistics) {
-      let start = secondsNow()
-      _ = try engine.generate(requests, SamplingParameters(maxNewTokens: newTokens))
-      return (secondsNow() - start, engine.statistics)
-    }
-    _ = try once(min(4, workload.newTokens))
-    let runs = try (0..<repeats).map { _ in try once(workload.newTokens) }.sorted { $0.seconds < $1.seconds }
+    let (runs, prompts) = try runs(bench, workload, repeats: repeats)
     let middle = runs[runs.count / 2]
     // Limits are measured after the peak of memory has been read.
     let peak = ProcessMemory.peakMiB
@@ -69,13 +56,8 @@ public struct RolloutBench {
     let text = model.configuration.text
     let keysAndValues = 8 * text.layers * text.kvHeads * text.headSize
     let weightBytes = Double(layers + head) * bytesPerWeight(model)
-    var bytes = 0.0
-    var flops = bench.forwardFlops(
-      prompts.map { PromptTree(prompt: $0, completions: [[Int32]](repeating: [0], count: workload.completions)) })
-    for step in 1..<max(2, workload.newTokens) {
-      let seen = Double(workload.promptTokens + step)
-      bytes += weightBytes + Double(sequences * keysAndValues) * seen
-      flops += Double(sequences) * (2 * Double(layers + head) + bench.attentionFlops(seen))
+    let bytes = (1..<max(2, workload.newTokens)).reduce(0.0) {
+      $0 + weightBytes + Double(sequences * keysAndValues) * Double(workload.promptTokens + $1)
     }
     let bandwidth = MachineLimits.readGBps(bench.backend)
     let decode = max(statistics.decodeSeconds, 1e-9)
@@ -84,7 +66,44 @@ public struct RolloutBench {
       prefillTokensPerSecond: Double(statistics.prefilledTokens) / max(statistics.prefillSeconds, 1e-9),
       decodeTokensPerSecond: Double(sequences * (workload.newTokens - 1)) / decode, seconds: middle.seconds,
       samples: runs.map(\.seconds), peakMiB: peak, ofBandwidth: bytes / decode / 1e9 / bandwidth,
-      ofPeakFlops: flops / middle.seconds / 1e9 / MachineLimits.gflops(bench.backend, model.precision))
+      ofPeakFlops: flops(bench, workload, prompts) / middle.seconds / 1e9
+        / MachineLimits.gflops(bench.backend, model.precision))
+  }
+
+  /// Median seconds and operations of a workload.
+  static func time(_ bench: BenchModel, _ workload: Workload, repeats: Int) throws -> (seconds: Double, flops: Double) {
+    let (runs, prompts) = try runs(bench, workload, repeats: repeats)
+    return (runs[runs.count / 2].seconds, flops(bench, workload, prompts))
+  }
+
+  /// All runs, fastest first.
+  private static func runs(
+    _ bench: BenchModel, _ workload: Workload, repeats: Int
+  ) throws -> ([(seconds: Double, RolloutStatistics)], [EncodedPrompt]) {
+    let prompts = try (0..<workload.prompts).map {
+      try bench.prompt(workload.promptTokens, pictures: workload.pictures, $0)
+    }
+    let engine = LocalEngine(bench.model, decoder: NumberText(), seed: 1)
+    let requests = prompts.enumerated().map {
+      RolloutRequest(prompt: $1, completions: workload.completions, promptNumber: $0)
+    }
+    func once(_ newTokens: Int) throws -> (seconds: Double, RolloutStatistics) {
+      let start = secondsNow()
+      _ = try engine.generate(requests, SamplingParameters(maxNewTokens: newTokens))
+      return (secondsNow() - start, engine.statistics)
+    }
+    _ = try once(min(4, workload.newTokens))
+    return (try (0..<repeats).map { _ in try once(workload.newTokens) }.sorted { $0.seconds < $1.seconds }, prompts)
+  }
+
+  private static func flops(_ bench: BenchModel, _ workload: Workload, _ prompts: [EncodedPrompt]) -> Double {
+    let (layers, head) = bench.productWeights
+    let first = bench.forwardFlops(
+      prompts.map { PromptTree(prompt: $0, completions: [[Int32]](repeating: [0], count: workload.completions)) })
+    return (1..<max(2, workload.newTokens)).reduce(first) {
+      $0 + Double(workload.prompts * workload.completions)
+        * (2 * Double(layers + head) + bench.attentionFlops(Double(workload.promptTokens + $1)))
+    }
   }
 
   private static func bytesPerWeight(_ model: LanguageModel) -> Double { model.precision == .bf16 ? 2 : 4 }

@@ -65,7 +65,7 @@ public struct TrainBench {
   private let workload: Workload
   private let reference: LanguageModel?
   private let optimizer: Optimizer
-  private let clock = PhaseClock()
+  private let clock: PhaseClock
   private var flops = 0.0
 
   /// - Parameter reference: for full training, a frozen copy; with an adapter the policy without it is the reference.
@@ -74,12 +74,12 @@ public struct TrainBench {
   ) throws -> Figures {
     var run = TrainBench(
       bench: bench, workload: workload, reference: reference,
-      optimizer: Optimizer(bench.model.trainedParameters, on: bench.backend))
+      optimizer: Optimizer(bench.model.trainedParameters, on: bench.backend), clock: PhaseClock(on: bench.backend))
     var loss = try run.step(0)
     var samples: [Double] = []
     for i in 0..<repeats {
       let start = secondsNow()
-      run.clock.phases = []
+      run.clock.reset()
       run.flops = 0
       loss = try run.step(i + 1)
       samples.append(secondsNow() - start)
@@ -89,7 +89,7 @@ public struct TrainBench {
     return Figures(
       tokensPerSecond: Double(run.tokens) / median, stepSeconds: median, samples: samples, peakMiB: peak,
       ofPeakFlops: run.flops / median / 1e9 / MachineLimits.gflops(bench.backend, bench.model.precision),
-      phases: run.clock.phases, loss: loss)
+      phases: run.clock.phases.map { ($0.name, $0.mebibytes, $0.seconds) }, loss: loss)
   }
 
   private var tokens: Int {
@@ -102,7 +102,7 @@ public struct TrainBench {
   }
 
   private func phase<R>(_ name: String, _ body: () throws -> R) rethrows -> R {
-    try clock.measure(name, on: bench.backend, body)
+    try clock.measure(name, body)
   }
 
   private mutating func step(_ number: Int) throws -> Double {
@@ -228,25 +228,5 @@ public struct TrainBench {
       phase("backward") { pass.backward(result.0, result.1.gradients) }
     }
     return loss
-  }
-}
-
-/// Time and memory by phase of a step.
-private final class PhaseClock {
-  var phases: [(name: String, mebibytes: Double, seconds: Double)] = []
-
-  func measure<R>(_ name: String, on backend: CPUBackend, _ body: () throws -> R) rethrows -> R {
-    backend.beginPhase()
-    let start = secondsNow()
-    let result = try body()
-    let spent = secondsNow() - start
-    let peak = Double(backend.phasePeakBytes) / 1_048_576
-    if let i = phases.firstIndex(where: { $0.name == name }) {
-      phases[i].mebibytes = max(phases[i].mebibytes, peak)
-      phases[i].seconds += spent
-    } else {
-      phases.append((name, peak, spent))
-    }
-    return result
   }
 }

@@ -43,6 +43,9 @@ public final class ProgressObserver: RunObserver {
     case .checkpointBegins: break
     case .checkpoint: lastStep = monotonicSeconds()
     case .stageFinished: closeLine()
+    case .memory(let phases, let held):
+      let parts = phases.map { "\($0.name) \(Int($0.mebibytes.rounded(.up))) MiB" }.joined(separator: ", ")
+      line("memory at most: \(parts); \(Int(held.rounded(.up))) MiB held for tensors")
     case .note(let text): line("note: \(text)")
     }
   }

@@ -11,6 +11,8 @@ public enum RunEvent {
   /// A checkpoint stands whole in this folder.
   case checkpoint(folder: String)
   case stageFinished(index: Int)
+  /// At the run's end: the largest memory of tensors in each phase, and what the arena held for them, in MiB.
+  case memory(phases: [(name: String, mebibytes: Double)], held: Double)
   /// Something a person should know, such as a reward plugin that crashed on a sample.
   case note(String)
 }

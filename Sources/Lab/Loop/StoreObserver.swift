@@ -51,6 +51,7 @@ final class StoreObserver: RunObserver {
     case .stageFinished(let index):
       let steps = try store.show()["stages"]?[index]?["steps"]?.int ?? 0
       try store.progress(stage: index, stepsDone: steps, stageSeconds: stageSeconds, runSeconds: runSeconds)
+    case .memory: break
     case .note(let text): try store.log(.warning, text)
     }
   }

@@ -22,16 +22,18 @@ extension Trainer {
     let firstPrompt = cursors[stage.data] ?? 0
     let groups: [[Completion]]
     do {
-      groups = try engine.generate(
-        prompts.enumerated().map {
-          RolloutRequest(
-            prompt: $1.encoded, completions: settings.generations, step: position.globalStep,
-            promptNumber: firstPrompt + $0)
-        },
-        SamplingParameters(
-          temperature: settings.temperature, topK: settings.topK, topP: settings.topP, minP: settings.minP,
-          maxNewTokens: settings.maxNewTokens, stopIDs: Set(policy.endIDs), logprobTemperature: settings.temperature),
-        isCancelled: isCancelled)
+      groups = try clock.measure("rollout") {
+        try engine.generate(
+          prompts.enumerated().map {
+            RolloutRequest(
+              prompt: $1.encoded, completions: settings.generations, step: position.globalStep,
+              promptNumber: firstPrompt + $0)
+          },
+          SamplingParameters(
+            temperature: settings.temperature, topK: settings.topK, topP: settings.topP, minP: settings.minP,
+            maxNewTokens: settings.maxNewTokens, stopIDs: Set(policy.endIDs), logprobTemperature: settings.temperature),
+          isCancelled: isCancelled)
+      }
     } catch {
       // The step did not happen: its samples come again.
       position.cursors = cursors
@@ -59,7 +61,7 @@ extension Trainer {
     for iteration in 0..<settings.iterations {
       lastRate = rates.learningRate(at: position.step * settings.iterations + iteration)
       loss = try groupUpdate(stage, settings, prompts, groups, scores.advantages, iteration, &means)
-      lastNorm = try optimizer.update(learningRate: lastRate, stage.optimizer)
+      lastNorm = try clock.measure("optimizer") { try optimizer.update(learningRate: lastRate, stage.optimizer) }
     }
     let metrics = [("loss", loss)] + means.values + [("learning_rate", lastRate), ("grad_norm", lastNorm)]
     let finished = monotonicSeconds()
@@ -101,7 +103,7 @@ extension Trainer {
       for range in TrainingPass.microBatches(all, size: stage.microBatch) {
         let part = Array(members[range])
         let trees = Array(all[range])
-        let forward = pass.forward(trees, recording: recording)
+        let forward = clock.measure("forward") { pass.forward(trees, recording: recording) }
         var streams = pass.streams(forward, mask: part.flatMap { groups[$0].flatMap(mask) })
         // The sampler's log-probabilities are the trainer's bits, so the first pass needs no old ones: its ratio is 1.
         if iteration > 0 { streams.oldLogprobs = part.flatMap { groups[$0].flatMap(\.logprobs) } }
@@ -111,7 +113,7 @@ extension Trainer {
         try checkFinite(result.loss, stage)
         loss += result.loss
         means.add(result.metrics, weight: Double(streams.maskedCount))
-        if recording { pass.backward(forward, result.gradients) }
+        if recording { clock.measure("backward") { pass.backward(forward, result.gradients) } }
       }
     }
     return loss
@@ -123,7 +125,7 @@ extension Trainer {
     adapter?.isEnabled = false
     defer { adapter?.isEnabled = true }
     let pass = TrainingPass(model: model, temperature: temperature, wanted: [.logprob])
-    return pass.forward(trees, recording: false).stream(.logprob)
+    return clock.measure("reference") { pass.forward(trees, recording: false).stream(.logprob) }
   }
 
   // MARK: Rewards

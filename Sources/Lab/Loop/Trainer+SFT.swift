@@ -27,17 +27,17 @@ extension Trainer {
     var means = MetricMeans()
     for range in TrainingPass.microBatches(trees, size: stage.microBatch) {
       let part = Array(trees[range])
-      let forward = pass.forward(part, recording: true)
+      let forward = clock.measure("forward") { pass.forward(part, recording: true) }
       let result = try objective.evaluate(
         pass.streams(forward), targetCount: targetCount, processCount: 1,
         attendedTokenCount: part.reduce(0) { $0 + $1.prompt.ids.count + max(0, $1.completions[0].count - 1) })
       try checkFinite(result.loss, stage)
       loss += result.loss
       means.add(result.metrics.filter { $0.name != "num_tokens" }, weight: Double(forward.tokenCount))
-      pass.backward(forward, result.gradients)
+      clock.measure("backward") { pass.backward(forward, result.gradients) }
     }
     let rate = rates.learningRate(at: position.step)
-    let norm = try optimizer.update(learningRate: rate, stage.optimizer)
+    let norm = try clock.measure("optimizer") { try optimizer.update(learningRate: rate, stage.optimizer) }
     let metrics = [("loss", loss)] + means.values + [("learning_rate", rate), ("grad_norm", norm)]
     return StepRecord(
       stage: position.stage, step: position.step, stageSteps: stage.steps, metrics: metrics, prompts: [],

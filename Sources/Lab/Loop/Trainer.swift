@@ -30,6 +30,7 @@ final class Trainer {
   private var optimizer: Optimizer?
   private(set) var reference: LanguageModel?
   private let engine: LocalEngine
+  let clock: PhaseClock
   private let makeReference: () throws -> LanguageModel
   /// Where reference weights are kept.
   private let referenceFolder: String
@@ -56,6 +57,7 @@ final class Trainer {
     self.isCancelled = isCancelled
     self.makeReference = makeReference
     self.referenceFolder = referenceFolder
+    clock = PhaseClock(on: policy.model.backend)
     engine = LocalEngine(policy.model, decoder: policy.tokenizer, seed: recipe.seed)
   }
 
@@ -106,6 +108,9 @@ final class Trainer {
       position.step = 0
       try save()
     }
+    try emit(
+      .memory(
+        phases: clock.phases.map { ($0.name, $0.mebibytes) }, held: Double(backend.highWaterBytes) / 1_048_576))
     return .finished
   }
 
@@ -178,7 +183,7 @@ final class Trainer {
         RolloutRequest(prompt: $1.encoded, completions: 1, promptNumber: $0.id)
       }
       // A cancelled evaluation is not worth half an answer: the run stops before its next step.
-      let groups = try engine.generate(requests, parameters)
+      let groups = try clock.measure("evaluation") { try engine.generate(requests, parameters) }
       for (sample, (text, group)) in zip(samples, zip(prompts.map(\.text), groups)) {
         let given = answer(in: group[0].text)
         let wanted = sample.reference ?? sample.completion.map { answer(in: $0) } ?? ""

@@ -20,6 +20,8 @@ public struct Preset: Sendable {
   let visionIntermediate: Int
   let patch: Int
   let positions: Int
+  /// Ids of the model; 0 takes the tokenizer's, more than it knows stay unused.
+  var vocabulary = 0
 
   /// All presets.
   public static let all: [Preset] = [
@@ -36,6 +38,14 @@ public struct Preset: Sendable {
       vision: false,
       hidden: 64, layers: 2, heads: 4, kvHeads: 2, headSize: 16, intermediate: 128, visionHidden: 0, visionDepth: 0,
       visionIntermediate: 0, patch: 0, positions: 0),
+    Preset(
+      name: "mini", summary: "Qwen3, about 16 million parameters: what benchmarks measure", vision: false, hidden: 384,
+      layers: 8, heads: 6, kvHeads: 2, headSize: 64, intermediate: 1024, visionHidden: 0, visionDepth: 0,
+      visionIntermediate: 0, patch: 0, positions: 0, vocabulary: 8192),
+    Preset(
+      name: "mini-vl", summary: "Qwen3-VL, about 27 million parameters: what benchmarks measure", vision: true,
+      hidden: 384, layers: 8, heads: 6, kvHeads: 2, headSize: 64, intermediate: 1024, visionHidden: 256, visionDepth: 6,
+      visionIntermediate: 1024, patch: 16, positions: 196, vocabulary: 8192),
   ]
 
   /// - Throws: `.request` with the nearest name.
@@ -57,7 +67,7 @@ public struct Preset: Sendable {
       return .int(id)
     }
     // A multiple of 16 keeps the head's panels full.
-    let vocabulary = (ids.vocabularySize + 15) / 16 * 16
+    let vocabulary = max(self.vocabulary, (ids.vocabularySize + 15) / 16 * 16)
     let end = try id("<|im_end|>")
     let config = try configuration(vocabulary: vocabulary, end: end, id: id)
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)

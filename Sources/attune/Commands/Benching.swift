@@ -140,3 +140,50 @@ let benchTrainCommand = Command(
   printFigures(figures.json, asJSON: arguments.has("--json"))
   return 0
 }
+
+let benchCostCommand = Command(
+  words: ["bench", "cost"], summary: "what longer completions, larger groups and longer prompts cost, beside their operations",
+  options: [
+    CommonFlags.model, CommonFlags.dtype, CommonFlags.threads, CommonFlags.json,
+    .init(name: "--repeats", value: "R", help: "the median of so many is told (default 3)"),
+    .init(name: "--plot", value: "DIR", help: "a folder for a picture of each line"),
+  ],
+  example: "attune bench cost --model preset:mini --dtype bf16 --plot costs",
+  details: """
+    Each line varies one size of a rollout and keeps the others. The slope ratio is the growth of the time over that of the
+    operations: 1 where an operation costs the same everywhere, below 1 where something fixed is shared.
+    """
+) { arguments in
+  let lines = try CostBench.run(try arguments.benchModel(), repeats: try arguments.count("--repeats", 3))
+  if let folder = arguments.string("--plot") {
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    for line in lines {
+      // The operations' line is scaled to meet the time's at the largest size.
+      let last = line.points[line.points.count - 1]
+      let scale = last.seconds / last.gigaflops
+      let measured = line.points.map { ReportContent.Point(Double($0.size), $0.seconds) }
+      let expected = line.points.map { ReportContent.Point(Double($0.size), $0.gigaflops * scale) }
+      let curve = ReportContent.Curve(
+        title: "Seconds of a rollout by \(line.axis)", xLabel: line.axis, yLabel: "seconds",
+        series: [.init(name: "measured", points: measured), .init(name: "operations, scaled", points: expected)])
+      let path = folder + "/" + line.axis.replacingOccurrences(of: " ", with: "-") + ".png"
+      try AtomicFile.write(path, bytes: try ChartRenderer().png(curve))
+      printNote("wrote \(path)")
+    }
+  }
+  if arguments.has("--json") {
+    print(JSON.array(lines.map(\.json)).text(.pretty))
+    return 0
+  }
+  print(
+    TerminalTable.render(
+      headers: ["varied", "sizes", "seconds", "slope ratio"],
+      rows: lines.map { line in
+        [
+          line.axis, "\(line.points[0].size) to \(line.points[line.points.count - 1].size)",
+          line.points.map { String(format: "%.2f", $0.seconds) }.joined(separator: " "),
+          String(format: "%.2f", line.slopeRatio),
+        ]
+      }))
+  return 0
+}

@@ -139,6 +139,7 @@ final class RolloutScheduler {
       predicted.append((sequence, Int32(batch.ids.count)))
       append(sequence, to: &batch)
     }
+    batch.plan.addRows(query: 0, paths: running.map(\.path))
     let decodedRows = batch.ids.count
     // A prompt joins the batch as soon as it is admitted, so that the next one can share what it begins with.
     func prefill(_ given: Prefill) -> Prefill? {
@@ -192,13 +193,10 @@ final class RolloutScheduler {
 
   /// The newest token of a running sequence; its page has room (`makeRoomToGrow`).
   private func append(_ sequence: Sequence, to batch: inout Batch) {
-    let row = batch.ids.count
-    let place = sequence.length - 1
     batch.ids.append(sequence.ids.last!)
     batch.positions.append(TokenPosition(sequence.prompt.encoded.nextPosition + sequence.ids.count - 1))
     let last = sequence.path[sequence.path.count - 1]
     batch.slots.append(last.page * Int32(KeyPiece.pageSize) + last.lane + last.rows - 1)
-    batch.plan.addRun(query: row, rows: 1, seen: place + 1, path: sequence.path)
   }
 
   /// The next part of a prompt, at most so many tokens; returns the row that predicts the first new token once the whole

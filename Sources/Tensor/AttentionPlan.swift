@@ -44,6 +44,8 @@ public struct AttentionPlan: Sendable {
   public private(set) var pieceRows: [Int32] = []
   public private(set) var blockRun: [Int32] = []
   public private(set) var blockRow: [Int32] = []
+  public private(set) var blockRuns: [Int32] = []
+  public private(set) var blockShared: [Int32] = []
   public private(set) var longestPath = 0
 
   /// Query rows of one unit of work.
@@ -61,6 +63,52 @@ public struct AttentionPlan: Sendable {
   ///   - seen: keys of the path that the first query sees, itself included.
   ///   - path: root first; a run of a backward pass ends in its own rows.
   public mutating func addRun(query: Int, rows: Int, seen: Int, path: [KeyPiece]) {
+    let run = add(query: query, rows: rows, seen: seen, path: path)
+    for row in stride(from: 0, to: rows, by: Self.blockRows) {
+      blockRun.append(run)
+      blockRow.append(Int32(row))
+      blockRuns.append(1)
+      blockShared.append(0)
+    }
+  }
+
+  /// Adds consecutive query rows, one for each path: sequences that are being decoded. Neighbours whose paths begin alike
+  /// multiply what they share together; the results are those of runs by themselves.
+  ///
+  /// - Parameters:
+  ///   - query: the first row.
+  ///   - paths: every one seen to its end.
+  public mutating func addRows(query: Int, paths: [[KeyPiece]]) {
+    func common(_ a: [KeyPiece], _ b: [KeyPiece], most: Int) -> Int {
+      var n = 0
+      while n < most, n < a.count, n < b.count, a[n] == b[n] { n += 1 }
+      return n
+    }
+    var i = 0
+    while i < paths.count {
+      // Every path keeps a piece of its own.
+      var end = i + 1
+      var shared = paths[i].count - 1
+      while end < paths.count, end - i < Self.blockRows {
+        let left = common(paths[i], paths[end], most: min(shared, paths[end].count - 1))
+        // Taking one more in must not cost more than half of what is shared.
+        guard left > 0, 2 * left > shared || end == i + 1 else { break }
+        shared = left
+        end += 1
+      }
+      let runs = (i..<end).map { place in
+        add(
+          query: query + place, rows: 1, seen: paths[place].reduce(0) { $0 + Int($1.rows) }, path: paths[place])
+      }
+      blockRun.append(runs[0])
+      blockRow.append(0)
+      blockRuns.append(Int32(runs.count))
+      blockShared.append(runs.count > 1 ? Int32(shared) : 0)
+      i = end
+    }
+  }
+
+  private mutating func add(query: Int, rows: Int, seen: Int, path: [KeyPiece]) -> Int32 {
     precondition(rows > 0 && seen > 0, "a run has rows that see something")
     let run = Int32(runQuery.count)
     runQuery.append(Int32(query))
@@ -77,10 +125,7 @@ public struct AttentionPlan: Sendable {
     let wanted = causal ? seen + rows - 1 : seen
     precondition(wanted <= length, "queries that see \(wanted) keys on a path of \(length)")
     longestPath = max(longestPath, wanted)
-    for row in stride(from: 0, to: rows, by: Self.blockRows) {
-      blockRun.append(run)
-      blockRow.append(Int32(row))
-    }
+    return run
   }
 
   /// Closes the tree being built.

@@ -442,7 +442,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     // Empty arrays have no address, so all of them stand in one.
     let parts = [
       plan.treeRuns, plan.runQuery, plan.runRows, plan.runSeen, plan.runPath, plan.piecePage, plan.pieceLane,
-      plan.pieceRows, plan.blockRun, plan.blockRow,
+      plan.pieceRows, plan.blockRun, plan.blockRow, plan.blockRuns, plan.blockShared,
     ]
     var all: [Int32] = []
     all.reserveCapacity(parts.reduce(1) { $0 + $1.count })
@@ -457,7 +457,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {
         tree_count: plan.treeCount, block_count: plan.blockCount, tree_runs: base + starts[0],
         run_query: base + starts[1], run_rows: base + starts[2], run_seen: base + starts[3], run_path: base + starts[4],
         piece_page: base + starts[5], piece_lane: base + starts[6], piece_rows: base + starts[7],
-        block_run: base + starts[8], block_row: base + starts[9], causal: plan.causal)
+        block_run: base + starts[8], block_row: base + starts[9], block_runs: base + starts[10],
+        block_shared: base + starts[11], causal: plan.causal)
       body(&forest)
     }
   }

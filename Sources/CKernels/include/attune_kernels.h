@@ -40,7 +40,8 @@ void atk_pool_run(atk_pool *pool, atk_chunk run, void *_Nullable context, size_t
 
 /// Which keys each query row sees. Keys stand in pages of 64; a path lists pieces of pages from the root of a tree down.
 /// A run is a stretch of query rows with one path: its query i sees the first `run_seen + i` keys of the path (causal) or
-/// the first `run_seen` (not causal). Blocks cut the runs into stretches of 16 rows.
+/// the first `run_seen` (not causal). Blocks cut the runs into stretches of 16 rows, or join runs of one row each, with
+/// consecutive rows, whose paths begin with the same pieces.
 typedef struct atk_forest {
   size_t tree_count, block_count;
   const int32_t *tree_runs;   // [tree_count + 1] offsets into the runs
@@ -53,6 +54,8 @@ typedef struct atk_forest {
   const int32_t *piece_rows;  // [pieces] number of keys
   const int32_t *block_run;   // [block_count] run
   const int32_t *block_row;   // [block_count] first row inside the run
+  const int32_t *block_runs;  // [block_count] number of runs: more than 1 joins runs of one row
+  const int32_t *block_shared;  // [block_count] pieces that the paths of joined runs have in common
   bool causal;
 } atk_forest;
 

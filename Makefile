@@ -12,7 +12,7 @@ help:
 	@echo "make build                .build/release/attune"
 	@echo "make lint                 formatting and style, warnings are errors"
 	@echo "make format               formats the sources in place"
-	@echo "make bench                kernels beside the machine's limit"
+	@echo "make bench                kernels, rollouts and steps beside the machine's limits, and beside the peers if installed"
 	@echo "make interop              other programs read what attune writes (makes a Python environment)"
 	@echo "make test-long            tests that take longer than a coffee"
 	@echo "make clean                removes builds"
@@ -41,7 +41,7 @@ format:
 	swift format -i -r -p Package.swift Sources Tests rewards
 
 bench: build
-	$(ATTUNE) bench kernels
+	Scripts/bench.sh
 
 interop: build
 	Tests/Interop/run.sh

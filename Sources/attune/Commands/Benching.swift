@@ -6,29 +6,52 @@ import Lab
 import Models
 
 let benchKernelsCommand = Command(
-  words: ["bench", "kernels"], summary: "products beside the limit measured in the same process",
+  words: ["bench", "kernels"], summary: "kernels beside the limit measured in the same process",
   options: [
     CommonFlags.threads, CommonFlags.json,
     .init(name: "--all", value: nil, help: "every instruction set of this machine, not only the chosen one"),
+    .init(name: "--baseline", value: "F.json", help: "what --json gave before: shown beside, falls of a tenth marked"),
   ],
   example: "attune bench kernels --json"
 ) { arguments in
+  let before = try baseline(arguments.string("--baseline"))
   let figures = try KernelBench().run(threads: try arguments.int("--threads") ?? 0, everySet: arguments.has("--all"))
   if arguments.has("--json") {
     print(JSON.array(figures.map(\.json)).text(.pretty))
     return 0
   }
-  print(
-    TerminalTable.render(
-      headers: ["kernel", "shape", "dtype", "isa", "rate", "of limit"],
-      rows: figures.map {
-        [
-          $0.kernel, $0.shape.map(String.init).joined(separator: ", "), $0.dtype, $0.isa,
-          "\(Int($0.rate.rounded())) \($0.isBandwidth ? "GB/s" : "GFLOP/s")",
-          "\(Int(($0.ofLimit * 100).rounded())) %",
-        ]
-      }))
+  let headers = ["kernel", "shape", "dtype", "isa", "rate", "of limit"] + (before.isEmpty ? [] : ["baseline"])
+  print(TerminalTable.render(headers: headers, rows: figures.map { kernelRow($0, before) }))
   return 0
+}
+
+/// Shares of the limit by kernel, from what `--json` gave.
+private func baseline(_ path: String?) throws -> [String: Double] {
+  guard let path else { return [:] }
+  let json = try JSON.parse(MappedFile.read(path), file: path)
+  guard let figures = json.array else {
+    throw AttuneError.request("the baseline is \(json.kind), a list was expected", at: json.location(in: path))
+  }
+  var shares: [String: Double] = [:]
+  for figure in figures {
+    if let share = figure["of_limit"]?.double { shares[baselineKey(figure)] = share }
+  }
+  return shares
+}
+
+private func kernelRow(_ figure: KernelBench.Figure, _ before: [String: Double]) -> [String] {
+  func percent(_ share: Double) -> String { "\(Int((share * 100).rounded())) %" }
+  let unit = figure.isBandwidth ? "GB/s" : "GFLOP/s"
+  var row = [figure.kernel, figure.shape.map(String.init).joined(separator: ", "), figure.dtype, figure.isa]
+  row += ["\(Int(figure.rate.rounded())) \(unit)", percent(figure.ofLimit)]
+  guard !before.isEmpty else { return row }
+  guard let old = before[baselineKey(figure.json)] else { return row + ["-"] }
+  return row + [percent(old) + (figure.ofLimit < 0.9 * old ? "  lower" : "")]
+}
+
+/// What makes two figures comparable.
+private func baselineKey(_ figure: JSON) -> String {
+  ["kernel", "shape", "dtype", "isa"].map { figure[$0]?.text() ?? "" }.joined(separator: " ")
 }
 
 private let workloadOptions: [Command.Option] = [

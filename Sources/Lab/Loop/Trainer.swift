@@ -58,7 +58,11 @@ final class Trainer {
     self.makeReference = makeReference
     self.referenceFolder = referenceFolder
     clock = PhaseClock(on: policy.model.backend)
-    engine = LocalEngine(policy.model, decoder: policy.tokenizer, seed: recipe.seed)
+    engine = LocalEngine(
+      policy.model, decoder: policy.tokenizer, seed: recipe.seed,
+      limits: RolloutLimits(
+        cacheBytes: recipe.rollout.cacheMiB << 20, sequences: recipe.rollout.sequences,
+        prefillTokens: recipe.rollout.prefillTokens))
   }
 
   var backend: any Backend { policy.model.backend }

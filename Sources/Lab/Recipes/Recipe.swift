@@ -29,6 +29,7 @@ public struct Recipe: Sendable, Equatable {
   public var stages: [Stage]
   public var rewards: [Reward]
   public var evaluation: Evaluation
+  public var rollout: Rollout
   public var checkpoint: Checkpoint
   public var report: Report
 
@@ -99,6 +100,7 @@ public struct Recipe: Sendable, Equatable {
     stages = values.sections("stages").map { Stage($0, optimizer: optimizer) }
     rewards = values.sections("rewards").map { Reward($0) }
     evaluation = Evaluation(values.section("evaluation"))
+    rollout = Rollout(values.section("rollout"))
     checkpoint = Checkpoint(values.section("checkpoint"))
     report = Report(values.section("report"))
   }
@@ -167,6 +169,19 @@ extension Recipe {
       count = values.int("count")
       maxNewTokens = values.int("max_new_tokens")
       metric = values.choice("metric")
+    }
+  }
+
+  /// How much sampling may hold and compute at a time.
+  public struct Rollout: Sendable, Equatable {
+    public var cacheMiB: Int
+    public var sequences: Int
+    public var prefillTokens: Int
+
+    init(_ values: RecipeValues) {
+      cacheMiB = values.int("cache_mib")
+      sequences = values.int("sequences")
+      prefillTokens = values.int("prefill_tokens")
     }
   }
 

@@ -294,6 +294,14 @@ public enum RecipeTable {
   ]
 
   private static let checkpoint: [RecipeKey] = [
+    section("rollout", "How much sampling may hold and compute at a time; no result depends on it."),
+    row(
+      "rollout.cache_mib", .int, .value(2048), in: count(from: 1),
+      "MiB that keys and values may take. What does not fit waits, or is set aside and computed again."),
+    row("rollout.sequences", .int, .value(256), in: count(from: 1), "Completions that grow at once."),
+    row(
+      "rollout.prefill_tokens", .int, .value(2048), in: count(from: 1),
+      "Prompt tokens of one forward pass; longer prompts are computed in parts."),
     section("checkpoint", "What a killed run goes on from."),
     row(
       "checkpoint.every", .int, .value(50), in: count(from: 0), "Steps between checkpoints; 0 saves at stage ends only."

@@ -208,6 +208,8 @@ let generateCommand = Command(
     .init(name: "--stop", value: "S", help: "end at this text, which is cut off", repeats: true),
     .init(name: "--ignore-eos", value: nil, help: "go on after an end-of-sequence id"),
     .init(name: "--n", value: "G", help: "completions per line (default 1)"),
+    .init(name: "--cache-mib", value: "M", help: "MiB that keys and values may take (default 2048)"),
+    .init(name: "--sequences", value: "S", help: "completions that grow at once (default 256)"),
   ],
   example:
     #"echo '{"messages": [{"role": "user", "content": "hi"}]}' | attune generate --model checkpoints/tiny --temperature 0"#,
@@ -223,7 +225,18 @@ let generateCommand = Command(
   let policy = try CommonFlags.policy(arguments)
   try checkIDs(of: parameters, vocabulary: policy.model.configuration.text.vocabularySize)
   if !arguments.has("--ignore-eos") { parameters.stopIDs = Set(policy.endIDs) }
-  let engine = LocalEngine(policy.model, decoder: policy.tokenizer, seed: try CommonFlags.seed(arguments))
+  var limits = RolloutLimits()
+  let cache = try arguments.int("--cache-mib") ?? limits.cacheBytes >> 20
+  guard cache >= 1, cache < 1 << 40 else {
+    throw AttuneError.request("--cache-mib is \(cache), 1 or more was expected")
+  }
+  limits.cacheBytes = cache << 20
+  limits.sequences = try arguments.int("--sequences") ?? limits.sequences
+  guard limits.sequences >= 1 else {
+    throw AttuneError.request("--sequences is \(limits.sequences), 1 or more was expected")
+  }
+  let engine = LocalEngine(
+    policy.model, decoder: policy.tokenizer, seed: try CommonFlags.seed(arguments), limits: limits)
   let guides = try Guides(arguments, policy: policy)
   let lines = JSONLines(arguments)
   return try lines.map({ line in

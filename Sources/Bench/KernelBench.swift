@@ -59,7 +59,7 @@ public struct KernelBench {
           }
         }
         if precision == .full { attention(backend, figure) }
-        if precision == .bf16 { figures.append(decode(backend, isa, place == 0, bandwidth)) }
+        if precision == .bf16 { figures += decode(backend, isa, place == 0, bandwidth) }
       }
     }
     return figures
@@ -129,16 +129,18 @@ public struct KernelBench {
     }
   }
 
-  /// One row against 136 million bf16 weights that no cache holds.
-  private func decode(_ backend: CPUBackend, _ isa: String, _ chosen: Bool, _ bandwidth: Double) -> Figure {
+  /// One row against 136 million weights that no cache holds, in each format; the rate counts stored bytes, scales included.
+  private func decode(_ backend: CPUBackend, _ isa: String, _ chosen: Bool, _ bandwidth: Double) -> [Figure] {
     let (n, k) = (151_936, 896)
-    let panels = backend.pack([backend.zeros([n, k], .bf16)], for: .bf16)
     let x = backend.zeros([1, k], .bf16)
     let y = backend.zeros([1, n], .f32)
-    let seconds = medianSeconds { backend.matmul(y.allColumns, x.allColumns, panels, accumulate: false) }
-    let rate = Double(n * k * 2) / seconds / 1e9
-    return Figure(
-      kernel: "matmul_decode", shape: [1, n, k], dtype: "bf16", isa: isa, chosen: chosen, rate: rate, isBandwidth: true,
-      ofLimit: rate / bandwidth)
+    return WeightFormat.allCases.map { format in
+      let panels = backend.pack([backend.zeros([n, k], .bf16)], for: .bf16, as: format)
+      let seconds = medianSeconds { backend.matmul(y.allColumns, x.allColumns, panels, accumulate: false) }
+      let rate = Double(panels.storage.byteCount) / seconds / 1e9
+      return Figure(
+        kernel: "matmul_decode", shape: [1, n, k], dtype: format == .plain ? "bf16" : format.rawValue, isa: isa,
+        chosen: chosen, rate: rate, isBandwidth: true, ofLimit: rate / bandwidth)
+    }
   }
 }

@@ -36,12 +36,16 @@ final class Decoder {
   private let precision: Precision
   private let rotary: RotaryTable
 
-  /// - Parameter prefix: `model` or `model.language_model`.
-  init(_ configuration: TextConfiguration, prefix: String, from source: ParameterSource) throws {
+  /// - Parameters:
+  ///   - prefix: `model` or `model.language_model`.
+  ///   - tied: the head multiplies by the embedding.
+  init(_ configuration: TextConfiguration, prefix: String, tied: Bool, from source: ParameterSource) throws {
     self.configuration = configuration
     precision = source.precision
-    embedding = try source.parameter(
-      "\(prefix).embed_tokens.weight", [configuration.vocabularySize, configuration.hiddenSize], .normal)
+    // Lookups read the values themselves, however the head's products hold them.
+    let name = "\(prefix).embed_tokens.weight"
+    let shape = [configuration.vocabularySize, configuration.hiddenSize]
+    embedding = try tied ? source.matrix(name, shape) : source.parameter(name, shape, .normal)
     layers = try (0..<configuration.layers).map {
       try DecoderLayer(configuration, index: $0, prefix: "\(prefix).layers.\($0)", from: source)
     }

@@ -25,26 +25,29 @@ public final class LanguageModel {
     precision = source.precision
     switch configuration.family {
     case .qwen2, .qwen3, .qwen3MoE:
-      decoder = try Decoder(configuration.text, prefix: "model", from: source)
+      decoder = try Decoder(configuration.text, prefix: "model", tied: configuration.tiedEmbeddings, from: source)
       vision = nil
     case .qwen3VL:
       vision = try Qwen3VLVision(configuration.vision!, prefix: "model.visual", from: source)
-      decoder = try Decoder(configuration.text, prefix: "model.language_model", from: source)
+      decoder = try Decoder(
+        configuration.text, prefix: "model.language_model", tied: configuration.tiedEmbeddings, from: source)
     }
     head = WeightGroup([
       configuration.tiedEmbeddings
         ? decoder.embedding
-        : try source.parameter(
-          "lm_head.weight", [configuration.text.vocabularySize, configuration.text.hiddenSize], .normal)
+        : try source.matrix("lm_head.weight", [configuration.text.vocabularySize, configuration.text.hiddenSize])
     ])
     parameters = source.parameters
   }
 
   /// Loads a Hugging Face checkpoint folder; parameters are frozen until `setTrainable`.
-  public static func load(folder: String, backend: any Backend, precision: Precision) throws -> LanguageModel {
+  public static func load(
+    folder: String, backend: any Backend, precision: Precision, weights: WeightFormat = .plain
+  ) throws -> LanguageModel {
     let configuration = try ModelConfiguration.load(folder: folder)
     return try LanguageModel(
-      configuration, from: CheckpointSource(folder: folder, backend: backend, precision: precision))
+      configuration,
+      from: CheckpointSource(folder: folder, backend: backend, precision: precision, weights: weights))
   }
 
   /// All linear layers that an adapter can stand beside.

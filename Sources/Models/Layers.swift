@@ -14,7 +14,7 @@ public final class Linear {
 
   init(_ name: String, in width: Int, out: Int, bias: Bool, from source: ParameterSource) throws {
     self.name = name
-    weight = try source.parameter("\(name).weight", [out, width], .normal)
+    weight = try source.matrix("\(name).weight", [out, width])
     self.bias = bias ? try source.parameter("\(name).bias", [out], .zeros) : nil
   }
 }

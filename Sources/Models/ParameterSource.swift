@@ -13,11 +13,14 @@ public enum Initialization: Sendable {
 public class ParameterSource {
   public let backend: any Backend
   public let precision: Precision
+  /// How frozen matrices of linear layers and of the head are held; all other parameters are plain.
+  public let weights: WeightFormat
   public private(set) var parameters: [Parameter] = []
 
-  init(backend: any Backend, precision: Precision) {
+  init(backend: any Backend, precision: Precision, weights: WeightFormat) {
     self.backend = backend
     self.precision = precision
+    self.weights = weights
   }
 
   func value(_ name: String, _ shape: [Int], _ initialization: Initialization) throws -> Tensor {
@@ -26,13 +29,25 @@ public class ParameterSource {
 
   /// The parameter of that name, frozen; matrices keep the file's bf16, vectors become f32.
   func parameter(_ name: String, _ shape: [Int], _ initialization: Initialization) throws -> Parameter {
+    try parameter(name, shape, initialization, heldAs: .plain)
+  }
+
+  /// The matrix `[out, in]` that a linear layer or the head multiplies by.
+  func matrix(_ name: String, _ shape: [Int]) throws -> Parameter {
+    try parameter(name, shape, .normal, heldAs: weights)
+  }
+
+  private func parameter(
+    _ name: String, _ shape: [Int], _ initialization: Initialization, heldAs format: WeightFormat
+  ) throws -> Parameter {
     var value = try value(name, shape, initialization)
     if value.dtype == .bf16, shape.count == 1 {
       let wide = backend.empty(shape, .f32)
       backend.convert(wide, value)
       value = wide
     }
-    let parameter = Parameter(name: name, value: value, precision: precision, trainable: false, backend: backend)
+    let parameter = Parameter(
+      name: name, value: value, precision: precision, format: format, trainable: false, backend: backend)
     parameters.append(parameter)
     return parameter
   }
@@ -40,15 +55,15 @@ public class ParameterSource {
 
 /// Parameters of a checkpoint folder.
 public final class CheckpointSource: ParameterSource {
-  private let weights: SafeTensorsFolder
+  private let files: SafeTensorsFolder
 
-  public init(folder: String, backend: any Backend, precision: Precision) throws {
-    weights = try SafeTensorsFolder(folder)
-    super.init(backend: backend, precision: precision)
+  public init(folder: String, backend: any Backend, precision: Precision, weights: WeightFormat = .plain) throws {
+    files = try SafeTensorsFolder(folder)
+    super.init(backend: backend, precision: precision, weights: weights)
   }
 
   override func value(_ name: String, _ shape: [Int], _ initialization: Initialization) throws -> Tensor {
-    try weights.tensor(name, shape: shape, on: backend)
+    try files.tensor(name, shape: shape, on: backend)
   }
 }
 
@@ -66,14 +81,18 @@ public final class RandomSource: ParameterSource {
   private let randomness: Randomness
   private let scheme: Scheme
 
-  public init(seed: UInt64, scheme: Scheme, backend: any Backend, precision: Precision) {
+  public init(
+    seed: UInt64, scheme: Scheme, backend: any Backend, precision: Precision, weights: WeightFormat = .plain
+  ) {
     randomness = Randomness(seed: seed, for: .initialization)
     self.scheme = scheme
-    super.init(backend: backend, precision: precision)
+    super.init(backend: backend, precision: precision, weights: weights)
   }
 
-  public convenience init(seed: UInt64, deviation: Double = 0.02, backend: any Backend, precision: Precision) {
-    self.init(seed: seed, scheme: .constant(deviation), backend: backend, precision: precision)
+  public convenience init(
+    seed: UInt64, deviation: Double = 0.02, backend: any Backend, precision: Precision, weights: WeightFormat = .plain
+  ) {
+    self.init(seed: seed, scheme: .constant(deviation), backend: backend, precision: precision, weights: weights)
   }
 
   private func deviation(_ name: String, _ shape: [Int]) -> Double {

@@ -246,10 +246,13 @@ private final class PatchKernelSource: ParameterSource {
   init(_ inner: ParameterSource, shape: [Int]) {
     self.inner = inner
     self.shape = shape
-    super.init(backend: inner.backend, precision: inner.precision)
+    super.init(backend: inner.backend, precision: inner.precision, weights: .plain)
   }
 
   override func parameter(_ name: String, _ shape: [Int], _ initialization: Initialization) throws -> Parameter {
-    try inner.parameter(name, shape.count == 2 ? self.shape : shape, initialization)
+    try inner.parameter(name, shape, initialization)
+  }
+  override func matrix(_ name: String, _ shape: [Int]) throws -> Parameter {
+    try inner.parameter(name, self.shape, .normal)
   }
 }

@@ -39,10 +39,16 @@ public protocol Backend: AnyObject, Sendable {
   // MARK: Products
 
   /// Panels of matrices `[n_i, k]` side by side, for products with any of them transposed (`matmul`) or not (`matmulTurned`).
-  func pack(_ weights: [Tensor], for precision: Precision) -> PackedMatrix
-  /// y `[m, n]` (+)= x `[m, k]` wᵀ. With bf16 panels x may be bf16, or f32 which is rounded first.
+  ///
+  /// Codes (a format other than plain) are for bf16 products.
+  func pack(_ weights: [Tensor], for precision: Precision, as format: WeightFormat) -> PackedMatrix
+  /// w `[n, k]`, f32, as products with panels of codes see it: scale times code.
+  func unpack(_ w: Tensor, _ packed: PackedMatrix)
+  /// y `[m, n]` (+)= x `[m, k]` wᵀ. With bf16 panels x may be bf16, or f32 which is rounded first. Products with codes are
+  /// not added to anything.
   func matmul(_ y: ColumnView, _ x: ColumnView, _ packed: PackedMatrix, accumulate: Bool)
-  /// dx `[m, k]` (+)= dy `[m, n]` w, from the same panels.
+  /// dx `[m, k]` (+)= dy `[m, n]` w, from the same panels. With codes dy times their scales is rounded to bf16, so dy is best
+  /// given as f32.
   func matmulTurned(_ dx: Tensor, _ dy: ColumnView, _ packed: PackedMatrix, accumulate: Bool)
   /// dw `[n, k]` += dyᵀ x for dy `[m, n]` and x `[m, k]`, rows ascending into the gradient itself. Either may be bf16.
   func matmulWeightGradient(_ dw: Tensor, _ dy: ColumnView, _ x: ColumnView, _ precision: Precision)
@@ -160,6 +166,28 @@ public enum Precision: String, Sendable {
   case bf16
 }
 
+/// How frozen weights are held in memory for bf16 products.
+///
+/// A scale multiplies a whole sum of products of bf16 activations with integer codes; `atk_table_codes` has the definition,
+/// which gives the same bits for any number of rows, on any number of threads and on every instruction set.
+public enum WeightFormat: String, Sendable, CaseIterable {
+  /// As the products' precision has it.
+  case plain
+  /// Codes of 8 bits, symmetric, one f32 scale for each output.
+  case int8
+  /// Codes of 4 bits, one f32 scale for each output and 128 inputs.
+  case int4
+
+  /// Bits of a code; nil for plain weights.
+  var bits: Int32? {
+    switch self {
+    case .plain: nil
+    case .int8: 8
+    case .int4: 4
+    }
+  }
+}
+
 /// One or several matrices side by side in the layout that products read: panels of 16 outputs.
 public struct PackedMatrix: Sendable {
   public let storage: Storage
@@ -169,6 +197,7 @@ public struct PackedMatrix: Sendable {
   public let n: Int
   public let dtype: DType
   public let precision: Precision
+  public let format: WeightFormat
 }
 
 /// The two forms of GELU: the exact one by the error function, and the approximation by tanh.
@@ -234,6 +263,10 @@ public struct AdamWStep: Sendable {
 }
 
 extension Backend {
+  /// Panels of plain weights.
+  public func pack(_ weights: [Tensor], for precision: Precision) -> PackedMatrix {
+    pack(weights, for: precision, as: .plain)
+  }
   /// `x` as products of a precision read it: rounded to bf16 once, where several of them will.
   public func operand(_ x: Tensor, for precision: Precision) -> Tensor {
     guard precision == .bf16, x.dtype == .f32, x.width % 2 == 0 else { return x }

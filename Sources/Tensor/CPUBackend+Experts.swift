@@ -64,7 +64,7 @@ extension CPUBackend {
     for expert in plan.active {
       guard let matrix = packed[expert] else { preconditionFailure("expert \(expert) has rows and no panels") }
       precondition(
-        matrix.k == first.k && matrix.n == first.n && matrix.precision == first.precision
+        matrix.k == first.k && matrix.n == first.n && matrix.precision == first.precision && matrix.format == first.format
           && matrix.dtype == first.dtype,
         "experts of one layer have the same sizes")
       bases[expert] = (matrix.storage as! HostStorage).pointer
@@ -77,6 +77,14 @@ extension CPUBackend {
     precondition(
       x.rows == plan.rowCount && y.rows == plan.rowCount && x.width == matrix.k && y.width == matrix.n,
       "product of \(x.shape) with [\(matrix.n), \(matrix.k)] transposed into \(y.shape)")
+    // Codes have no product over all experts at once: one by one, with the same bits.
+    if matrix.format != .plain {
+      for expert in plan.active {
+        let rows = plan.rows(of: expert)
+        matmul(y.rowRange(rows).allColumns, x.rowRange(rows).allColumns, packed[expert]!, accumulate: false)
+      }
+      return
+    }
     switch matrix.precision {
     case .full:
       precondition(x.dtype == matrix.dtype, "product of \(x.dtype) with \(matrix.dtype) panels")
@@ -101,6 +109,13 @@ extension CPUBackend {
     precondition(
       dx.rows == plan.rowCount && dy.rows == plan.rowCount && dx.width == matrix.k && dy.width == matrix.n,
       "product of \(dy.shape) with [\(matrix.n), \(matrix.k)] into \(dx.shape)")
+    if matrix.format != .plain {
+      for expert in plan.active {
+        let rows = plan.rows(of: expert)
+        matmulTurned(dx.rowRange(rows), dy.rowRange(rows).allColumns, packed[expert]!, accumulate: false)
+      }
+      return
+    }
     switch matrix.precision {
     case .full:
       let bases = bases.map { UnsafePointer($0?.assumingMemoryBound(to: Float.self)) }

@@ -92,6 +92,10 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     lock.withLock { _ in body(isa.bf16.pointee, pool) }
   }
 
+  private func codes(_ body: (atk_table_codes, OpaquePointer) -> Void) {
+    lock.withLock { _ in body(isa.codes.pointee, pool) }
+  }
+
   // MARK: Memory
 
   public func empty(_ shape: [Int], _ dtype: DType) -> Tensor {
@@ -148,10 +152,14 @@ public final class CPUBackend: Backend, @unchecked Sendable {
 
   // MARK: Products
 
-  public func pack(_ weights: [Tensor], for precision: Precision) -> PackedMatrix {
+  public func pack(_ weights: [Tensor], for precision: Precision, as format: WeightFormat) -> PackedMatrix {
     let k = weights[0].width
     let n = weights.reduce(0) { $0 + $1.rows }
     precondition(weights.allSatisfy { $0.width == k }, "matrices of \(weights.map(\.shape)) read different inputs")
+    if let bits = format.bits {
+      precondition(precision == .bf16, "codes of \(bits) bits for products of \(precision) precision")
+      return packCodes(weights, format, bits, n, k)
+    }
     let wide: DType = weights[0].dtype == .f64 ? .f64 : .f32
     let unit = precision == .bf16 ? 4 : wide.size
     let summed = precision == .bf16 ? (k + 1) / 2 : k
@@ -178,7 +186,43 @@ public final class CPUBackend: Backend, @unchecked Sendable {
       }
       first += w.rows
     }
-    return PackedMatrix(storage: storage, k: k, n: n, dtype: wide, precision: precision)
+    return PackedMatrix(storage: storage, k: k, n: n, dtype: wide, precision: precision, format: .plain)
+  }
+
+  private func packCodes(_ weights: [Tensor], _ format: WeightFormat, _ bits: Int32, _ n: Int, _ k: Int) -> PackedMatrix
+  {
+    let panel = isa.codes.pointee.panel_bytes(bits, k)
+    let storage = memory.allocate(byteCount: (n + 15) / 16 * panel)
+    if n % 16 != 0 { memset(storage.pointer + n / 16 * panel, 0, panel) }
+    let panels = storage.pointer.assumingMemoryBound(to: UInt8.self)
+    var first = 0
+    for w in weights {
+      let isNarrow = w.dtype == .bf16
+      precondition(isNarrow || w.dtype == .f32, "codes of \(w.dtype) weights")
+      codes {
+        $0.pack(
+          $1, panels, isNarrow ? nil : p(w), isNarrow ? raw(w).assumingMemoryBound(to: UInt16.self) : nil, bits, w.rows,
+          k, first)
+      }
+      first += w.rows
+    }
+    return PackedMatrix(storage: storage, k: k, n: n, dtype: .f32, precision: .bf16, format: format)
+  }
+
+  /// The panels' bytes, and scratch for products of codes with so many inputs.
+  private func withCodes(
+    _ packed: PackedMatrix, _ body: (UnsafePointer<UInt8>, UnsafeMutablePointer<UInt32>) -> Void
+  ) {
+    let scratch = memory.allocate(byteCount: threads * isa.codes.pointee.scratch(packed.k) * 4)
+    let base = (packed.storage as! HostStorage).pointer
+    body(base.assumingMemoryBound(to: UInt8.self), scratch.pointer.assumingMemoryBound(to: UInt32.self))
+    withExtendedLifetime(scratch) {}
+  }
+
+  public func unpack(_ w: Tensor, _ packed: PackedMatrix) {
+    guard let bits = packed.format.bits else { preconditionFailure("plain panels are not codes") }
+    precondition(w.rows == packed.n && w.width == packed.k && w.dtype == .f32, "\(w.shape) of \(packed.n), \(packed.k)")
+    withCodes(packed) { panels, _ in codes { $0.unpack($1, p(w), panels, bits, packed.n, packed.k) } }
   }
 
   /// A view's first element.
@@ -211,6 +255,15 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     precondition(
       x.width == packed.k && y.width == packed.n && y.rows == m,
       "product of [\(m), \(x.width)] with [\(packed.n), \(packed.k)] transposed into [\(y.rows), \(y.width)]")
+    if let bits = packed.format.bits {
+      precondition(!accumulate, "products with codes are not added")
+      withPairRows(x) { a, stride in
+        withCodes(packed) { panels, scratch in
+          codes { $0.matmul($1, p(y), y.stride, a, stride, panels, scratch, bits, m, packed.n, packed.k) }
+        }
+      }
+      return
+    }
     let base = (packed.storage as! HostStorage).pointer
     switch packed.precision {
     case .full:
@@ -237,6 +290,21 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     precondition(
       dy.width == packed.n && dx.width == packed.k && dx.rows == m,
       "product of [\(m), \(dy.width)] with [\(packed.n), \(packed.k)] into \(dx.shape)")
+    if let bits = packed.format.bits {
+      precondition(!accumulate, "products with codes are not added")
+      var source = dy
+      if dy.tensor.dtype == .bf16 {
+        let wide = empty(dy.tensor.shape, .f32)
+        convert(wide, dy.tensor)
+        source = ColumnView(tensor: wide, from: dy.from, width: dy.width)
+      }
+      withCodes(packed) { panels, scratch in
+        codes {
+          $0.matmul_turned($1, p(dx), packed.k, p(source), source.stride, panels, scratch, bits, m, packed.n, packed.k)
+        }
+      }
+      return
+    }
     let base = (packed.storage as! HostStorage).pointer
     switch packed.precision {
     case .full:

@@ -15,13 +15,22 @@ public final class Parameter {
   private(set) var accumulator: Tensor?
   private var waitingRows: [(rows: Tensor, index: [Int32])] = []
   public let precision: Precision
+  /// How products hold the values: a trained parameter is always plain.
+  public var format: WeightFormat { isTrainable ? .plain : frozenFormat }
+  private let frozenFormat: WeightFormat
   private let backend: any Backend
   /// Changes with the values.
   public private(set) var version = 0
 
-  public init(name: String, value: Tensor, precision: Precision, trainable: Bool, backend: any Backend) {
+  /// - Parameter format: how products hold the values while they are frozen; other than plain for bf16 products alone.
+  public init(
+    name: String, value: Tensor, precision: Precision, format: WeightFormat = .plain, trainable: Bool,
+    backend: any Backend
+  ) {
+    precondition(format == .plain || precision == .bf16, "\(name): \(format) weights in products of f32")
     self.name = name
     self.precision = precision
+    frozenFormat = format
     self.backend = backend
     self.value = value
     if trainable { setTrainable(true) }

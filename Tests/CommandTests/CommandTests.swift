@@ -37,6 +37,22 @@ import Testing
     #expect(result.output.isEmpty)
   }
 
+  @Test func weightsAreHeldForProductsOfBF16() throws {
+    func score(_ flags: [String]) throws -> Program.Result {
+      try Program.run(
+        ["score", "--model", model("qwen3")] + flags, input: jsonl([["input_ids": [1, 2, 3, 4, 5, 6, 7, 8]]]))
+    }
+    let refused = try score(["--weights", "int8", "--dtype", "f32"])
+    #expect(
+      refused.status == 2 && refused.errors.contains("--weights int8 is for products of bf16, but --dtype is f32"))
+    #expect(try score(["--weights", "int3"]).errors.contains("--weights is 'int3', bf16, int8 or int4 was expected"))
+    let plain = try score(["--dtype", "bf16"]).output
+    #expect(try score(["--dtype", "bf16", "--weights", "bf16"]).output == plain)
+    let eight = try score(["--weights", "int8"]).output
+    #expect(try eight != plain && eight == score(["--weights", "int8", "--dtype", "bf16"]).output)
+    #expect(try score(["--weights", "int4"]).output != eight)
+  }
+
   @Test func scoreEqualsTheReference() throws {
     let expected = try Fixtures.json("models/qwen3/expected.json")
     let item = try #require(expected["cases"]?[0])
@@ -58,10 +74,11 @@ import Testing
     #expect(second[1]["logprobs"]?.array?.count == second[1]["completion_ids"]?.array?.count)
   }
 
-  @Test func generateGivesTheBitsOfScore() throws {
+  @Test(arguments: [[], ["--weights", "int8"], ["--weights", "int4", "--dtype", "bf16"]])
+  func generateGivesTheBitsOfScore(flags: [String]) throws {
     let line: JSON = ["messages": [["role": "user", "content": "How many apples?"]]]
     let generated = try Program.run(
-      ["generate", "--model", model("qwen3"), "--max-new-tokens", "6", "--n", "3", "--seed", "5"],
+      ["generate", "--model", model("qwen3"), "--max-new-tokens", "6", "--n", "3", "--seed", "5"] + flags,
       input: jsonl([line, line]))
     try #require(generated.status == 0, "\(generated.errors)")
     let groups = try lines(generated.output)
@@ -73,7 +90,7 @@ import Testing
     for completion in groups[0]["completions"]!.array! {
       let ids = completion["ids"]!.array!
       let scored = try Program.run(
-        ["score", "--model", model("qwen3")], input: jsonl([["input_ids": .array(prompt + ids)]]))
+        ["score", "--model", model("qwen3")] + flags, input: jsonl([["input_ids": .array(prompt + ids)]]))
       let logprobs = try lines(scored.output)[0]["logprobs"]!.array!.suffix(ids.count)
       #expect(Array(logprobs) == completion["logprobs"]!.array!)
     }

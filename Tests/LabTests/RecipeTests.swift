@@ -213,6 +213,10 @@ import Testing
       "r.yaml:8:17: stages.1: a grpo stage needs rewards")
     refuse(Self.small, ["stages.grpo.data=trian"], "there is no data source 'trian'", "did you mean 'train'?")
     refuse(Self.small, ["model.adapter=/a"], "an adapter can be trained only with train: lora")
+    refuse(
+      Self.small, ["model.weights=int8", "dtype=bf16"], "int8 codes hold frozen weights, but train: full changes them")
+    refuse(
+      Self.small, ["model.weights=int4", "model.train=lora"], "int4 is for products of bf16, but dtype is f32")
     refuse(Self.small, ["stages.sft.sft={loss: dft, label_smoothing: 0.1}"], "expected 0 with loss: dft")
     refuse(Self.small, ["stages.grpo.grpo.delta=1.1"], "expected more than 1 + epsilon_high = 1.2")
     refuse(Self.small, ["optimizer.warmup_steps=2.5"], "expected a whole number of steps, or a fraction")

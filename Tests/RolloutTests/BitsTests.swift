@@ -11,11 +11,34 @@ struct NumberDecoder: CompletionDecoder {
 
 /// What was sampled is what is trained on: recorded log-probabilities equal the trainer's bit for bit.
 @Suite struct BitsTests {
-  private static func model(_ json: JSON, _ precision: Precision, threads: Int = 2) throws -> LanguageModel {
+  private static func model(
+    _ json: JSON, _ precision: Precision, weights: WeightFormat = .plain, threads: Int = 2
+  ) throws -> LanguageModel {
     let backend = try CPUBackend(threads: threads)
     return try LanguageModel(
       ModelConfiguration(json: json, file: "test"),
-      from: RandomSource(seed: 5, deviation: 0.15, backend: backend, precision: precision))
+      from: RandomSource(seed: 5, deviation: 0.15, backend: backend, precision: precision, weights: weights))
+  }
+
+  /// Puts an adapter on the model that changes what it computes.
+  private static func attachAdapter(_ model: LanguageModel) throws {
+    try model.attachLoRA(LoRAConfiguration(rank: 4, alpha: 8), seed: 1)
+    var random = Randomness(seed: 2, for: .testing).stream()
+    for layer in model.adapter!.layers {
+      layer.b.setValue(
+        model.backend.upload((0..<layer.b.value.count).map { _ in Float(random.normal() * 0.1) }, layer.b.shape))
+    }
+  }
+
+  /// Gradients of what is trained, all log-probabilities of some completions being wanted alike.
+  private static func gradients(_ model: LanguageModel) throws -> [[Float]] {
+    let batch = TrainingBatch(
+      try prompts(model, 6, 3).map { PromptTree(prompt: $0, completions: [[1, 2, 3], [4, 5], [6], [7, 8, 9, 10]]) })
+    let tape = Tape(model.backend, recording: true)
+    let streams = model.streams(tape, batch, temperature: 1, wanted: [.logprob])
+    tape.backward(
+      from: streams, seed: model.backend.upload([Float](repeating: 0.1, count: streams.count), streams.shape))
+    return model.trainedParameters.map { model.backend.floats($0.gradient!) }
   }
 
   /// Prompts of various lengths, some with pictures where the family takes them.
@@ -235,12 +258,7 @@ struct NumberDecoder: CompletionDecoder {
     func gradients(_ sizes: [Int], recomputes: Bool, lora: Bool) throws -> [[UInt32]] {
       let model = try Self.model(json, precision, threads: 2)
       if lora {
-        try model.attachLoRA(LoRAConfiguration(rank: 4, alpha: 8), seed: 1)
-        var random = Randomness(seed: 2, for: .testing).stream()
-        for layer in model.adapter!.layers {
-          layer.b.setValue(
-            model.backend.upload((0..<layer.b.value.count).map { _ in Float(random.normal() * 0.1) }, layer.b.shape))
-        }
+        try Self.attachAdapter(model)
       } else {
         model.setTrainable(true)
       }
@@ -292,6 +310,70 @@ struct NumberDecoder: CompletionDecoder {
     #expect(Self.bits(Self.trained(model, trees, temperature: 1)) == Self.bits(before))
   }
 
+  /// Weights held as codes keep the promise too, with an adapter on top and without.
+  @Test(arguments: TinyModels.all.map(\.name), [WeightFormat.int8, .int4])
+  func quantizedWeightsKeepTheBits(family: String, weights: WeightFormat) throws {
+    let json = TinyModels.all.first { $0.name == family }!.json
+    let model = try Self.model(json, .bf16, weights: weights)
+    let prompts = try Self.prompts(model, 7, 1)
+    let plain = try Self.model(json, .bf16)
+    for adapted in [false, true] {
+      if adapted { try Self.attachAdapter(model) }
+      let engine = LocalEngine(model, decoder: NumberDecoder(), seed: 3)
+      for group in [1, 5] {
+        let requests = prompts.enumerated().map {
+          RolloutRequest(prompt: $1, completions: group, step: 4, promptNumber: $0)
+        }
+        let groups = try engine.generate(requests, SamplingParameters(maxNewTokens: 9, stopIDs: [3, 17, 40, 55]))
+        let trees = zip(prompts, groups).map { PromptTree(prompt: $0, completions: $1.map(\.ids)) }
+        let recorded = Self.bits(groups.map { $0.map(\.logprobs) })
+        #expect(recorded == Self.bits(Self.trained(model, trees, temperature: 1)), "group of \(group), \(adapted)")
+        let alone = try trees.map { try #require(Self.trained(model, [$0], temperature: 1).first) }
+        #expect(recorded == Self.bits(alone), "group of \(group) tree by tree, \(adapted)")
+        if !adapted { #expect(recorded != Self.bits(Self.trained(plain, trees, temperature: 1))) }
+      }
+    }
+  }
+
+  /// An adapter on quantised weights gets the same gradients on any number of threads, and about those that it gets on
+  /// plain weights of the same values.
+  @Test(arguments: TinyModels.all.map(\.name), [WeightFormat.int8, .int4])
+  func adapterGradientsOnQuantizedWeights(family: String, weights: WeightFormat) throws {
+    // A head of its own: the rows of a tied one are also what tokens look up, which stays as it is.
+    let entries = TinyModels.all.first { $0.name == family }!.json.object!.entries.map { ($0, $1) }
+    let json = JSON(.object(.init(entries.filter { $0.0 != "tie_word_embeddings" } + [("tie_word_embeddings", false)])))
+    func gradients(
+      _ precision: Precision, _ weights: WeightFormat, threads: Int = 2, values: WeightFormat? = nil
+    ) throws -> [[Float]] {
+      let model = try Self.model(json, precision, weights: weights, threads: threads)
+      if let values {
+        for weight in model.linears.map(\.weight) + model.head.weights where !weight.name.contains("patch_embed") {
+          let held = model.backend.empty([weight.value.rows, weight.value.width], .f32)
+          model.backend.unpack(held, model.backend.pack([weight.value], for: .bf16, as: values))
+          weight.setValue(held)
+        }
+      }
+      try Self.attachAdapter(model)
+      return try Self.gradients(model)
+    }
+    let found = try gradients(.bf16, weights)
+    for threads in [1, 3] {
+      let other = try gradients(.bf16, weights, threads: threads)
+      #expect(other.map { $0.map(\.bitPattern) } == found.map { $0.map(\.bitPattern) }, "\(threads) threads")
+    }
+    func distance(_ a: [[Float]], _ b: [[Float]]) -> Double {
+      let pairs = zip(a.joined(), b.joined())
+      let apart = pairs.reduce(0.0) { $0 + Double($1.0 - $1.1) * Double($1.0 - $1.1) }
+      return (apart / b.joined().reduce(0.0) { $0 + Double($1) * Double($1) }).squareRoot()
+    }
+    // As far as rounding activations to bf16 moves them, and nearer than gradients on the weights before.
+    let original = try gradients(.full, .plain)
+    let rounding = distance(try gradients(.bf16, .plain), original)
+    let same = distance(found, try gradients(.full, .plain, values: weights))
+    #expect(same < 1.5 * rounding, "\(same), \(rounding)")
+    #expect(2 * same < distance(found, original), "\(same)")
+  }
+
   /// Gradients of all parameters have the same bits for any number of threads.
   @Test(arguments: TinyModels.all.map(\.name), [Precision.full, .bf16])
   func gradientsDoNotDependOnThreads(family: String, precision: Precision) throws {
@@ -299,14 +381,7 @@ struct NumberDecoder: CompletionDecoder {
     func gradients(_ threads: Int) throws -> [[UInt32]] {
       let model = try Self.model(json, precision, threads: threads)
       model.setTrainable(true)
-      let prompts = try Self.prompts(model, 6, 3)
-      let batch = TrainingBatch(
-        prompts.map { PromptTree(prompt: $0, completions: [[1, 2, 3], [4, 5], [6], [7, 8, 9, 10]]) })
-      let tape = Tape(model.backend, recording: true)
-      let streams = model.streams(tape, batch, temperature: 1, wanted: [.logprob])
-      tape.backward(
-        from: streams, seed: model.backend.upload([Float](repeating: 0.1, count: streams.count), streams.shape))
-      return model.parameters.map { model.backend.floats($0.gradient!).map(\.bitPattern) }
+      return try Self.gradients(model).map { $0.map(\.bitPattern) }
     }
     let one = try gradients(1)
     #expect(one.contains { $0.contains { $0 != 0 } })

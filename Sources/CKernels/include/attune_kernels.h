@@ -240,12 +240,40 @@ typedef struct atk_table_bf16 {
   void (*gather)(atk_pool *pool, float *y, const uint16_t *x, const int32_t *index, size_t rows, size_t n);
 } atk_table_bf16;
 
+/// Products of bf16 values with weights held as integer codes, exact as bf16: 8 bits with one f32 scale for each output, or
+/// 4 bits with one for each output and group of 128 inputs (the last group may be shorter). A dot is that of the bf16 table,
+/// over the codes, from zero:
+///   8 bits: y[m,n] = scale[n] * dot(x[m,:], q[n,:])
+///   4 bits: y = 0, then for each group ascending y = fma(scale[n,g], dot(x[m,g], q[n,g]), y)
+///   turned: dx[m,k] = dot over n of bf16(dy[m,n] * scale[n] or scale[n, k/128]) and q[n,k], pairs of neighbouring n
+/// Panels of 16 outputs: [ceil(n/16)][groups] of 16 scales and the group's codes, `panel_bytes` each. 8 bits: per pair of
+/// inputs 16 bytes of even and 16 of odd codes. 4 bits: per four pairs 16 words, even codes in bits 4i, odd in 16 + 4i.
+typedef struct atk_table_codes {
+  const char *name;
+  /// Bytes of one panel of 16 outputs.
+  size_t (*panel_bytes)(int bits, size_t k);
+  /// Rows of w[n,k] (f32, or w16 if w is NULL) become rows first + i of the panels. A row (or group) with a NaN or an
+  /// infinity gets the scale NaN. 8 bits: scale max|w|/127. 4 bits: the best of 16 scales, see quantized.inc.
+  void (*pack)(atk_pool *pool, uint8_t *panels, const float *_Nullable w, const uint16_t *_Nullable w16, int bits, size_t n,
+               size_t k, size_t first);
+  /// w[n,k] = scale * code.
+  void (*unpack)(atk_pool *pool, float *w, const uint8_t *panels, int bits, size_t n, size_t k);
+  /// y[m,n] from rows of pairs a (`a_rs` pairs apart) of k inputs; scratch: `scratch(k)` words per thread.
+  size_t (*scratch)(size_t k);
+  void (*matmul)(atk_pool *pool, float *y, size_t y_rs, const uint32_t *a, size_t a_rs, const uint8_t *panels,
+                 uint32_t *scratch, int bits, size_t m, size_t n, size_t k);
+  /// dx[m,k] from dy[m,n], rows `dy_rs` apart; scratch as above.
+  void (*matmul_turned)(atk_pool *pool, float *dx, size_t dx_rs, const float *dy, size_t dy_rs, const uint8_t *panels,
+                        uint32_t *scratch, int bits, size_t m, size_t n, size_t k);
+} atk_table_codes;
+
 // ---- choosing an instruction set -------------------------------------------------------------------------------------
 
 typedef struct atk_isa {
   const char *name;  // "avx512-bf16", "avx512", "avx2", "portable"
   const atk_table_f32 *f32;
   const atk_table_bf16 *bf16;
+  const atk_table_codes *codes;
 } atk_isa;
 
 /// The instruction sets that this machine can run, best first; `count` receives how many.

@@ -14,5 +14,6 @@
 
 #include "../families/table.inc"
 #include "../families/bf16.inc"
+#include "../families/quantized.inc"
 #pragma clang attribute pop
 #endif

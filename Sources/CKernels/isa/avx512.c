@@ -11,8 +11,10 @@
 #define TABLE atk_table_f32
 #define ISA_NAME "avx512"
 #define atk_head_streams_T atk_head_streams_f32
+#define PERMUTES_HALVES
 
 #include "../families/table.inc"
 #include "../families/bf16.inc"
+#include "../families/quantized.inc"
 #pragma clang attribute pop
 #endif

@@ -10,3 +10,4 @@
 #define atk_head_streams_T atk_head_streams_f32
 #include "../families/table.inc"
 #include "../families/bf16.inc"
+#include "../families/quantized.inc"

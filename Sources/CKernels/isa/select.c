@@ -4,10 +4,10 @@
 const atk_isa *atk_isas(size_t *count) {
 #if defined(__x86_64__)
   static const atk_isa all[] = {
-      {"avx512-bf16", &atk_table_avx512_bf16, &atk_pair_table_avx512_bf16},
-      {"avx512", &atk_table_avx512, &atk_pair_table_avx512},
-      {"avx2", &atk_table_avx2, &atk_pair_table_avx2},
-      {"portable", &atk_table_portable, &atk_pair_table_portable},
+      {"avx512-bf16", &atk_table_avx512_bf16, &atk_pair_table_avx512_bf16, &atk_code_table_avx512_bf16},
+      {"avx512", &atk_table_avx512, &atk_pair_table_avx512, &atk_code_table_avx512},
+      {"avx2", &atk_table_avx2, &atk_pair_table_avx2, &atk_code_table_avx2},
+      {"portable", &atk_table_portable, &atk_pair_table_portable, &atk_code_table_portable},
   };
   __builtin_cpu_init();
   size_t first = 3;
@@ -22,7 +22,7 @@ const atk_isa *atk_isas(size_t *count) {
   *count = 4 - first;
   return all + first;
 #else
-  static const atk_isa all[] = {{"portable", &atk_table_portable, &atk_pair_table_portable}};
+  static const atk_isa all[] = {{"portable", &atk_table_portable, &atk_pair_table_portable, &atk_code_table_portable}};
   *count = 1;
   return all;
 #endif

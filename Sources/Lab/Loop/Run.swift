@@ -158,7 +158,13 @@ public struct Run {
     let precision: Precision = recipe.dtype == .bf16 ? .bf16 : .full
     let checkpoints = CheckpointStore(runFolder: folder.path)
     let start = try startFolder()
-    let policy = try Policy(folder: start, backend: backend, precision: precision)
+    let weights: WeightFormat =
+      switch recipe.model.weights {
+      case .bf16: .plain
+      case .int8: .int8
+      case .int4: .int4
+      }
+    let policy = try Policy(folder: start, backend: backend, precision: precision, weights: weights)
     try prepare(policy)
     let saved = isNew ? nil : try checkpoints.newest(report: report)
     if let saved {
@@ -178,7 +184,9 @@ public struct Run {
       recipe: recipe, policy: policy, streams: streams, rewards: rewards, checkpoints: checkpoints,
       journal: OutcomeJournal(store: store, replays: !isNew), observers: observers,
       isCancelled: isCancelled, referenceFolder: references,
-      makeReference: { try LanguageModel.load(folder: start, backend: backend, precision: precision) })
+      makeReference: {
+        try LanguageModel.load(folder: start, backend: backend, precision: precision, weights: weights)
+      })
     hasBegun = true
     let ending = try trainer.run(from: saved)
     guard ending == .finished else { return ending }

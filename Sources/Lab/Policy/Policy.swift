@@ -22,7 +22,7 @@ public final class Policy {
   /// Loads a Hugging Face checkpoint folder.
   ///
   /// - Throws: `.request` naming the file and what is wrong with it.
-  public init(folder: String, backend: any Backend, precision: Precision) throws {
+  public init(folder: String, backend: any Backend, precision: Precision, weights: WeightFormat = .plain) throws {
     self.folder = folder
     let configuration = try ModelConfiguration.load(folder: folder)
     tokenizer = try Tokenizer.load(folder: folder)
@@ -30,7 +30,8 @@ public final class Policy {
     processor = configuration.vision == nil ? nil : try QwenPictureProcessor(folder: folder)
     endIDs = try Policy.endIDs(folder: folder, configuration: configuration)
     model = try LanguageModel(
-      configuration, from: CheckpointSource(folder: folder, backend: backend, precision: precision))
+      configuration,
+      from: CheckpointSource(folder: folder, backend: backend, precision: precision, weights: weights))
   }
 
   private static func endIDs(folder: String, configuration: ModelConfiguration) throws -> [Int32] {

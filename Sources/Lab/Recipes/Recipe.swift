@@ -113,9 +113,12 @@ extension Recipe {
   /// The policy and what of it is trained.
   public struct Model: Sendable, Equatable {
     public enum Training: String, Sendable, CaseIterable { case full, lora }
+    /// How frozen weights are held; bf16 is as the checkpoint has them.
+    public enum Weights: String, Sendable, CaseIterable { case bf16, int8, int4 }
 
     /// An absolute folder, or `preset:NAME`.
     public var path: String
+    public var weights: Weights
     public var train: Training
     /// A PEFT adapter's folder to start from.
     public var adapter: String?
@@ -128,6 +131,7 @@ extension Recipe {
 
     init(_ values: RecipeValues) {
       path = values.string("path")
+      weights = values.choice("weights")
       train = values.choice("train")
       adapter = values.optionalString("adapter")
       lora = LoRASettings(values.section("lora"))

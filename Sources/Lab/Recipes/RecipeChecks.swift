@@ -13,10 +13,27 @@ enum RecipeChecks {
   }
 
   private static func checkModel(_ recipe: JSON, _ reader: inout RecipeReader) {
+    checkWeights(recipe, &reader)
     guard recipe["model"]?["train"]?.string == "full", recipe["model"]?["adapter"]?.string != nil else { return }
     reader.add(
       "model.adapter: an adapter can be trained only with train: lora", at: "model.adapter",
       hint: "set model.train to lora, or merge the adapter into the checkpoint first")
+  }
+
+  private static func checkWeights(_ recipe: JSON, _ reader: inout RecipeReader) {
+    guard let weights = recipe["model"]?["weights"]?.string, weights != Recipe.Model.Weights.bf16.rawValue else {
+      return
+    }
+    if recipe["model"]?["train"]?.string == Recipe.Model.Training.full.rawValue {
+      reader.add(
+        "model.weights: \(weights) codes hold frozen weights, but train: full changes them in every step",
+        at: "model.weights", hint: "set model.train to lora, or model.weights to bf16")
+    }
+    if recipe["dtype"]?.string == Recipe.Precision.f32.rawValue {
+      reader.add(
+        "model.weights: \(weights) is for products of bf16, but dtype is f32", at: "model.weights",
+        hint: "set dtype to bf16")
+    }
   }
 
   private static func checkData(_ recipe: JSON, _ reader: inout RecipeReader) {

@@ -46,6 +46,10 @@ public enum RecipeTable {
     row(
       "model.path", .path(.model), .required,
       "A checkpoint folder in Hugging Face's layout, or a small random preset."),
+    row(
+      "model.weights", choice(Recipe.Model.Weights.self), .value("bf16"),
+      "How frozen weights are held: bf16 as the checkpoint has them, or as 8- or 4-bit codes; codes need `train: lora` and `dtype: bf16`."
+    ),
     row("model.train", choice(Recipe.Model.Training.self), .value("full"), "Train all weights, or a LoRA adapter."),
     row(
       "model.adapter", .path(.folder), .unset(meaning: "a new adapter"),

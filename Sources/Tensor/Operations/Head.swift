@@ -39,10 +39,7 @@ extension Tape {
         if let gradient = weight.accumulator {
           backend.matmulWeightGradient(gradient, operand.allColumns, hiddenBlock.allColumns, group.precision)
         }
-        if let dHidden {
-          backend.matmulTurned(
-            dHidden.rowRange(block), operand.allColumns, group.panels(on: backend), accumulate: false)
-        }
+        if let dHidden { group.turned(dHidden.rowRange(block), logits, operand: operand, on: backend) }
       }
       if let dHidden { tape.accumulate(dHidden, into: hidden) }
     }

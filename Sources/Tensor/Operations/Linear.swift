@@ -5,6 +5,7 @@ public final class WeightGroup {
   public let weights: [Parameter]
   private var packed: PackedMatrix?
   private var versions: [Int] = []
+  private var packedFormat = WeightFormat.plain
 
   public init(_ weights: [Parameter]) {
     precondition(
@@ -14,20 +15,32 @@ public final class WeightGroup {
   }
 
   public var precision: Precision { weights[0].precision }
+  /// How the panels hold the weights: as all members are held, or plain if they differ.
+  public var format: WeightFormat {
+    weights.allSatisfy { $0.format == weights[0].format } ? weights[0].format : .plain
+  }
   /// Columns of the output.
   public var out: Int { weights.reduce(0) { $0 + $1.shape[0] } }
 
   /// The panels for y = x wᵀ, which dx = dy w reads too.
   public func panels(on backend: any Backend) -> PackedMatrix {
     let now = weights.map(\.version)
-    if let packed, versions == now { return packed }
+    let format = format
+    if let packed, versions == now, packedFormat == format { return packed }
     packed = nil
-    let panels = backend.pack(weights.map(\.value), for: precision)
+    let panels = backend.pack(weights.map(\.value), for: precision, as: format)
     // What comes from a mapped file need not stay in memory beside its panels.
     for weight in weights where !weight.isTrainable { backend.forget(weight.value) }
     packed = panels
     versions = now
+    packedFormat = format
     return panels
+  }
+
+  /// dx = dy w; `operand` is dy as plain products read it. Codes take dy as it is: their scales come before the rounding.
+  func turned(_ dx: Tensor, _ dy: Tensor, operand: Tensor, on backend: any Backend) {
+    let panels = panels(on: backend)
+    backend.matmulTurned(dx, (panels.format == .plain ? operand : dy).allColumns, panels, accumulate: false)
   }
 }
 
@@ -147,9 +160,7 @@ extension Tape {
     }
     let wanted = needsGradient(x)
     let dx = wanted ? backend.empty(x.shape, x.gradientDType) : nil
-    if let dx {
-      backend.matmulTurned(dx, operand.allColumns, group.panels(on: backend), accumulate: false)
-    }
+    if let dx { group.turned(dx, dy, operand: operand, on: backend) }
     if let lowRank, let inner, wanted || lowRank.a.weights.contains(where: \.isTrainable) {
       lowRankBackward(x, operand, lowRank, inner, dx)
     }

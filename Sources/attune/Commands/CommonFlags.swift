@@ -12,11 +12,14 @@ enum CommonFlags {
     name: "--adapter", value: "DIR", help: "a PEFT adapter folder to put on the model")
   static let dtype = Command.Option(
     name: "--dtype", value: "f32|bf16", help: "what products are computed in (default f32)")
+  static let weights = Command.Option(
+    name: "--weights", value: "bf16|int8|int4",
+    help: "how frozen weights are held (default bf16: as the checkpoint has them)")
   static let threads = Command.Option(name: "--threads", value: "N", help: "threads (default: all cores)")
   static let seed = Command.Option(name: "--seed", value: "S", help: "seed of everything random (default 1)")
   static let json = Command.Option(name: "--json", value: nil, help: "print JSON instead of a table")
 
-  static let engine = [model, adapter, dtype, threads]
+  static let engine = [model, adapter, dtype, weights, threads]
 
   static func backend(_ arguments: Arguments) throws -> CPUBackend {
     let threads = try arguments.int("--threads") ?? 0
@@ -27,10 +30,26 @@ enum CommonFlags {
   }
 
   static func precision(_ arguments: Arguments) throws -> Precision {
-    switch arguments.string("--dtype") ?? "f32" {
-    case "f32": return .full
+    let format = try weights(arguments)
+    switch arguments.string("--dtype") ?? (format == .plain ? "f32" : "bf16") {
+    case "f32":
+      guard format == .plain else {
+        throw AttuneError.request(
+          "--weights \(format.rawValue) is for products of bf16, but --dtype is f32",
+          hint: "leave --dtype out, or give --dtype bf16")
+      }
+      return .full
     case "bf16": return .bf16
     case let other: throw AttuneError.request("--dtype is '\(other)', f32 or bf16 was expected")
+    }
+  }
+
+  static func weights(_ arguments: Arguments) throws -> WeightFormat {
+    switch arguments.string("--weights") ?? "bf16" {
+    case "bf16": return .plain
+    case "int8": return .int8
+    case "int4": return .int4
+    case let other: throw AttuneError.request("--weights is '\(other)', bf16, int8 or int4 was expected")
     }
   }
 
@@ -44,7 +63,8 @@ enum CommonFlags {
   static func policy(_ arguments: Arguments) throws -> Policy {
     let backend = try backend(arguments)
     let folder = try modelFolder(arguments)
-    let policy = try Policy(folder: folder, backend: backend, precision: precision(arguments))
+    let policy = try Policy(
+      folder: folder, backend: backend, precision: precision(arguments), weights: weights(arguments))
     if let adapter = arguments.string("--adapter") { try policy.model.loadAdapter(folder: adapter) }
     return policy
   }

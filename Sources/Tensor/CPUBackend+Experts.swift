@@ -64,7 +64,8 @@ extension CPUBackend {
     for expert in plan.active {
       guard let matrix = packed[expert] else { preconditionFailure("expert \(expert) has rows and no panels") }
       precondition(
-        matrix.k == first.k && matrix.n == first.n && matrix.precision == first.precision && matrix.format == first.format
+        matrix.k == first.k && matrix.n == first.n && matrix.precision == first.precision
+          && matrix.format == first.format
           && matrix.dtype == first.dtype,
         "experts of one layer have the same sizes")
       bases[expert] = (matrix.storage as! HostStorage).pointer

@@ -639,7 +639,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
         logits.rows, logits.width, temperature)
     }
     withExtendedLifetime(scratch) {}
-    return (ids, floats(logprobs))
+    return (ids, logprobs.dtype == .f64 ? doubles(logprobs).map { Float($0) } : floats(logprobs))
   }
 
   public func likeliest(_ logits: Tensor) -> [Int32] {

@@ -132,7 +132,9 @@ enum CommandLineInterface {
     + [objectiveEvalCommand]
     + rewardCommands
     + runsCommands
-    + [adapterMergeCommand, benchKernelsCommand, benchRolloutCommand, benchTrainCommand, benchCostCommand, doctorCommand]
+    + [
+      adapterMergeCommand, benchKernelsCommand, benchRolloutCommand, benchTrainCommand, benchCostCommand, doctorCommand,
+    ]
 
   /// Runs one command; never throws.
   /// - Returns: the exit status: 0 done, 2 the request was wrong, 1 it failed at work.

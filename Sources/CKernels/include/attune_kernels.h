@@ -209,7 +209,8 @@ ATK_DECLARE_TABLE(float, f32)
 ATK_DECLARE_TABLE(double, f64)
 
 /// Products of bf16 values, summed in f32. A pair holds elements 2i (low half) and 2i + 1 of the summed axis; an odd end is
-/// padded with zero. For each pair: acc = fma(odd, odd, acc), then acc = fma(even, even, acc), subnormals flushed.
+/// padded with zero. For each pair: acc = fma(odd, odd, acc), then acc = fma(even, even, acc); subnormal operands and sums are
+/// zero. bf16.inc says it exactly.
 typedef struct atk_table_bf16 {
   const char *name;
   /// As `matmul` and `matmul_turned` of f32, with a and b in pairs and k (and across) counted in pairs.

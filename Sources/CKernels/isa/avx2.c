@@ -11,6 +11,7 @@
 #define TABLE atk_table_f32
 #define ISA_NAME "avx2"
 #define atk_head_streams_T atk_head_streams_f32
+#define FLUSH_MODE
 
 #include "../families/table.inc"
 #include "../families/bf16.inc"

@@ -12,6 +12,7 @@
 #define ISA_NAME "avx512"
 #define atk_head_streams_T atk_head_streams_f32
 #define PERMUTES_HALVES
+#define FLUSH_MODE
 
 #include "../families/table.inc"
 #include "../families/bf16.inc"

@@ -165,7 +165,8 @@ let benchTrainCommand = Command(
 }
 
 let benchCostCommand = Command(
-  words: ["bench", "cost"], summary: "what longer completions, larger groups and longer prompts cost, beside their operations",
+  words: ["bench", "cost"],
+  summary: "what longer completions, larger groups and longer prompts cost, beside their operations",
   options: [
     CommonFlags.model, CommonFlags.dtype, CommonFlags.threads, CommonFlags.json,
     .init(name: "--repeats", value: "R", help: "the median of so many is told (default 3)"),

@@ -106,5 +106,12 @@ public struct RolloutBench {
     }
   }
 
-  private static func bytesPerWeight(_ model: LanguageModel) -> Double { model.precision == .bf16 ? 2 : 4 }
+  /// Stored, scales included.
+  private static func bytesPerWeight(_ model: LanguageModel) -> Double {
+    switch model.linears.last?.weight.format ?? .plain {
+    case .plain: model.precision == .bf16 ? 2 : 4
+    case .int8: 1
+    case .int4: 0.5 + 4 / 128.0
+    }
+  }
 }

@@ -55,7 +55,7 @@ private func baselineKey(_ figure: JSON) -> String {
 }
 
 private let workloadOptions: [Command.Option] = [
-  CommonFlags.model, CommonFlags.dtype, CommonFlags.threads, CommonFlags.json,
+  CommonFlags.model, CommonFlags.dtype, CommonFlags.weights, CommonFlags.threads, CommonFlags.json,
   .init(name: "--prompt-tokens", value: "L", help: "tokens of a prompt (default 128)"),
   .init(name: "--new-tokens", value: "N", help: "tokens of a completion (default 128)"),
   .init(name: "--pictures", value: "K", help: "224 x 224 pictures in each prompt, among its tokens (default 0)"),
@@ -73,7 +73,8 @@ extension Arguments {
   fileprivate func benchModel() throws -> BenchModel {
     let backend = try CommonFlags.backend(self)
     let model = try LanguageModel.load(
-      folder: try CommonFlags.modelFolder(self), backend: backend, precision: try CommonFlags.precision(self))
+      folder: try CommonFlags.modelFolder(self), backend: backend, precision: try CommonFlags.precision(self),
+      weights: try CommonFlags.weights(self))
     return BenchModel(model: model, backend: backend)
   }
 }

@@ -104,6 +104,27 @@ public enum ProcessMemory {
   }
 }
 
+/// How long this process has existed.
+enum ProcessAge {
+  /// Seconds since the system started the process, to a hundredth; nil where the system does not tell.
+  static var seconds: Double? {
+    #if canImport(Glibc)
+      guard let file = fopen("/proc/self/stat", "r") else { return nil }
+      defer { fclose(file) }
+      var bytes = [UInt8](repeating: 0, count: 4096)
+      bytes.removeLast(bytes.count - fread(&bytes, 1, bytes.count, file))
+      // The program's name stands in parentheses and may hold anything; the start is the 20th word behind it.
+      let words = String(decoding: bytes, as: UTF8.self).split(separator: ")").last?.split(separator: " ") ?? []
+      guard words.count > 19, let ticks = Double(words[19]) else { return nil }
+      var t = timespec()
+      clock_gettime(CLOCK_BOOTTIME, &t)
+      return Double(t.tv_sec) + Double(t.tv_nsec) * 1e-9 - ticks / Double(sysconf(Int32(_SC_CLK_TCK)))
+    #else
+      return nil
+    #endif
+  }
+}
+
 /// Ids as their numbers, for benchmarks that need no text.
 struct NumberText: CompletionDecoder {
   func decode(_ ids: [Int32], skipSpecialTokens: Bool) -> String { "" }

@@ -46,6 +46,8 @@ public struct TrainBench {
     /// Largest memory of tensors in each phase of a step, MiB.
     public let phases: [(name: String, mebibytes: Double, seconds: Double)]
     public let loss: Double
+    /// From the start of the process to the begin of the first step; NaN where the system does not tell.
+    public let readySeconds: Double
 
     public var json: JSON {
       .object([
@@ -56,7 +58,7 @@ public struct TrainBench {
           "phases",
           .object(phases.map { ($0.name, ["peak_mib": .double($0.mebibytes), "seconds": .double($0.seconds)]) })
         ),
-        ("loss", .double(loss)),
+        ("loss", .double(loss)), ("ready_s", readySeconds.isNaN ? .null : .double(readySeconds)),
       ])
     }
   }
@@ -75,6 +77,7 @@ public struct TrainBench {
     var run = TrainBench(
       bench: bench, workload: workload, reference: reference,
       optimizer: Optimizer(bench.model.trainedParameters, on: bench.backend), clock: PhaseClock(on: bench.backend))
+    let ready = ProcessAge.seconds ?? .nan
     var loss = try run.step(0)
     var samples: [Double] = []
     for i in 0..<repeats {
@@ -89,7 +92,8 @@ public struct TrainBench {
     return Figures(
       tokensPerSecond: Double(run.tokens) / median, stepSeconds: median, samples: samples, peakMiB: peak,
       ofPeakFlops: run.flops / median / 1e9 / MachineLimits.gflops(bench.backend, bench.model.precision),
-      phases: run.clock.phases.map { ($0.name, $0.mebibytes, $0.seconds) }, loss: loss)
+      phases: run.clock.phases.map { ($0.name, $0.mebibytes, $0.seconds) }, loss: loss,
+      readySeconds: ready)
   }
 
   private var tokens: Int {

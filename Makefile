@@ -3,8 +3,14 @@
 SEED ?= 1
 ATTUNE := .build/release/attune
 TEST_BUILD := --scratch-path .build/tests
+# What also runs on the instruction set of any processor.
+PORTABLE_TESTS := 'TensorTests|RolloutTests|ModelsTests'
+# Every tensor is an allocation of its own, so that its borders are seen. Leaks are not looked for: Swift keeps bits in its
+# pointers, and every global counts as one; what grows is the soak's to find.
+ADDRESS := --scratch-path .build/address --sanitize=address -Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined
+THREAD := --scratch-path .build/thread --sanitize=thread
 
-.PHONY: help setup build quickstart test test-long lint format bench interop clean
+.PHONY: help setup build quickstart test test-long sanitize lint format bench interop clean
 
 help:
 	@echo "make quickstart [SEED=1]  install what is missing, build, and teach a small model to read digits"
@@ -15,6 +21,7 @@ help:
 	@echo "make bench                kernels, rollouts and steps beside the machine's limits, and beside the peers if installed"
 	@echo "make interop              other programs read what attune writes (makes a Python environment)"
 	@echo "make test-long            tests that take longer than a coffee"
+	@echo "make sanitize             kernels and engine under the address, undefined-behaviour and thread sanitizers"
 	@echo "make clean                removes builds"
 
 # Quick when nothing is missing.
@@ -30,9 +37,16 @@ quickstart: build
 test: build
 	swift build $(TEST_BUILD) --build-tests
 	ATTUNE_BINARY="$(CURDIR)/$(ATTUNE)" swift test $(TEST_BUILD) --skip-build
+	ATTUNE_ISA=portable swift test $(TEST_BUILD) --skip-build --filter $(PORTABLE_TESTS)
 
 test-long: build
 	ATTUNE_LONG_TESTS=1 ATTUNE_BINARY="$(CURDIR)/$(ATTUNE)" swift test $(TEST_BUILD)
+
+sanitize: setup
+	swift build $(ADDRESS) --build-tests
+	ATTUNE_MEMORY=separate ASAN_OPTIONS=detect_leaks=0 swift test $(ADDRESS) --skip-build --filter 'TensorTests|RolloutTests|ModelsTests'
+	swift build $(THREAD) --build-tests
+	ATTUNE_MEMORY=separate TSAN_OPTIONS=suppressions="$(CURDIR)/Tests/Sanitizers/races.txt" swift test $(THREAD) --skip-build --filter 'TensorTests|RolloutTests'
 
 lint:
 	swift format lint --strict -r -p Package.swift Sources Tests rewards

@@ -12,8 +12,10 @@ final class KVCache: KeyValueStore {
   private let size: Int
   private var keys: [Tensor] = []
   private var values: [Tensor] = []
-  private var references: [Int32] = []
-  private var free: [Int32] = []
+  private(set) var references: [Int32] = []
+  private(set) var free: [Int32] = []
+  /// Bytes that all pages may take.
+  let budget: Int
   /// Pages that may ever exist.
   let limit: Int
   /// Largest number of pages that were held at once.
@@ -21,9 +23,9 @@ final class KVCache: KeyValueStore {
   /// Where the rows of the batch that is being computed go.
   var slots: [Int32] = []
 
-  /// - Parameter budget: bytes that all pages may take.
   init(_ configuration: TextConfiguration, budget: Int, on backend: any Backend) {
     self.backend = backend
+    self.budget = budget
     layers = configuration.layers
     kvHeads = configuration.kvHeads
     size = configuration.headSize

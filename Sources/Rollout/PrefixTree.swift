@@ -22,7 +22,7 @@ final class PrefixTree {
     }
   }
 
-  private let root = Node([], KeyPiece(page: -1, lane: 0, rows: 0), parent: nil)
+  let root = Node([], KeyPiece(page: -1, lane: 0, rows: 0), parent: nil)
   private let cache: KVCache
   private var clock = 0
 

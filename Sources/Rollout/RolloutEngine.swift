@@ -92,6 +92,8 @@ public final class LocalEngine: RolloutEngine {
   public var limits: RolloutLimits
   public internal(set) var statistics = RolloutStatistics()
   private var kept: (cache: KVCache, tree: PrefixTree, version: Int)?
+  /// What tests look at after every step; nil in use.
+  var inspectStep: ((RolloutScheduler) throws -> Void)?
 
   public init(
     _ model: LanguageModel, decoder: any CompletionDecoder, seed: UInt64, limits: RolloutLimits = RolloutLimits()
@@ -115,6 +117,7 @@ public final class LocalEngine: RolloutEngine {
       for (i, request) in requests.enumerated() { try scheduler.add(request, number: i) }
       scheduler.reserve()
       while try scheduler.step() {
+        try inspectStep?(scheduler)
         if isCancelled() { throw CancellationError() }
       }
     } catch {
@@ -124,10 +127,13 @@ public final class LocalEngine: RolloutEngine {
     return scheduler.results(requests.count)
   }
 
-  /// The cache of the call before if it still stands for these weights, else an empty one.
+  /// The cache of the call before if it still stands for these weights and this budget, else an empty one.
   private func cacheForNow() -> (KVCache, PrefixTree) {
     let version = model.weightsVersion
-    if let kept, limits.keepsCache, kept.version == version { return (kept.cache, kept.tree) }
+    if let kept, limits.keepsCache, kept.version == version, kept.cache.budget == limits.cacheBytes {
+      return (kept.cache, kept.tree)
+    }
+    kept = nil
     let cache = KVCache(model.configuration.text, budget: limits.cacheBytes, on: model.backend)
     let tree = PrefixTree(cache)
     kept = (cache, tree, version)

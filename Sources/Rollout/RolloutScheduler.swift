@@ -15,7 +15,7 @@ import Models
 /// front of the queue and is later computed again from its tokens: the oldest sequence always moves on, so all end.
 final class RolloutScheduler {
   /// A request's prompt as the cache knows it.
-  private final class Prompt {
+  final class Prompt {
     let request: RolloutRequest
     let number: Int
     let keys: [PrefixTree.Key]
@@ -28,7 +28,7 @@ final class RolloutScheduler {
   }
 
   /// A completion that is waiting or growing.
-  private final class Sequence {
+  final class Sequence {
     let prompt: Prompt
     let place: RolloutPlace
     var ids: [Int32] = []
@@ -52,13 +52,13 @@ final class RolloutScheduler {
   }
 
   /// Sequences of one prompt that wait together, or one that was set aside.
-  private struct Waiting {
+  struct Waiting {
     let prompt: Prompt
     var sequences: [Sequence]
   }
 
   /// A prompt (or the tokens of a sequence that was set aside) that is being computed in parts.
-  private struct Prefill {
+  struct Prefill {
     let prompt: Prompt
     let sequences: [Sequence]
     var path: [KeyPiece]
@@ -69,15 +69,15 @@ final class RolloutScheduler {
   }
 
   private let engine: LocalEngine
-  private let cache: KVCache
-  private let tree: PrefixTree
+  let cache: KVCache
+  let tree: PrefixTree
   private let parameters: SamplingParameters
   private let sampler: Sampler
   private let tape: Tape
-  private var waiting: [Waiting] = []
-  private var prefills: [Prefill] = []
+  private(set) var waiting: [Waiting] = []
+  private(set) var prefills: [Prefill] = []
   /// In order of admission.
-  private var running: [Sequence] = []
+  private(set) var running: [Sequence] = []
   private var finished: [Int: [Int: Completion]] = [:]
   private var wantedPages = 0
   private(set) var statistics = RolloutStatistics()

@@ -92,6 +92,50 @@ import Testing
     }
   }
 
+  /// A product and a sum are rounded once, also where two roundings would differ: halfway between floats, among the
+  /// subnormals, beside infinities.
+  @Test(arguments: CPUBackend.instructionSets)
+  func fusedProductsRoundOnce(isa: String) throws {
+    let backend = try CPUBackend(threads: 1, isa: isa)
+    var random = Randomness(seed: 3, for: .testing).stream(named: "fused")
+    /// Floats of few digits, so that sums fall halfway, with exponents from `exponents`.
+    func floats(_ count: Int, _ digits: UInt32, _ exponents: ClosedRange<Int>) -> [Float] {
+      (0..<count).map { _ in
+        let fraction = UInt32(truncatingIfNeeded: random.next()) & (0x7F_FFFF << (23 - digits)) & 0x7F_FFFF
+        let exponent = UInt32(exponents.lowerBound + random.integer(below: exponents.count))
+        return Float(bitPattern: UInt32(random.integer(below: 2)) << 31 | exponent << 23 | fraction)
+      }
+    }
+    let special: [Float] = [0, -0.0, .infinity, -.infinity, .greatestFiniteMagnitude, .leastNonzeroMagnitude, 1, -1]
+    for round in 0..<60 {
+      let (m, n) = (10, 48)
+      var (x, w, y): ([Float], [Float], [Float])
+      switch round % 4 {
+      // Half of the sum's last digit, and so little less or more that a double does not see it.
+      case 0:
+        let small = (0..<max(m, n)).map { Float(sign: .plus, exponent: -13 - $0 % 10, significand: 1) }
+        (x, w) = (small[..<m].map { (1 + $0) * 0x1p-12 }, small[..<n].map { (1 - $0) * 0x1p-12 })
+        y = floats(m * n, 23, 127...127)
+      case 1: (x, w, y) = (floats(m, 23, 100...128), floats(n, 23, 100...128), floats(m * n, 23, 90...130))
+      case 2: (x, w, y) = (floats(m, 23, 50...70), floats(n, 23, 50...70), floats(m * n, 23, 0...3))
+      default:
+        (x, w, y) = (floats(m, 12, 127...128), floats(n, 12, 127...128), floats(m * n, 12, 102...105))
+        for i in 0..<m where i < 3 { x[i] = special[random.integer(below: special.count)] }
+        for i in stride(from: 0, to: m * n, by: 5) { y[i] = special[random.integer(below: special.count)] }
+      }
+      let sum = backend.upload(y, [m, n])
+      let packed = backend.pack([backend.upload(w, [n, 1])], for: .full)
+      backend.matmul(sum.allColumns, backend.upload(x, [m, 1]).allColumns, packed, accumulate: true)
+      let made = backend.floats(sum)
+      for i in 0..<m * n {
+        let expected = y[i].addingProduct(x[i / n], w[i % n])
+        #expect(
+          made[i].bitPattern == expected.bitPattern || (made[i].isNaN && expected.isNaN),
+          "\(x[i / n]) * \(w[i % n]) + \(y[i])")
+      }
+    }
+  }
+
   /// Matrices side by side, wherever their borders fall among the panels, are those matrices one by one.
   @Test(arguments: [Precision.full, .bf16])
   func productsSideBySideEqualSingleOnes(precision: Precision) throws {

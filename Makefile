@@ -4,7 +4,7 @@ SEED ?= 1
 ATTUNE := .build/release/attune
 TEST_BUILD := --scratch-path .build/tests
 # What also runs on the instruction set of any processor.
-PORTABLE_TESTS := 'TensorTests|RolloutTests|ModelsTests'
+PORTABLE_TESTS := 'TensorTests|RolloutTests|ModelsTests|LabTests'
 # Every tensor is an allocation of its own, so that its borders are seen. Leaks are not looked for: Swift keeps bits in its
 # pointers, and every global counts as one; what grows is the soak's to find.
 ADDRESS := --scratch-path .build/address --sanitize=address -Xcc -fsanitize=undefined -Xcc -fno-sanitize-recover=undefined

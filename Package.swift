@@ -78,7 +78,7 @@ let package = Package(
         "Lab", "Bench",
       ]),
     // Tests mirror the rooms.
-    .target(name: "TestSupport", dependencies: ["Core", "AttuneTensor"], path: "Tests/TestSupport"),
+    .target(name: "TestSupport", dependencies: ["Core", "AttuneTensor", "Models"], path: "Tests/TestSupport"),
     tests("Core", []),
     tests("Tensor", ["AttuneTensor", "CKernels"]),
     tests("Text", ["Text"]),

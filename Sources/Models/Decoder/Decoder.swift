@@ -24,10 +24,7 @@ public struct PassOptions {
 /// Sees intermediate results by name; for tests and debugging.
 public typealias LayerObserver = (String, Tensor) -> Void
 
-/// The decoder that Qwen2, Qwen3, Qwen3-MoE and the text side of Qwen3-VL share.
-///
-/// Ports the behaviour of transformers' `modeling_qwen2.py`, `modeling_qwen3.py`, `modeling_qwen3_moe.py` and
-/// `modeling_qwen3_vl.py`.
+/// The decoder of every family: layers of attention and gated units over one stream of hidden states.
 final class Decoder {
   let configuration: TextConfiguration
   let embedding: Parameter
@@ -50,7 +47,7 @@ final class Decoder {
       try DecoderLayer(configuration, index: $0, prefix: "\(prefix).layers.\($0)", from: source)
     }
     norm = try RMSNorm("\(prefix).norm", configuration.hiddenSize, epsilon: configuration.normEpsilon, from: source)
-    rotary = RotaryTable(configuration.rope, size: configuration.headSize)
+    rotary = RotaryTable(configuration.rope, size: configuration.rotarySize)
   }
 
   var linears: [Linear] { layers.flatMap(\.linears) }
@@ -93,46 +90,35 @@ final class Decoder {
 
 /// One decoder layer: attention and gated units, each behind an RMS norm and added to the stream.
 final class DecoderLayer {
-  private let heads: AttentionHeads
   private let inputNorm: RMSNorm
   private let postNorm: RMSNorm
-  private let queryNorm: RMSNorm?
-  private let keyNorm: RMSNorm?
-  private let qkv: Projection
-  private let o: Projection
+  private let attention: any SelfAttention
   private let feedForward: any FeedForward
 
   init(_ c: TextConfiguration, index: Int, prefix: String, from source: ParameterSource) throws {
-    heads = AttentionHeads(
-      heads: c.heads, kvHeads: c.kvHeads, size: c.headSize, scale: 1 / Double(c.headSize).squareRoot())
     inputNorm = try RMSNorm("\(prefix).input_layernorm", c.hiddenSize, epsilon: c.normEpsilon, from: source)
-    let attention = "\(prefix).self_attn"
-    func linear(_ name: String, _ width: Int, _ out: Int, bias: Bool = false) throws -> Linear {
-      try Linear(name, in: width, out: out, bias: bias, from: source)
+    switch c.attention {
+    case .grouped(let grouped):
+      attention = try GroupedSelfAttention(
+        "\(prefix).self_attn", hidden: c.hiddenSize, grouped, c.attentionHeads(layer: index), epsilon: c.normEpsilon,
+        from: source)
+    case .latent(let latent):
+      attention = try LatentSelfAttention("\(prefix).self_attn", hidden: c.hiddenSize, latent, from: source)
     }
-    qkv = Projection([
-      try linear("\(attention).q_proj", c.hiddenSize, c.heads * c.headSize, bias: c.attentionBias),
-      try linear("\(attention).k_proj", c.hiddenSize, c.kvHeads * c.headSize, bias: c.attentionBias),
-      try linear("\(attention).v_proj", c.hiddenSize, c.kvHeads * c.headSize, bias: c.attentionBias),
-    ])
-    o = Projection([try linear("\(attention).o_proj", c.heads * c.headSize, c.hiddenSize)])
-    queryNorm = c.headNorms ? try RMSNorm("\(attention).q_norm", c.headSize, epsilon: c.normEpsilon, from: source) : nil
-    keyNorm = c.headNorms ? try RMSNorm("\(attention).k_norm", c.headSize, epsilon: c.normEpsilon, from: source) : nil
     postNorm = try RMSNorm("\(prefix).post_attention_layernorm", c.hiddenSize, epsilon: c.normEpsilon, from: source)
     if let experts = c.experts, experts.layers.contains(index) {
-      feedForward = try SparseFeedForward("\(prefix).mlp", hidden: c.hiddenSize, experts, from: source)
+      feedForward = try SparseFeedForward("\(prefix).mlp", hidden: c.hiddenSize, experts, bias: c.mlpBias, from: source)
     } else {
       feedForward = try DenseFeedForward(
-        "\(prefix).mlp", hidden: c.hiddenSize, intermediate: c.intermediateSize, from: source)
+        "\(prefix).mlp", hidden: c.hiddenSize, intermediate: c.intermediateSize, bias: c.mlpBias, from: source)
     }
   }
 
-  var linears: [Linear] { qkv.linears + o.linears + feedForward.linears }
+  var linears: [Linear] { attention.linears + feedForward.linears }
 
   /// All of the layer's parameters, adapters included.
   var parameters: [Parameter] {
-    [inputNorm.weight, postNorm.weight] + [queryNorm?.weight, keyNorm?.weight].compactMap { $0 }
-      + feedForward.otherParameters
+    [inputNorm.weight, postNorm.weight] + attention.otherParameters + feedForward.otherParameters
       + linears.flatMap { [$0.weight, $0.bias, $0.lora?.a, $0.lora?.b].compactMap { $0 } }
   }
 
@@ -140,11 +126,9 @@ final class DecoderLayer {
     _ tape: Tape, _ input: Tensor, _ angles: RotaryAngles, _ plan: AttentionPlan, _ cache: KeyValuePages?,
     _ observe: RouterObserver?
   ) -> Tensor {
-    let transform = HeadTransform(
-      queryNorm: queryNorm?.weight, keyNorm: keyNorm?.weight, epsilon: queryNorm?.epsilon ?? 0, angles: angles)
-    let all = qkv(tape, inputNorm(tape, input, for: qkv.precision))
-    let attended = tape.attention(all, transform, plan, heads, for: o.precision, cache: cache)
-    let middle = tape.add(input, o(tape, attended))
+    let attended = attention(
+      tape, inputNorm(tape, input, for: attention.precision), angles: angles, plan: plan, cache: cache)
+    let middle = tape.add(input, attended)
     let normed = postNorm(tape, middle, for: feedForward.precision)
     return tape.add(middle, feedForward(tape, normed, trees: plan.treeStarts, observe: observe))
   }

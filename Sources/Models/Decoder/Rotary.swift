@@ -42,14 +42,21 @@ final class RotaryTable {
     case .linear(let factor):
       frequencies = plain.map { Float($0 / factor) }
       magnitude = 1
-    case .yarn(let factor, let original, let betaFast, let betaSlow, let attentionFactor, let truncate):
+    case .llama3(let factor, let lowFrequency, let highFrequency, let original):
+      frequencies = plain.map { f in
+        let wavelengths = original * f / (2 * Double.pi)
+        let ramp = min(max((wavelengths - lowFrequency) / (highFrequency - lowFrequency), 0), 1)
+        return Float(f / factor * (1 - ramp) + f * ramp)
+      }
+      magnitude = 1
+    case .yarn(let yarn):
       // Equations 18 and 23 of the paper: low frequencies are interpolated, high ones kept, a ramp between.
       func dimension(_ rotations: Double) -> Double {
-        Double(size) * PortableMath.log(original / (rotations * 2 * Double.pi)) / (2 * logTheta)
+        Double(size) * PortableMath.log(yarn.original / (rotations * 2 * Double.pi)) / (2 * logTheta)
       }
-      var low = dimension(betaFast)
-      var high = dimension(betaSlow)
-      if truncate {
+      var low = dimension(yarn.betaFast)
+      var high = dimension(yarn.betaSlow)
+      if yarn.truncate {
         low = low.rounded(.down)
         high = high.rounded(.up)
       }
@@ -58,9 +65,9 @@ final class RotaryTable {
       if low == high { high += 0.001 }
       frequencies = plain.enumerated().map { j, f in
         let ramp = min(max((Double(j) - low) / (high - low), 0), 1)
-        return Float(f / factor * ramp + f * (1 - ramp))
+        return Float(f / yarn.factor * ramp + f * (1 - ramp))
       }
-      magnitude = attentionFactor ?? (factor <= 1 ? 1 : 0.1 * PortableMath.log(factor) + 1)
+      magnitude = yarn.magnitude
     }
     // Interleaved sections: height takes frequencies 1, 4, 7, ... and width 2, 5, 8, ..., each as many as its section says.
     var axes = [Int](repeating: 0, count: half)

@@ -1,37 +1,39 @@
 import AttuneTensor
 
-/// One picture as the vision tower takes it.
-public struct PictureInput: Sendable {
-  /// `[frames * height * width, channels * temporal * patch * patch]`, patches in merge order.
-  public let patches: [Float]
-  /// Patches along time, height and width.
-  public let grid: (frames: Int, height: Int, width: Int)
-
-  public init(patches: [Float], grid: (frames: Int, height: Int, width: Int)) {
-    self.patches = patches
-    self.grid = grid
-  }
-
-  public var patchCount: Int { grid.frames * grid.height * grid.width }
-}
-
-/// What the tower gives to the decoder, each `[places, hidden]`.
-public struct VisionFeatures {
-  public let merged: Tensor
-  /// Injected after decoder layer 0, 1, ...
-  public let deepstack: [Tensor]
-}
-
 /// Qwen3-VL's vision tower (transformers' `modeling_qwen3_vl.py`): pre-norm blocks with two-axis rotary embedding over
 /// patches, a resampled table of learned positions, 2 x 2 merging, and features of some blocks for the decoder.
-final class Qwen3VLVision {
+final class Qwen3VLVision: VisionTower {
   let configuration: VisionConfiguration
   private let patchEmbedding: Projection
   private let positions: Parameter
-  private let blocks: [Block]
+  private let blocks: [VisionBlock]
   private let merger: Merger
   private let deepstackMergers: [Merger]
   private static let epsilon = 1e-6
+
+  /// A picture's patches in merge order.
+  private struct Patches {
+    let values: [Float]
+    let frames: Int
+    let height: Int
+    let width: Int
+
+    init(values: [Float], frames: Int, height: Int, width: Int) {
+      self.values = values
+      self.frames = frames
+      self.height = height
+      self.width = width
+    }
+
+    init(_ picture: PictureInput) {
+      guard case .patches(let frames, let height, let width) = picture.kind else {
+        preconditionFailure("a picture that is not cut into patches")
+      }
+      self.init(values: picture.values, frames: frames, height: height, width: width)
+    }
+
+    var count: Int { frames * height * width }
+  }
 
   init(_ c: VisionConfiguration, prefix: String, from source: ParameterSource) throws {
     configuration = c
@@ -43,7 +45,11 @@ final class Qwen3VLVision {
     ])
     positions = try source.parameter(
       "\(prefix).pos_embed.weight", [c.positionSide * c.positionSide, c.hiddenSize], .normal)
-    blocks = try (0..<c.depth).map { try Block(c, prefix: "\(prefix).blocks.\($0)", from: source) }
+    blocks = try (0..<c.depth).map {
+      try VisionBlock(
+        "\(prefix).blocks.\($0)", width: c.hiddenSize, heads: c.heads, intermediate: c.intermediateSize,
+        units: ("mlp.linear_fc1", "mlp.linear_fc2"), epsilon: Self.epsilon, from: source)
+    }
     merger = try Merger(c, prefix: "\(prefix).merger", normAfterJoining: false, from: source)
     deepstackMergers = try c.deepstackBlocks.indices.map {
       try Merger(c, prefix: "\(prefix).deepstack_merger_list.\($0)", normAfterJoining: true, from: source)
@@ -58,27 +64,27 @@ final class Qwen3VLVision {
   func callAsFunction(_ tape: Tape, _ pictures: [PictureInput], observe: LayerObserver?) -> VisionFeatures {
     let backend = tape.backend
     let merged = configuration.mergeSize * configuration.mergeSize
-    var pictures = pictures
+    var pictures = pictures.map(Patches.init)
     // The rows of the mergers' products are places. On the way back a bf16 sum adds them in pairs; a picture with an odd
     // number of them is followed by one that nothing depends on, or its pairs would reach into the next tree's picture.
     var keptPlaces: [Int32] = []
-    if tape.isRecording, pictures.contains(where: { $0.patchCount / merged % 2 != 0 }) {
-      let filler = PictureInput(
-        patches: [Float](repeating: 0, count: merged * configuration.patchWidth),
-        grid: (frames: 1, height: configuration.mergeSize, width: configuration.mergeSize))
+    if tape.isRecording, pictures.contains(where: { $0.count / merged % 2 != 0 }) {
+      let filler = Patches(
+        values: [Float](repeating: 0, count: merged * configuration.patchWidth), frames: 1,
+        height: configuration.mergeSize, width: configuration.mergeSize)
       var place: Int32 = 0
-      pictures = pictures.flatMap { picture -> [PictureInput] in
-        let count = Int32(picture.patchCount / merged)
+      pictures = pictures.flatMap { picture -> [Patches] in
+        let count = Int32(picture.count / merged)
         keptPlaces += place..<place + count
         place += count + count % 2
         return count % 2 == 0 ? [picture] : [picture, filler]
       }
     }
     func kept(_ features: Tensor) -> Tensor { keptPlaces.isEmpty ? features : tape.gatherRows(features, keptPlaces) }
-    let patchCount = pictures.reduce(0) { $0 + $1.patchCount }
+    let patchCount = pictures.reduce(0) { $0 + $1.count }
     var pixels: [Float] = []
     pixels.reserveCapacity(patchCount * configuration.patchWidth)
-    for picture in pictures { pixels += picture.patches }
+    for picture in pictures { pixels += picture.values }
     let places = pictures.flatMap(patchPlaces)
     var x = patchEmbedding(tape, backend.upload(pixels, [patchCount, configuration.patchWidth]))
     x = tape.add(x, tape.mixRows(positions, by: positionMix(pictures, on: backend)))
@@ -86,8 +92,8 @@ final class Qwen3VLVision {
     var plan = AttentionPlan(causal: false)
     var row = 0
     for picture in pictures {
-      for _ in 0..<picture.grid.frames {
-        let count = picture.grid.height * picture.grid.width
+      for _ in 0..<picture.frames {
+        let count = picture.height * picture.width
         plan.addRun(query: row, rows: count, seen: count, path: KeyPiece.pieces(row..<row + count))
         plan.endTree()
         row += count
@@ -108,21 +114,21 @@ final class Qwen3VLVision {
   }
 
   /// Row and column of every patch, in merge order (block row, block column, row, column), frame after frame.
-  private func patchPlaces(_ picture: PictureInput) -> [(row: Int, column: Int)] {
+  private func patchPlaces(_ picture: Patches) -> [(row: Int, column: Int)] {
     let merge = configuration.mergeSize
     var frame: [(row: Int, column: Int)] = []
-    for blockRow in 0..<picture.grid.height / merge {
-      for blockColumn in 0..<picture.grid.width / merge {
+    for blockRow in 0..<picture.height / merge {
+      for blockColumn in 0..<picture.width / merge {
         for row in 0..<merge {
           for column in 0..<merge { frame.append((blockRow * merge + row, blockColumn * merge + column)) }
         }
       }
     }
-    return (0..<picture.grid.frames).flatMap { _ in frame }
+    return (0..<picture.frames).flatMap { _ in frame }
   }
 
   /// Weights of the learned positions for each patch: bilinear with aligned corners, `[patches, entries]`.
-  private func positionMix(_ pictures: [PictureInput], on backend: any Backend) -> Tensor {
+  private func positionMix(_ pictures: [Patches], on backend: any Backend) -> Tensor {
     let side = configuration.positionSide
     func taps(_ index: Int, _ count: Int) -> (low: Int, high: Int, share: Double) {
       guard count > 1 else { return (0, 0, 0) }
@@ -131,13 +137,13 @@ final class Qwen3VLVision {
       return (low, min(low + 1, side - 1), at - Double(low))
     }
     var rows = 0
-    for picture in pictures { rows += picture.patchCount }
+    for picture in pictures { rows += picture.count }
     var mix = [Float](repeating: 0, count: rows * side * side)
     var at = 0
     for picture in pictures {
       for place in patchPlaces(picture) {
-        let v = taps(place.row, picture.grid.height)
-        let h = taps(place.column, picture.grid.width)
+        let v = taps(place.row, picture.height)
+        let h = taps(place.column, picture.width)
         mix[at + v.low * side + h.low] += Float((1 - v.share) * (1 - h.share))
         mix[at + v.low * side + h.high] += Float((1 - v.share) * h.share)
         mix[at + v.high * side + h.low] += Float(v.share * (1 - h.share))
@@ -175,41 +181,6 @@ final class Qwen3VLVision {
       sine: backend.upload(sine, [places.count, 2 * quarter]))
   }
 
-  private final class Block {
-    private let norm1: LayerNorm
-    private let norm2: LayerNorm
-    private let qkv: Projection
-    private let projection: Projection
-    private let fc1: Projection
-    private let fc2: Projection
-    private let heads: AttentionHeads
-
-    init(_ c: VisionConfiguration, prefix: String, from source: ParameterSource) throws {
-      let size = c.hiddenSize / c.heads
-      heads = AttentionHeads(heads: c.heads, kvHeads: c.heads, size: size, scale: 1 / Double(size).squareRoot())
-      let width = c.hiddenSize
-      norm1 = try LayerNorm("\(prefix).norm1", width, epsilon: epsilon, from: source)
-      norm2 = try LayerNorm("\(prefix).norm2", width, epsilon: epsilon, from: source)
-      func one(_ name: String, _ width: Int, _ out: Int) throws -> Projection {
-        Projection([try Linear("\(prefix).\(name)", in: width, out: out, bias: true, from: source)])
-      }
-      qkv = try one("attn.qkv", width, 3 * width)
-      projection = try one("attn.proj", width, width)
-      fc1 = try one("mlp.linear_fc1", width, c.intermediateSize)
-      fc2 = try one("mlp.linear_fc2", c.intermediateSize, width)
-    }
-
-    var linears: [Linear] { qkv.linears + projection.linears + fc1.linears + fc2.linears }
-
-    func callAsFunction(_ tape: Tape, _ input: Tensor, _ angles: RotaryAngles, _ plan: AttentionPlan) -> Tensor {
-      let all = qkv(tape, norm1(tape, input, for: qkv.precision))
-      let attended = tape.attention(all, HeadTransform(angles: angles), plan, heads, for: projection.precision)
-      let middle = tape.add(input, projection(tape, attended))
-      let inner = fc1(tape, norm2(tape, middle, for: fc1.precision))
-      return tape.add(middle, fc2(tape, tape.gelu(inner, .tanh, for: fc2.precision)))
-    }
-  }
-
   /// Joins 2 x 2 patches into one place of the decoder.
   private final class Merger {
     private let norm: LayerNorm
@@ -235,24 +206,5 @@ final class Qwen3VLVision {
       let normal = norm(tape, joinedFirst, for: fc1.precision).reshaped([rows, joined])
       return fc2(tape, tape.gelu(fc1(tape, normal), .exact, for: fc2.precision))
     }
-  }
-}
-
-/// Reads the patch kernel `[out, channels, time, height, width]` as the matrix `[out, patchWidth]` that it is.
-private final class PatchKernelSource: ParameterSource {
-  private let inner: ParameterSource
-  private let shape: [Int]
-
-  init(_ inner: ParameterSource, shape: [Int]) {
-    self.inner = inner
-    self.shape = shape
-    super.init(backend: inner.backend, precision: inner.precision, weights: .plain)
-  }
-
-  override func parameter(_ name: String, _ shape: [Int], _ initialization: Initialization) throws -> Parameter {
-    try inner.parameter(name, shape, initialization)
-  }
-  override func matrix(_ name: String, _ shape: [Int]) throws -> Parameter {
-    try inner.parameter(name, self.shape, .normal)
   }
 }

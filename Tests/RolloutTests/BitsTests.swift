@@ -338,9 +338,22 @@ struct NumberDecoder: CompletionDecoder {
   /// plain weights of the same values.
   @Test(arguments: TinyModels.all.map(\.name), [WeightFormat.int8, .int4])
   func adapterGradientsOnQuantizedWeights(family: String, weights: WeightFormat) throws {
-    // A head of its own: the rows of a tied one are also what tokens look up, which stays as it is.
-    let entries = TinyModels.all.first { $0.name == family }!.json.object!.entries.map { ($0, $1) }
-    let json = JSON(.object(.init(entries.filter { $0.0 != "tie_word_embeddings" } + [("tie_word_embeddings", false)])))
+    // A head of its own: the rows of a tied one are also what tokens look up, which stays as it is. And all experts take part:
+    // where rounding moves a token to another expert, gradients are not near each other.
+    func changed(_ json: JSON) -> JSON {
+      guard let object = json.object else { return json }
+      let experts = object["num_experts"] ?? object["n_routed_experts"]
+      return .object(
+        object.entries.map { key, value in
+          switch key {
+          case "tie_word_embeddings": (key, false)
+          case "num_experts_per_tok": (key, experts ?? value)
+          case "topk_group": (key, object["n_group"] ?? value)
+          default: (key, changed(value))
+          }
+        })
+    }
+    let json = changed(TinyModels.all.first { $0.name == family }!.json)
     func gradients(
       _ precision: Precision, _ weights: WeightFormat, threads: Int = 2, values: WeightFormat? = nil
     ) throws -> [[Float]] {

@@ -1,5 +1,4 @@
 import AttuneTensor
-import AttuneVision
 import Core
 import Foundation
 import Lab
@@ -68,44 +67,4 @@ let renderCommand = Command(
   return try JSONLines(arguments).map {
     try TextCommands.renderLine($0, template: template, tokenizer: tokenizer, now: now)
   }
-}
-
-let preprocessCommand = Command(
-  words: ["preprocess"], summary: "pictures to the tensors a model sees", positionals: ["IMAGE…"],
-  options: [
-    CommonFlags.model,
-    .init(name: "--output", value: "F.safetensors", help: "where the tensors go"),
-    .init(name: "--decoded", value: nil, help: "write the decoded pictures instead: image.0, image.1, …"),
-  ],
-  example: "attune preprocess --model checkpoints/tiny-vl --output pixels.safetensors picture.png",
-  details: """
-    Writes pixel_values and image_grid_thw; of DIR only the preprocessor's files are read. With --decoded: image.N as
-    [height, width, 3] u8, upright, alpha dropped, 16-bit grey by its high byte (the processor itself follows the reference
-    there: clipped).
-    """
-) { arguments in
-  let output = try arguments.require("--output")
-  let backend = try CPUBackend(threads: 1)
-  var tensors: [(name: String, tensor: Tensor)] = []
-  if arguments.has("--decoded") {
-    for (i, path) in arguments.positionals.enumerated() {
-      let picture = try PictureDecoder.load(path: path, options: .display)
-      tensors.append(
-        (
-          "image.\(i)",
-          picture.pixels.withUnsafeBytes { backend.upload($0, [picture.height, picture.width, 3], .u8) }
-        ))
-    }
-  } else {
-    let processor = try QwenPictureProcessor(folder: CommonFlags.modelFolder(arguments))
-    let pictures = try arguments.positionals.map { try PictureDecoder.load(path: $0, options: .reference) }
-    let (patches, grids) = try processor.process(pictures, names: arguments.positionals)
-    let rows = grids.reduce(0) { $0 + $1.patchCount }
-    tensors.append(("pixel_values", backend.upload(patches, [rows, processor.patchLength])))
-    let numbers = grids.flatMap { [Int64($0.t), Int64($0.h), Int64($0.w)] }
-    tensors.append(
-      ("image_grid_thw", numbers.withUnsafeBytes { backend.upload($0, [grids.count, 3], .i64) }))
-  }
-  try SafeTensors.write(tensors, to: output, from: backend)
-  return 0
 }

@@ -6,6 +6,8 @@ public struct PictureInput: Sendable {
   public let patches: [Float]
   /// Patches along time, height and width.
   public let grid: (frames: Int, height: Int, width: Int)
+  /// Whose picture it is, for dropout: its patches are the rows from there on.
+  public var origin = RowPlace(tree: 0, row: 0)
 
   public init(patches: [Float], grid: (frames: Int, height: Int, width: Int)) {
     self.patches = patches
@@ -80,6 +82,7 @@ final class Qwen3VLVision {
     pixels.reserveCapacity(patchCount * configuration.patchWidth)
     for picture in pictures { pixels += picture.patches }
     let places = pictures.flatMap(patchPlaces)
+    tape.dropout?.rows = pictures.flatMap(\.rowPlaces)
     var x = patchEmbedding(tape, backend.upload(pixels, [patchCount, configuration.patchWidth]))
     x = tape.add(x, tape.mixRows(positions, by: positionMix(pictures, on: backend)))
     let angles = rotaryAngles(places, on: backend)

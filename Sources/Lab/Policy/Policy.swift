@@ -129,15 +129,35 @@ public final class Policy {
     "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json",
   ]
 
-  /// Writes a checkpoint in Hugging Face's layout, an adapter folded in.
-  public func save(to target: String) throws {
+  /// Writes a checkpoint in Hugging Face's layout, the active adapter folded in.
+  ///
+  /// - Parameter dtype: f32 or bf16; nil takes f32, or bf16 when products are bf16.
+  public func save(to target: String, as dtype: DType? = nil) throws {
     try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: true)
     for name in Policy.companions {
       let path = folder + "/" + name
       guard FileManager.default.fileExists(atPath: path) else { continue }
-      try AtomicFile.write(target + "/" + name, bytes: MappedFile.read(path))
+      if name == "config.json", model.adapterUntiesHead {
+        try AtomicFile.write(target + "/" + name, text: untied(JSON.parse(MappedFile.read(path), file: path)))
+      } else {
+        try AtomicFile.write(target + "/" + name, bytes: MappedFile.read(path))
+      }
     }
-    try SafeTensors.write(model.mergedWeights(), to: target + "/model.safetensors", from: model.backend)
+    try SafeTensors.write(model.mergedWeights(as: dtype), to: target + "/model.safetensors", from: model.backend)
+  }
+}
+
+extension Policy {
+  /// The configuration of a model whose head an adapter has told apart from its embedding.
+  private func untied(_ config: JSON) -> String {
+    var object = config.object ?? JSON.Object()
+    object["tie_word_embeddings"] = false
+    for (key, value) in object.entries {
+      guard var inner = value.object, inner["tie_word_embeddings"] != nil else { continue }
+      inner["tie_word_embeddings"] = false
+      object[key] = JSON(.object(inner))
+    }
+    return JSON(.object(object)).text(.pretty) + "\n"
   }
 }
 

@@ -12,12 +12,14 @@ struct TextRequest {
   let prompt: EncodedPrompt
   /// Tokens to be scored after the prompt; nil scores the prompt's own.
   let completion: [Int32]?
+  /// Name of the adapter that computes; nil for none.
+  let adapter: String?
 }
 
 extension TextRequest {
   private static let keys: Set = [
     "input_ids", "text", "messages", "tools", "add_generation_prompt", "prompt", "completion", "images", "videos",
-    "regex", "json_schema",
+    "regex", "json_schema", "adapter",
   ]
 
   /// Reads `{"input_ids"}`, `{"text"}`, `{"messages"}` or `{"prompt"}` (with `{"completion"}` when scoring).
@@ -27,6 +29,7 @@ extension TextRequest {
       throw AttuneError.request(
         "\"videos\" is not empty; pictures are read, films are not", at: line["videos"]!.location(in: ""))
     }
+    adapter = try Self.adapter(line["adapter"], of: policy.model)
     let forms = ["input_ids", "text", "messages", "prompt"].filter { object[$0] != nil }
     guard forms.count == 1 else {
       let unknown = object.keys.first { !Self.keys.contains($0) }
@@ -83,6 +86,23 @@ extension TextRequest {
     }
   }
 
+  /// The adapter that a line names, null for none; without the key the first of the command line.
+  private static func adapter(_ value: JSON?, of model: LanguageModel) throws -> String? {
+    guard let value else { return model.adapterNames.first }
+    if value.isNull { return nil }
+    guard let name = value.string else {
+      throw AttuneError.request("adapter is \(value.kind), a name was expected", at: value.location(in: ""))
+    }
+    guard model.adapterNames.contains(name) else {
+      let names = model.adapterNames
+      throw AttuneError.request(
+        "there is no adapter '\(name)'", at: value.location(in: ""),
+        hint: nearestName(to: name, among: names).map { "did you mean '\($0)'?" }
+          ?? (names.isEmpty ? "give --adapter \(name)=DIR" : "there are: \(names.joined(separator: ", "))"))
+    }
+    return name
+  }
+
   /// A string, or the text of one assistant message.
   private static func completionText(_ value: JSON) -> String? {
     if let text = value.string { return text }
@@ -120,7 +140,8 @@ let scoreCommand = Command(
   details: """
     Lines: {"input_ids": [..]}, {"text": ".."}, {"messages": [..]} or {"prompt": .., "completion": ".."}, each with optional
     "images": ["path", ..]. Out: {"input_ids": [..], "logprobs": [..]}: logprobs[i] is that of input_ids[i+1]; with prompt and
-    completion the completion's alone, and "completion_ids".
+    completion the completion's alone, and "completion_ids". With several adapters (--adapter a=DIR --adapter b=DIR)
+    "adapter": "b" chooses one for the line, null none; without it the first computes.
     """
 ) { arguments in
   let policy = try CommonFlags.policy(arguments)
@@ -129,7 +150,10 @@ let scoreCommand = Command(
   let lines = JSONLines(arguments)
   return try lines.map({ try TextRequest($0, policy: policy, folder: folder(of: lines.input), scoring: true) }) {
     requests in
-    requests.map { request in Result { score(request, policy: policy, top: top) } }
+    try requests.map { request in
+      try policy.model.activateAdapter(request.adapter)
+      return Result { score(request, policy: policy, top: top) }
+    }
   }
 }
 
@@ -241,12 +265,20 @@ let generateCommand = Command(
   let lines = JSONLines(arguments)
   return try lines.map({ line in
     let request = try TextRequest(line, policy: policy, folder: folder(of: lines.input), scoring: false)
-    return (prompt: request.prompt, guide: try guides.guide(for: line))
+    return (prompt: request.prompt, guide: try guides.guide(for: line), adapter: request.adapter)
   }) { requests in
-    let groups = try engine.generate(
-      requests.enumerated().map {
-        RolloutRequest(prompt: $1.prompt, completions: count, promptNumber: $0, guide: $1.guide)
-      }, parameters)
+    // Lines of one adapter are computed together; each line's number decides what is drawn for it.
+    var groups = [[Completion]](repeating: [], count: requests.count)
+    for adapter in Set(requests.map(\.adapter)).sorted(by: { ($0 ?? "") < ($1 ?? "") }) {
+      try policy.model.activateAdapter(adapter)
+      let places = requests.indices.filter { requests[$0].adapter == adapter }
+      let completions = try engine.generate(
+        places.map {
+          RolloutRequest(
+            prompt: requests[$0].prompt, completions: count, promptNumber: $0, guide: requests[$0].guide)
+        }, parameters)
+      for (place, group) in zip(places, completions) { groups[place] = group }
+    }
     return groups.map { group in
       .success([
         "completions": .array(

@@ -30,7 +30,7 @@ public protocol Backend: AnyObject, Sendable {
   func withHostBytes<R>(_ tensor: Tensor, _ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R
   func copy(_ y: Tensor, _ x: Tensor)
   func fillZero(_ y: Tensor)
-  /// f32 to bf16 (to nearest even, subnormals to zero) or bf16 to f32.
+  /// f32 to bf16 (to nearest even, subnormals to zero), bf16 to f32, or f16 to either (exactly to f32).
   func convert(_ y: Tensor, _ x: Tensor)
 
   /// The bytes of a mapped file behind `tensor` need not stay in memory; they come back when they are read.
@@ -39,6 +39,7 @@ public protocol Backend: AnyObject, Sendable {
   // MARK: Products
 
   /// Panels of matrices `[n_i, k]` side by side, for products with any of them transposed (`matmul`) or not (`matmulTurned`).
+  /// They may be f32, bf16 or f16 (or all f64). Of what is mapped from a file only a few MiB are in memory at a time.
   ///
   /// Codes (a format other than plain) are for bf16 products.
   func pack(_ weights: [Tensor], for precision: Precision, as format: WeightFormat) -> PackedMatrix
@@ -73,7 +74,7 @@ public protocol Backend: AnyObject, Sendable {
 
   // MARK: Rows
 
-  /// y[r] = x[index[r]]; x may be bf16, y then is f32.
+  /// y[r] = x[index[r]]; x may be bf16 or f16, y then is f32.
   func gather(_ y: Tensor, _ x: Tensor, _ index: [Int32])
   /// x[index[r]] = y[r]; indices are distinct.
   func scatter(_ x: Tensor, _ y: ColumnView, _ index: [Int32])
@@ -286,7 +287,7 @@ extension Backend {
   }
   /// The values of an f32 (or widened bf16) tensor.
   public func floats(_ tensor: Tensor) -> [Float] {
-    if tensor.dtype == .bf16 {
+    if tensor.dtype == .bf16 || tensor.dtype == .f16 {
       let wide = empty(tensor.shape, .f32)
       convert(wide, tensor)
       return floats(wide)

@@ -46,6 +46,7 @@ public final class Parameter {
       // The optimizer writes in place: the values must be f32 and nobody else's (a frozen one may be a mapped file).
       let master = backend.empty(value.shape, value.dtype == .f64 ? .f64 : .f32)
       backend.convert(master, value)
+      backend.forget(value)
       value = master
     }
     accumulator = trainable ? backend.zeros(value.shape, value.dtype) : nil

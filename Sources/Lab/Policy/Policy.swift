@@ -14,9 +14,13 @@ public final class Policy {
   public let model: LanguageModel
   public let tokenizer: Tokenizer
   public let template: ChatTemplate?
+  /// Nil for a text model, and for a picture model whose folder says nothing of pictures: it then reads text alone.
   public let processor: QwenPictureProcessor?
   /// Ids that end a completion; the first is appended to the targets of SFT.
   public let endIDs: [Int32]
+  /// What a person should know of the folder; sentences.
+  public let remarks: [String]
+  let source: CheckpointSource
   private var pieceCache: [String: [Int32]] = [:]
 
   /// Loads a Hugging Face checkpoint folder.
@@ -24,27 +28,43 @@ public final class Policy {
   /// - Throws: `.request` naming the file and what is wrong with it.
   public init(folder: String, backend: any Backend, precision: Precision, weights: WeightFormat = .plain) throws {
     self.folder = folder
-    let configuration = try ModelConfiguration.load(folder: folder)
-    tokenizer = try Tokenizer.load(folder: folder)
-    template = try ChatTemplate.load(folder: folder)
-    processor = configuration.vision == nil ? nil : try QwenPictureProcessor(folder: folder)
-    endIDs = try Policy.endIDs(folder: folder, configuration: configuration)
-    model = try LanguageModel(
-      configuration,
-      from: CheckpointSource(folder: folder, backend: backend, precision: precision, weights: weights))
+    (tokenizer, template, processor, endIDs, source, model) = try CheckpointFolder.explaining(folder) {
+      let configuration = try ModelConfiguration.load(folder: folder)
+      let tokenizer = try Tokenizer.load(folder: folder)
+      let template = try ChatTemplate.load(folder: folder)
+      let saysPictures = Policy.pictureFiles.contains { FileManager.default.fileExists(atPath: folder + "/" + $0) }
+      let processor = configuration.vision == nil || !saysPictures ? nil : try QwenPictureProcessor(folder: folder)
+      let endIDs = try Policy.endIDs(folder: folder, configuration: configuration)
+      let source = try CheckpointSource(folder: folder, backend: backend, precision: precision, weights: weights)
+      let model = try LanguageModel(configuration, from: source)
+      try source.checkTiedHead()
+      return (tokenizer, template, processor, endIDs, source, model)
+    }
+    remarks = source.remarks + [source.unusedRemark].compactMap { $0 }
   }
 
+  private static let pictureFiles = ["preprocessor_config.json", "processor_config.json"]
+
+  /// `eos_token_id` of generation_config.json, else of config.json.
   private static func endIDs(folder: String, configuration: ModelConfiguration) throws -> [Int32] {
-    func ids(_ json: JSON?) -> [Int32] {
-      if let id = json?.int { return [Int32(truncatingIfNeeded: id)] }
-      return (json?.array ?? []).compactMap { $0.int.map { Int32(truncatingIfNeeded: $0) } }
+    func ids(_ json: JSON?, _ file: String) throws -> [Int32] {
+      guard let json, !json.isNull else { return [] }
+      return try (json.array ?? [json]).map { id in
+        guard let id = id.int, (0..<configuration.text.vocabularySize).contains(id) else {
+          throw AttuneError.request(
+            "eos_token_id is \(json.text()), ids below vocab_size \(configuration.text.vocabularySize) were expected",
+            at: json.location(in: file))
+        }
+        return Int32(id)
+      }
     }
     let path = folder + "/generation_config.json"
     if FileManager.default.fileExists(atPath: path) {
-      let found = ids(try JSON.parse(MappedFile.read(path), file: path)["eos_token_id"])
+      let found = try ids(JSON.parse(MappedFile.read(path), file: path)["eos_token_id"], path)
       if !found.isEmpty { return found }
     }
-    return ids(configuration.json["eos_token_id"] ?? configuration.json["text_config"]?["eos_token_id"])
+    let json = configuration.json
+    return try ids(json["eos_token_id"] ?? json["text_config"]?["eos_token_id"], folder + "/config.json")
   }
 
   // MARK: From messages to tokens
@@ -66,8 +86,21 @@ public final class Policy {
         "the checkpoint has no chat template, so messages cannot be rendered", at: .init(file: folder),
         hint: "give the prompt as text, or add a chat_template.jinja")
     }
+    try checkSpecialTokens(of: template)
     let text = try template.render(messages: messages, tools: tools, addGenerationPrompt: addGenerationPrompt).text
     return Prompt(text: text, encoded: try encode(text: text, pictures: pictures, names: names))
+  }
+
+  /// A template names special tokens that tokenizer_config.json defines; without the file they would be rendered as nothing.
+  private func checkSpecialTokens(of template: ChatTemplate) throws {
+    guard template.specialTokens.isEmpty,
+      let name = ["bos_token", "eos_token", "pad_token", "unk_token"].first(where: { template.source.contains($0) }),
+      !FileManager.default.fileExists(atPath: folder + "/tokenizer_config.json")
+    else { return }
+    throw AttuneError.request(
+      "the chat template names \(name), but there is no tokenizer_config.json, which defines it",
+      at: .init(file: folder),
+      hint: "copy or download tokenizer_config.json into the folder")
   }
 
   /// Encodes text; each picture placeholder in it becomes as many places as its picture needs.
@@ -88,6 +121,11 @@ public final class Policy {
   public func process(_ pictures: [Picture], names: [String] = []) throws -> [PictureInput] {
     guard !pictures.isEmpty else { return [] }
     guard let processor else {
+      if model.configuration.vision != nil {
+        throw AttuneError.request(
+          "\(pictures.count) pictures, but there is no preprocessor_config.json, which says how to cut them",
+          at: .init(file: folder), hint: "copy the file from the model's checkpoint")
+      }
       throw AttuneError.request(
         "\(pictures.count) pictures for a \(model.configuration.family.rawValue) model, which reads text alone")
     }
@@ -119,26 +157,6 @@ public final class Policy {
 
   /// The target of supervised training: the text's tokens and an end-of-sequence id.
   public func target(of completion: String) -> [Int32] { ids(of: completion) + endIDs.prefix(1) }
-
-  // MARK: Saving
-
-  /// Files of the folder that are not weights and travel with the model.
-  private static let companions = [
-    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt",
-    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
-    "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json",
-  ]
-
-  /// Writes a checkpoint in Hugging Face's layout, an adapter folded in.
-  public func save(to target: String) throws {
-    try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: true)
-    for name in Policy.companions {
-      let path = folder + "/" + name
-      guard FileManager.default.fileExists(atPath: path) else { continue }
-      try AtomicFile.write(target + "/" + name, bytes: MappedFile.read(path))
-    }
-    try SafeTensors.write(model.mergedWeights(), to: target + "/model.safetensors", from: model.backend)
-  }
 }
 
 extension Tokenizer: CompletionDecoder {

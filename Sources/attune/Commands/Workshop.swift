@@ -26,12 +26,16 @@ let objectiveEvalCommand = Command(
 
 let adapterMergeCommand = Command(
   words: ["adapter", "merge"], summary: "folds a PEFT adapter into a checkpoint", positionals: ["DIR"],
-  options: [CommonFlags.model, CommonFlags.adapter, CommonFlags.dtype],
+  options: [
+    CommonFlags.model, CommonFlags.adapter, CommonFlags.dtype,
+    .init(name: "--shard-size", value: "SIZE", help: "largest file of weights, such as 500MB or 2GiB (default 5GB)"),
+  ],
   example: "attune adapter merge --model checkpoints/tiny --adapter runs/latest/adapter merged"
 ) { arguments in
   _ = try arguments.require("--adapter")
+  let shardSize = try arguments.string("--shard-size").map { try CommonFlags.byteCount($0, of: "--shard-size") }
   let policy = try CommonFlags.policy(arguments)
-  try policy.save(to: arguments.positionals[0])
+  try policy.save(to: arguments.positionals[0], shardSize: shardSize ?? Policy.shardSize)
   printNote("wrote \(arguments.positionals[0])")
   return 0
 }

@@ -11,15 +11,35 @@ extension LanguageModel {
     let dtype = dtype ?? writtenDType
     let adapted = Dictionary(
       linears.filter { $0.lora != nil }.map { ($0.weight.name, $0) }, uniquingKeysWith: { a, _ in a })
-    return parameters.map { parameter in
-      WrittenTensor(parameter.name, dtype, parameter.shape, from: backend) { [backend] in
-        let value = adapted[parameter.name].map { self.merged($0) } ?? parameter.value
-        guard value.dtype != dtype else { return value }
+    /// The values of a parameter, as the matrix that it is or turned, in the type that is written.
+    func make(_ parameter: Parameter, isTurned: Bool = false) -> Tensor {
+      var value: Tensor
+      if isTurned {
+        value = parameter.turnedValue ?? backend.turned(parameter.value)
+      } else {
+        value = adapted[parameter.name].map { merged($0) } ?? parameter.value
+      }
+      if value.dtype != dtype {
         let converted = backend.empty(value.shape, dtype)
         backend.convert(converted, value)
-        backend.forget(value)
-        return converted
+        value = converted
+        parameter.forget()
       }
+      return value
+    }
+    let stackOf = Dictionary(
+      stacks.enumerated().flatMap { i, stack in stack.members.map { ($0.name, i) } }, uniquingKeysWith: { a, _ in a })
+    var stacked: Set<Int> = []
+    return parameters.compactMap { parameter in
+      guard let place = stackOf[parameter.name] else {
+        return WrittenTensor(parameter.name, dtype, parameter.shape, from: backend) { make(parameter) }
+      }
+      guard stacked.insert(place).inserted else { return nil }
+      let stack = stacks[place]
+      let one = stack.isTurned ? parameter.shape.reversed() : parameter.shape
+      return WrittenTensor(
+        stack.name, dtype, [stack.members.count] + one, from: backend,
+        parts: stack.members.map { member in { make(member, isTurned: stack.isTurned) } })
     }
   }
 }

@@ -127,7 +127,7 @@ public final class Policy {
           at: .init(file: folder), hint: "copy the file from the model's checkpoint")
       }
       throw AttuneError.request(
-        "\(pictures.count) pictures for a \(model.configuration.family.rawValue) model, which reads text alone")
+        "\(pictures.count) pictures for a \(model.configuration.family.name) model, which reads text alone")
     }
     return try pictures.enumerated().map { i, picture in
       let processed = try processor.process(picture, name: names.indices.contains(i) ? names[i] : "picture \(i + 1)")

@@ -13,17 +13,27 @@ public struct WrittenTensor {
   public init(
     _ name: String, _ dtype: DType, _ shape: [Int], from backend: any Backend, _ make: @escaping () -> Tensor
   ) {
+    self.init(name, dtype, shape, from: backend, parts: [make])
+  }
+
+  /// A tensor that is made part by part along its first axis.
+  public init(
+    _ name: String, _ dtype: DType, _ shape: [Int], from backend: any Backend, parts: [() -> Tensor]
+  ) {
     self.name = name
     self.shape = shape
     type = dtype.fileType
     byteCount = shape.reduce(1, *) * dtype.size
-    write = { put in
-      let tensor = make()
-      precondition(
-        tensor.dtype == dtype && tensor.shape == shape,
-        "\(name) is \(tensor.dtype) \(tensor.shape), not \(dtype) \(shape)")
-      try backend.withHostBytes(tensor, put)
-      backend.forget(tensor)
+    write = { [byteCount] put in
+      var written = 0
+      for make in parts {
+        let tensor = make()
+        precondition(tensor.dtype == dtype, "\(name) is \(tensor.dtype), not \(dtype)")
+        try backend.withHostBytes(tensor, put)
+        backend.forget(tensor)
+        written += tensor.count * dtype.size
+      }
+      precondition(written == byteCount, "\(name) \(shape) is \(written) bytes, not \(byteCount)")
     }
   }
 

@@ -194,7 +194,7 @@ import Testing
       ? [Int](repeating: 1, count: ids.count) : try tensors.integers("input.attention_mask")
     return try (0..<shape[0]).map { row in
       let columns = (0..<shape[1]).filter { mask[row * shape[1] + $0] == 1 }
-      let hasPictures = ["input.image_grid_thw", "input.images_spatial_crop"].contains { tensors.entry($0) != nil }
+      let hasPictures = ["input.image_grid_thw", "input.images_seq_mask"].contains { tensors.entry($0) != nil }
       let pictures =
         hasPictures
         ? try Self.pictures(
@@ -235,7 +235,7 @@ import Testing
     var squares = 0.0
     var compared = 0
     for parameter in parameters { squares += backend.sumOfSquares(parameter.gradient!) }
-    for (name, gradient) in model.joined(parameters.map { ($0.name, $0.gradient!) }) {
+    for (name, gradient) in joined(parameters.map { ($0.name, $0.gradient!) }, model.stacks) {
       guard tensors.entry("grad.\(name)") != nil else { continue }
       let expected = try tensors.floats("grad.\(name)")
       expectClose(backend.floats(gradient), expected, absolute: 1e-4 * Double(expected.map(abs).max()!), name)
@@ -243,6 +243,18 @@ import Testing
     }
     #expect(compared == names)
     expectClose([squares.squareRoot()], [norm], relative: 1e-5, "gradient norm")
+  }
+
+  /// Gradients in the checkpoint's layout: those of the experts of a stack in one.
+  private static func joined(_ tensors: [(name: String, tensor: Tensor)], _ stacks: [ExpertStack]) -> [(String, Tensor)]
+  {
+    let byName = Dictionary(tensors.map { ($0.name, $0.tensor) }, uniquingKeysWith: { a, _ in a })
+    let members = Set(stacks.flatMap { $0.members.map(\.name) })
+    return tensors.filter { !members.contains($0.name) }.map { ($0.name, $0.tensor) }
+      + stacks.filter { byName[$0.members[0].name] != nil }.map { stack in
+        let own = stack.members.map { stack.isTurned ? backend.turned(byName[$0.name]!) : byName[$0.name]! }
+        return (stack.name, backend.upload(own.flatMap { backend.floats($0) }, [own.count] + own[0].shape))
+      }
   }
 
   @Test(arguments: [

@@ -102,8 +102,11 @@ enum CommonFlags {
   }
 
   /// The folder of `--model`; a preset is written to a temporary folder first.
-  static func modelFolder(_ arguments: Arguments) throws -> String {
+  ///
+  /// - Parameter files: a folder that holds one of these is enough, without `config.json` and weights.
+  static func modelFolder(_ arguments: Arguments, holding files: [String] = []) throws -> String {
     let path = try arguments.require("--model")
+    if files.contains(where: { FileManager.default.fileExists(atPath: path + "/" + $0) }) { return path }
     guard path.hasPrefix("preset:") else {
       return try CheckpointFolder.resolve(path)
     }

@@ -50,7 +50,8 @@ let preprocessCommand = Command(
       tensors.add("image.\(i)", picture.pixels, [picture.height, picture.width, 3], .u8)
     }
   } else {
-    let folder = try CommonFlags.modelFolder(arguments)
+    let folder = try CommonFlags.modelFolder(
+      arguments, holding: ["preprocessor_config.json", "processor_config.json"])
     switch try PictureProcessor(folder: folder) {
     case .qwen(let pictures, let videos):
       guard !arguments.has("--no-tiles") else {

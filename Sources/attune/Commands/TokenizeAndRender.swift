@@ -14,7 +14,7 @@ let tokenizeCommand = Command(
     Out: {"ids": [..], "text": "..", "pieces": [..]}; pieces is what streaming would emit, id by id.
     """
 ) { arguments in
-  let tokenizer = try Tokenizer.load(folder: CommonFlags.modelFolder(arguments))
+  let tokenizer = try Tokenizer.load(folder: CommonFlags.modelFolder(arguments, holding: ["tokenizer.json"]))
   return try JSONLines(arguments).map { try TextCommands.tokenizeLine($0, tokenizer: tokenizer) }
 }
 
@@ -55,7 +55,7 @@ let renderCommand = Command(
     guard arguments.string("--model") != nil else {
       throw AttuneError.request("attune render needs --model or --template", hint: "see `attune render --help`")
     }
-    let folder = try CommonFlags.modelFolder(arguments)
+    let folder = try CommonFlags.modelFolder(arguments, holding: ["tokenizer.json"])
     guard let found = try ChatTemplate.load(folder: folder) else {
       throw AttuneError.request(
         "the checkpoint has no chat template", at: .init(file: folder), hint: "--template FILE takes one from elsewhere"

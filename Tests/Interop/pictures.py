@@ -68,15 +68,11 @@ class QwenProcessor:
                 torch.from_numpy(np.stack([np.asarray(Image.open(path).convert("RGB")) for path in film])).permute(0, 3, 1, 2)
                 for film in line["videos"]
             ]
-            fps = line.get("fps", 2.0)
+            # A frame rate that nobody told: the library takes 24, and samples as the configuration says.
             options["videos"] = [frames]
             options["video_metadata"] = [
-                [
-                    VideoMetadata(total_num_frames=len(f), fps=fps, duration=len(f) / fps, frames_indices=list(range(len(f))))
-                    for f in frames
-                ]
+                [VideoMetadata(total_num_frames=len(film), fps=None, frames_indices=list(range(len(film)))) for film in frames]
             ]
-            options["do_sample_frames"] = False
         out = dict(self.processor(text=[text], return_tensors="pt", **options))
         for key in ("video_metadata", "attention_mask"):
             out.pop(key, None)

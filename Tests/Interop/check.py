@@ -2,7 +2,7 @@
 
     check.py ATTUNE WORK [--only SUBJECT]... [--family NAME]... [--sweep N] [--seed S]
 
-SUBJECT: checkpoints, fine_tunes, merged, texts, second_set. WORK is a folder for what is written on the way.
+SUBJECT: checkpoints, fine_tunes, merged, texts, preprocess, second_set. WORK is a folder for what is written on the way.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import families
 from program import Program
 from report import Report
 
-SUBJECTS = ["checkpoints", "fine_tunes", "texts", "second_set"]
+SUBJECTS = ["checkpoints", "fine_tunes", "texts", "preprocess", "second_set"]
 
 
 def main():

@@ -2,18 +2,20 @@
 
     check.py ATTUNE WORK [--only SUBJECT]... [--family NAME]... [--sweep N] [--seed S]
 
-SUBJECT: checkpoints, fine_tunes, merged, texts, preprocess, second_set. WORK is a folder for what is written on the way.
+README.md beside this file says what each SUBJECT proves. WORK is a folder for what is written on the way.
 """
 
 import argparse
 import importlib
+import subprocess
 import sys
+from pathlib import Path
 
 import families
 from program import Program
 from report import Report
 
-SUBJECTS = ["checkpoints", "fine_tunes", "texts", "preprocess", "second_set"]
+SUBJECTS = ["checkpoints", "fine_tunes", "merged", "adapters", "texts", "preprocess", "second_set"]
 
 
 def main():
@@ -28,12 +30,24 @@ def main():
     report, program = Report(), Program(options.attune)
     wanted = options.family or list(families.FAMILIES)
     for subject in options.only or SUBJECTS:
+        if subject == "adapters":
+            adapters(report, options)
+            continue
         module = importlib.import_module(subject)
         if subject == "second_set":
             module.check(report, program, options.work, wanted, options.sweep, options.seed)
         else:
             module.check(report, program, options.work, wanted)
     sys.exit(report.finish())
+
+
+def adapters(report, options):
+    """A script of its own, which counts by itself."""
+    script = Path(__file__).resolve().parent / "adapters.py"
+    work = Path(options.work) / "adapters"
+    work.mkdir(parents=True, exist_ok=True)
+    status = subprocess.run([sys.executable, str(script), options.attune, str(work)]).returncode
+    report.expect("adapters", status == 0, f"exit status {status}")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,8 @@ class Reference:
             return model.load(state)
         auto = transformers.AutoModelForImageTextToText if self.kind in MULTIMODAL else transformers.AutoModelForCausalLM
         model, info = auto.from_pretrained(
-            str(self.folder), dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+            str(self.folder), dtype=torch.float32, attn_implementation="eager", experts_implementation="eager",
+            output_loading_info=True,
         )
         wrong = {key: value for key, value in info.items() if value}
         assert not wrong, f"transformers could not place everything of {self.folder}: {str(wrong)[:600]}"

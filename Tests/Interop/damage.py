@@ -28,9 +28,10 @@ def one_family(report, program, work, name):
         lines.append(cases.picture_cases(f"{work}/damage/pictures", 1)[0][1])
     truth = program.score(whole, lines)
     broken = Path(f"{work}/damage/{name}-broken")
+    shutil.rmtree(broken, ignore_errors=True)
     trial = Trial(program, whole, broken, lines, truth)
     files = sorted(path.name for path in whole.iterdir() if path.is_file())
-    files = [name for name in files if not name.startswith("model-0000") or name.startswith("model-00001")]
+    files = [name for name in files if not name.startswith("model-") or name.startswith("model-00001-")]
     for file in files:
         trial.make(file, None)
         trial.look(f"without {file}", file)

@@ -88,7 +88,6 @@ class Trial:
 
     def finish(self, report, name):
         count = self.refused + self.same + len(self.wrong)
-        if self.wrong:
-            for note in self.wrong[:12]:
-                report.fail(f"{name} damaged", note)
+        for note in self.wrong[:12]:
+            print(f"        {note}")
         report.expect(f"{name} damaged", not self.wrong, f"{count} broken folders, {self.refused} refused, {self.same} without effect, {len(self.wrong)} wrong")

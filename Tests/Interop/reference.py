@@ -83,7 +83,7 @@ class Reference:
             return model
         from peft import PeftModel
 
-        return PeftModel.from_pretrained(model, str(adapter))
+        return PeftModel.from_pretrained(model, str(adapter), is_trainable=True)
 
     # ---- from a line to the model's input
 

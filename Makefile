@@ -23,7 +23,7 @@ help:
 	@echo "make bench                kernels, rollouts and steps beside the machine's limits, and beside the peers if installed"
 	@echo "make interop [SWEEP=N]    attune and the libraries whose files it shares compute the same (makes a Python environment)"
 	@echo "make test-long            tests that take longer than a coffee"
-	@echo "make sanitize             kernels and engine under the address, undefined-behaviour and thread sanitizers"
+	@echo "make sanitize             kernels, engine and picture readers under the address, undefined-behaviour and thread sanitizers"
 	@echo "make clean                removes builds"
 
 # Quick when nothing is missing.
@@ -46,7 +46,7 @@ test-long: build
 
 sanitize: setup
 	swift build $(ADDRESS) --build-tests
-	ATTUNE_MEMORY=separate ASAN_OPTIONS=detect_leaks=0 swift test $(ADDRESS) --skip-build --filter 'TensorTests|RolloutTests|ModelsTests'
+	ATTUNE_MEMORY=separate ASAN_OPTIONS=detect_leaks=0 swift test $(ADDRESS) --skip-build --filter 'TensorTests|RolloutTests|ModelsTests|VisionTests'
 	swift build $(THREAD) --build-tests
 	ATTUNE_MEMORY=separate TSAN_OPTIONS=suppressions="$(CURDIR)/Tests/Sanitizers/races.txt" swift test $(THREAD) --skip-build --filter 'TensorTests|RolloutTests'
 

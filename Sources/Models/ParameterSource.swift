@@ -16,6 +16,8 @@ public class ParameterSource {
   /// How frozen matrices of linear layers and of the head are held; all other parameters are plain.
   public let weights: WeightFormat
   public private(set) var parameters: [Parameter] = []
+  /// Tensors that hold several of the parameters.
+  private(set) var stacks: [ExpertStack] = []
 
   init(backend: any Backend, precision: Precision, weights: WeightFormat) {
     self.backend = backend
@@ -37,12 +39,25 @@ public class ParameterSource {
     try parameter(name, shape, .normal, heldAs: weights)
   }
 
+  /// A matrix `[out, in]` whose values are part of a tensor that was read already.
+  func matrix(_ name: String, _ value: Tensor) throws -> Parameter { keep(name, value, heldAs: weights) }
+
+  func add(_ stack: ExpertStack) { stacks.append(stack) }
+
+  /// Whether a tensor of all experts is `[experts, in, out]`, and not `[experts, out, in]`; the published layout unless a file says
+  /// otherwise.
+  func isTurned(_ name: String, count: Int, out: Int, in width: Int) -> Bool { out != width }
+
   private func parameter(
     _ name: String, _ shape: [Int], _ initialization: Initialization, heldAs format: WeightFormat
   ) throws -> Parameter {
-    var value = try value(name, shape, initialization)
-    if value.dtype == .bf16, shape.count == 1 {
-      let wide = backend.empty(shape, .f32)
+    keep(name, try value(name, shape, initialization), heldAs: format)
+  }
+
+  private func keep(_ name: String, _ value: Tensor, heldAs format: WeightFormat) -> Parameter {
+    var value = value
+    if value.dtype == .bf16, value.shape.count == 1 {
+      let wide = backend.empty(value.shape, .f32)
       backend.convert(wide, value)
       value = wide
     }
@@ -64,6 +79,10 @@ public final class CheckpointSource: ParameterSource {
 
   override func value(_ name: String, _ shape: [Int], _ initialization: Initialization) throws -> Tensor {
     try files.tensor(name, shape: shape, on: backend)
+  }
+
+  override func isTurned(_ name: String, count: Int, out: Int, in width: Int) -> Bool {
+    files.entry(name).map { $0.shape == [count, width, out] && out != width } ?? (out != width)
   }
 }
 

@@ -65,7 +65,9 @@ public final class Parameter {
 
   private func settleRows() {
     guard let accumulator else { return }
-    for (rows, index) in waitingRows { backend.scatterAdd(accumulator, rows, index) }
+    for (rows, index) in waitingRows {
+      backend.scatterAdd(accumulator.reshaped([accumulator.count / rows.width, rows.width]), rows, index)
+    }
     waitingRows = []
   }
 

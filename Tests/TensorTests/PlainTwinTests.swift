@@ -210,7 +210,7 @@ import Testing
     #expect(bits(backend.floats(db)) == bits(sums))
 
     let put = upload(old)
-    backend.putColumns(put, upload(x.columns(range)), from: range.lowerBound)
+    backend.copyColumns(put.columns(range), upload(x).columns(range))
     #expect(bits(backend.floats(put)) == bits(xf.indices.map { inside($0) ? xf[$0] : of[$0] }))
   }
 
@@ -253,7 +253,6 @@ import Testing
   /// Rows to random slots, to runs of slots, and to slots of their own numbers; other slots stay.
   @Test(arguments: [(1, 1, 1), (3, 2, 5), (70, 2, 16), (150, 3, 24), (0, 1, 4)])
   func pages(rows: Int, heads: Int, size: Int) {
-    let shape = AttentionHeads(heads: heads, kvHeads: heads, size: size, scale: 1)
     let width = heads * size
     let source = random(rows, width + 4, 1)
     let x = source.columns(1..<1 + width)
@@ -269,17 +268,106 @@ import Testing
         for c in 0..<width { twin[slot / 64 * width + c, slot % 64] = x[r, c] }
       }
       let pages = backend.upload(old.values, [count, heads, size, 64], as: .f32)
-      backend.toPages(pages, upload(source).columns(1..<1 + width), slots, shape)
+      backend.toPages(pages, upload(source).columns(1..<1 + width), slots)
       #expect(bits(backend.floats(pages)) == bits(floats(twin)))
     }
   }
 
+  /// Squares of rows side by side, some of them missing, and the way back.
+  @Test(arguments: [(1, 1, 1), (9, 5, 4), (40, 33, 9)])
+  func groupedRows(rows: Int, width: Int, group: Int) {
+    var order = Randomness(seed: 25, for: .testing).stream(rows)
+    let places = (rows / group + 2) * group
+    let index = Array(
+      ((0..<Int32(rows)) + [Int32](repeating: -1, count: max(0, places - rows))).shuffled(using: &order)
+        .prefix(places))
+    let x = random(rows, width, 1)
+    let twin = Grid(places / group, width * group) { r, c in
+      let from = index[r * group + c % group]
+      return from < 0 ? 0 : x[Int(from), c / group]
+    }
+    let y = backend.empty([places / group, width * group], .f32)
+    backend.groupRows(y, upload(x), index, group: group)
+    #expect(bits(backend.floats(y)) == bits(floats(twin)))
+    let dx = backend.empty([rows, width], .f32)
+    backend.groupRowsBackward(dx, y, index, group: group)
+    let back = Grid(rows, width) { index.contains(Int32($0)) ? x[$0, $1] : 0 }
+    #expect(bits(backend.floats(dx)) == bits(floats(back)))
+  }
+
   // MARK: Attention
 
+  /// Heads of latent attention, gathered and taken apart again.
+  @Test(arguments: [
+    LatentHeads(heads: 1, plain: 1, turned: 2, value: 1, scale: 1),
+    LatentHeads(heads: 3, plain: 14, turned: 6, value: 11, scale: 1),
+    LatentHeads(heads: 4, plain: 0, turned: 20, value: 33, scale: 1),
+  ])
+  func latentHeads(shape: LatentHeads) {
+    let (rows, h, plain, turned, value) = (13, shape.heads, shape.plain, shape.turned, shape.value)
+    let size = plain + turned
+    let (query, keyValue) = (random(rows, h * size, 1), random(rows, h * (plain + value), 2))
+    let source = random(rows, turned + 3, 3)
+    let key = source.columns(2..<2 + turned)
+    let (c, s) = (random(rows, turned / 2, 4), random(rows, turned / 2, 5))
+    let angles = RotaryAngles(cosine: upload(c), sine: upload(s))
+    func turn(_ r: Int, _ i: Int, _ sign: Float, _ x: (Int) -> Double) -> Double {
+      let (a, b) = (Float(x(i / 2 * 2)), Float(x(i / 2 * 2 + 1)))
+      let (cosine, sine) = (Float(c[r, i / 2]), Float(s[r, i / 2]) * sign)
+      return Double(i % 2 == 0 ? a * cosine - b * sine : b * cosine + a * sine)
+    }
+    let twinQ = Grid(rows, h * size) { r, i in
+      i % size < plain ? query[r, i] : turn(r, i % size - plain, 1) { query[r, i / size * size + plain + $0] }
+    }
+    let twinK = Grid(rows, h * size) { r, i in
+      i % size < plain
+        ? keyValue[r, i / size * (plain + value) + i % size] : turn(r, i % size - plain, 1) { key[r, $0] }
+    }
+    let twinV = Grid(rows, h * value) { r, i in keyValue[r, i / value * (plain + value) + plain + i % value] }
+    let (q, k) = (backend.empty([rows, h * size], .f32), backend.empty([rows, h * size], .f32))
+    let v = backend.empty([rows, h * value], .f32)
+    backend.latentHeads(
+      q, k, v, upload(query), upload(keyValue), upload(source).columns(2..<2 + turned), angles, shape)
+    #expect(bits(backend.floats(q)) == bits(floats(twinQ)))
+    #expect(bits(backend.floats(k)) == bits(floats(twinK)))
+    #expect(bits(backend.floats(v)) == bits(floats(twinV)))
+
+    let (dq, dk, dv) = (random(rows, h * size, 6), random(rows, h * size, 7), random(rows, h * value, 8))
+    let backQ = Grid(rows, h * size) { r, i in
+      i % size < plain ? dq[r, i] : turn(r, i % size - plain, -1) { dq[r, i / size * size + plain + $0] }
+    }
+    let backKV = Grid(rows, h * (plain + value)) { r, i in
+      let (head, at) = (i / (plain + value), i % (plain + value))
+      return at < plain ? dk[r, head * size + at] : dv[r, head * value + at - plain]
+    }
+    let sums = Grid(rows, turned) { r, i in
+      Double((0..<h).dropFirst().reduce(Float(dk[r, plain + i])) { $0 + Float(dk[r, $1 * size + plain + i]) })
+    }
+    let backKey = Grid(rows, turned + 3) { r, i in
+      i >= 2 && i < 2 + turned ? turn(r, i - 2, -1) { sums[r, $0] } : source[r, i]
+    }
+    let (dQuery, dKeyValue) = (backend.empty(q.shape, .f32), backend.empty([rows, h * (plain + value)], .f32))
+    let dKey = upload(source)
+    backend.latentHeadsBackward(
+      dQuery, dKeyValue, dKey.columns(2..<2 + turned), upload(dq), upload(dk), upload(dv), angles, shape)
+    #expect(bits(backend.floats(dQuery)) == bits(floats(backQ)))
+    #expect(bits(backend.floats(dKeyValue)) == bits(floats(backKV)))
+    #expect(bits(backend.floats(dKey)) == bits(floats(backKey)))
+  }
+
   /// Attention and its gradients on a forest whose prompt is shared by completions, one of them with a child of its own.
-  @Test(arguments: [(1, 1, 3), (4, 2, 12), (3, 1, 20), (2, 2, 16)])
-  func attentionAndItsGradients(heads: Int, kvHeads: Int, size: Int) {
-    let shape = AttentionHeads(heads: heads, kvHeads: kvHeads, size: size, scale: 0.3)
+  @Test(arguments: [
+    AttentionHeads(heads: 1, kvHeads: 1, size: 3, scale: 0.3),
+    AttentionHeads(heads: 4, kvHeads: 2, size: 12, scale: 0.3),
+    AttentionHeads(heads: 3, kvHeads: 1, size: 20, scale: 0.3),
+    AttentionHeads(heads: 2, kvHeads: 2, size: 16, scale: 0.3),
+    AttentionHeads(heads: 2, kvHeads: 2, size: 20, valueSize: 11, scale: 0.3),
+    AttentionHeads(heads: 4, kvHeads: 2, size: 5, valueSize: 18, scale: 0.3, window: 30),
+    AttentionHeads(heads: 3, kvHeads: 3, size: 16, scale: 0.3, window: 1),
+    AttentionHeads(heads: 2, kvHeads: 1, size: 16, scale: 0.3, window: 65),
+  ])
+  func attentionAndItsGradients(shape: AttentionHeads) {
+    let (heads, kvHeads, size, valueSize) = (shape.heads, shape.kvHeads, shape.size, shape.valueSize)
     var forest = Forest()
     forest.append(count: 6)
     let root = forest.append(count: 67)
@@ -299,28 +387,27 @@ import Testing
       }
       return keys
     }
-    let (wide, narrow) = (heads * size, kvHeads * size)
-    let (q, dOutput) = (random(tokens, wide, 1), random(tokens, wide, 2))
-    let k = random(tokens, narrow, 3)
+    let (wide, narrow, wideValue) = (heads * size, kvHeads * valueSize, heads * valueSize)
+    let (q, dOutput) = (random(tokens, wide, 1), random(tokens, wideValue, 2))
+    let k = random(tokens, kvHeads * size, 3)
     // Values, and their gradient, are columns of something wider.
     let source = random(tokens, narrow + 5, 4)
     let v = source.columns(4..<4 + narrow)
-    let twin = Plain.attention(
-      q, k, v, dOutput, heads: heads, kvHeads: kvHeads, size: size, scale: 0.3, seen: seen)
+    let twin = Plain.attention(q, k, v, dOutput, shape, seen: seen)
     for dtype in [DType.f32, .f64] {
       let pages = (tokens + 63) / 64
       let (keyPages, valuePages) = (
-        backend.zeros([pages, kvHeads, size, 64], dtype), backend.zeros([pages, kvHeads, size, 64], dtype)
+        backend.zeros([pages, kvHeads, size, 64], dtype), backend.zeros([pages, kvHeads, valueSize, 64], dtype)
       )
       let values = upload(source, dtype).columns(4..<4 + narrow)
-      backend.toPages(keyPages, upload(k, dtype).allColumns, nil, shape)
-      backend.toPages(valuePages, values, nil, shape)
-      let (output, lse) = (backend.empty([tokens, wide], dtype), backend.empty([tokens, heads], dtype))
+      backend.toPages(keyPages, upload(k, dtype).allColumns, nil)
+      backend.toPages(valuePages, values, nil)
+      let (output, lse) = (backend.empty([tokens, wideValue], dtype), backend.empty([tokens, heads], dtype))
       let plan = forest.attentionPlan
       backend.attention(output, lse, upload(q, dtype), keyPages, values, plan, shape)
       expect(output, twin.output.values, "attention")
       expect(lse, twin.lse.values, "log-sum-exp")
-      let (dq, dk) = (backend.empty([tokens, wide], dtype), backend.empty([tokens, narrow], dtype))
+      let (dq, dk) = (backend.empty([tokens, wide], dtype), backend.empty([tokens, kvHeads * size], dtype))
       let dv = upload(source, dtype)
       backend.attentionBackward(
         dq, dk, dv.columns(4..<4 + narrow), upload(dOutput, dtype), lse, upload(q, dtype), upload(k, dtype), keyPages,
@@ -330,7 +417,7 @@ import Testing
       let expected = Grid(tokens, narrow + 5) { $1 >= 4 && $1 < 4 + narrow ? twin.dv[$0, $1 - 4] : source[$0, $1] }
       expect(dv, expected.values, "dv")
       guard dtype == .f32 else { continue }
-      expectRounded([tokens, wide], "attention") {
+      expectRounded([tokens, wideValue], "attention") {
         backend.attention($0, nil, upload(q), keyPages, values, plan, shape)
       }
     }

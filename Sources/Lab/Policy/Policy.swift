@@ -89,7 +89,7 @@ public final class Policy {
     guard !pictures.isEmpty else { return [] }
     guard let processor else {
       throw AttuneError.request(
-        "\(pictures.count) pictures for a \(model.configuration.family.rawValue) model, which reads text alone")
+        "\(pictures.count) pictures for a \(model.configuration.family.name) model, which reads text alone")
     }
     return try pictures.enumerated().map { i, picture in
       let processed = try processor.process(picture, name: names.indices.contains(i) ? names[i] : "picture \(i + 1)")

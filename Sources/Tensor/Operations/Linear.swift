@@ -175,7 +175,7 @@ extension Tape {
       let own = operand.columns(member.columns)
       backend.matmulTurned(part, own, member.b.panels(on: backend), accumulate: false)
       backend.scale(part, part, member.scale)
-      backend.putColumns(dInner, part, from: member.ranks.lowerBound)
+      backend.copyColumns(dInner.columns(member.ranks), part.allColumns)
       if let gradient = member.b.weights[0].accumulator {
         backend.matmulWeightGradient(gradient, own, inner.columns(member.ranks), lowRank.a.precision)
       }
@@ -192,9 +192,12 @@ extension Tape {
   /// Rows of a table: y[t] = table[ids[t]].
   ///
   /// - Returns: `[tokens, width]`. Gradient: table[id] += dy[t], tokens ascending.
-  public func embedding(_ table: Parameter, _ ids: [Int32]) -> Tensor {
-    let y = backend.empty([ids.count, table.value.width], table.value.dtype == .f64 ? .f64 : .f32)
-    backend.gather(y, table.value, ids)
+  ///
+  /// - Parameter width: of a row, where that is not all of the table's axes but the first.
+  public func embedding(_ table: Parameter, _ ids: [Int32], width: Int? = nil) -> Tensor {
+    let width = width ?? table.value.width
+    let y = backend.empty([ids.count, width], table.value.dtype == .f64 ? .f64 : .f32)
+    backend.gather(y, table.value.reshaped([table.value.count / width, width]), ids)
     record(.embedding, inputs: [], parameters: [table], output: y) { tape, dy in
       if table.isTrainable { table.addRows(dy.reshaped(y.shape), at: ids) }
     }

@@ -1,15 +1,18 @@
-"""Pictures of every kind through `attune preprocess`, beside Pillow and the library's processor."""
+"""Pictures of every kind, tiles and films through `attune preprocess`, beside Pillow and the library's processors."""
 
 from pathlib import Path
 
-from libraries import torch
+from libraries import torch, transformers
 
 import numpy as np
 from PIL import Image, ImageOps
 from safetensors.torch import load_file
 from transformers import Qwen2VLImageProcessorPil
+from transformers.video_utils import VideoMetadata
 
 import families
+from deepseek_vl2_tiles import tile_views
+from pictures import QwenProcessor
 from program import Refused
 from weights import stream, write_side_files
 
@@ -19,8 +22,15 @@ COUNT = 48
 
 
 def check(report, program, work, wanted):
+    work = Path(work) / "preprocess"
+    work.mkdir(parents=True, exist_ok=True)
+    random = stream("preprocess")
+    drawn = [draw(random, work / f"{i:03d}") for i in range(COUNT)]
     if "qwen3_vl" in wanted:
-        report.guard("pictures", pictures, report, program, Path(work) / "preprocess")
+        report.guard("pictures", pictures, report, program, work, drawn)
+        report.guard("films", films, report, program, work, random)
+    if "deepseek_vl_v2" in wanted:
+        report.guard("tiles", tiles, report, program, work, drawn)
 
 
 def noisy(random, height, width, channels):
@@ -81,10 +91,7 @@ def within(difference, limits):
     return float(difference.max()) <= limits[0] + 0.01 and float(difference.mean()) <= max(limits[1], 0.001)
 
 
-def pictures(report, program, work):
-    random = stream("preprocess")
-    work.mkdir(parents=True, exist_ok=True)
-    drawn = [draw(random, work / f"{i:03d}") for i in range(COUNT)]
+def pictures(report, program, work, drawn):
     for name, spec in processors().items():
         folder = work / name
         write_side_files(folder, spec)
@@ -139,3 +146,63 @@ def decoded(report, program, work, drawn):
         if own.shape != truth.shape or not within((own.float() - truth.float()).abs(), limits):
             wrong.append((path, kind, tuple(own.shape), tuple(truth.shape)))
     report.expect("pictures, decoded", not wrong, f"{len(wrong)} of {len(drawn)} differ, first {wrong[:3]}" if wrong else f"{len(drawn)} pictures")
+
+
+def tiles(report, program, work, drawn):
+    """DeepSeek-VL2: whole views and tiles, for several sets of candidates."""
+    kinds = {"9 candidates": (72, [(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (3, 1), (3, 2), (2, 3), (1, 4)]), "2 candidates": (50, [(1, 1), (2, 2)])}
+    for name, (base, across_down) in kinds.items():
+        spec = families.deepseek_vl_v2(base=base, tiles=across_down)
+        mean, std = [0.5, 0.4, 0.3], [0.5, 0.25, 0.3]
+        spec["files"]["processor_config.json"].update(image_mean=mean, image_std=std)
+        folder = work / f"tiles-{base}"
+        write_side_files(folder, spec)
+        wrong = []
+        for path, kind, limits in drawn:
+            program.run("preprocess", "--model", folder, "--output", work / "out.safetensors", path)
+            found = load_file(work / "out.safetensors")
+            fill = tuple(int(255 * value) for value in mean)
+            candidates = [(base * a, base * d) for a, d in across_down]
+            views, crop = tile_views(upright(path), base, candidates, fill=fill)
+            if found["images_spatial_crop"].tolist() != [crop]:
+                wrong.append((path, kind, found["images_spatial_crop"].tolist(), crop))
+                continue
+            scale = torch.tensor(std)[:, None, None]
+            levels = (found["images"] * scale + torch.tensor(mean)[:, None, None]) * 255 - torch.from_numpy(views).permute(0, 3, 1, 2)
+            if not within(levels.abs(), (limits[0] * 1.5, limits[1])):
+                wrong.append((path, kind, f"{float(levels.abs().max()):.2f} levels"))
+        note = f"{len(wrong)} of {len(drawn)} differ, first {wrong[:3]}" if wrong else f"{len(drawn)} pictures"
+        report.expect(f"tiles, {name}", not wrong, note)
+
+
+def films(report, program, work, random):
+    """Frames at several rates; exact where nothing is resized, else near: the library has no exact class for films."""
+    spec = families.family("qwen3_vl")
+    folder = work / "films"
+    write_side_files(folder, spec)
+    processor = QwenProcessor(folder, transformers.PreTrainedTokenizerFast.from_pretrained(str(folder))).processor.video_processor
+    wrong = []
+    for i in range(16):
+        count, resized = int(random.integers(2, 40)), i % 2 == 1
+        height, width = (int(random.integers(40, 120)), int(random.integers(40, 120))) if resized else (64, 96)
+        rate = (None, 3.0, 29.97, 12.5)[i // 2 % 4]
+        frames = np.stack([noisy(random, height, width, 3) for _ in range(count)])
+        place = work / f"film{i}"
+        place.mkdir(exist_ok=True)
+        for old in place.iterdir():
+            old.unlink()
+        paths = [place / f"{k:03d}.png" for k in range(count)]
+        for frame, path in zip(frames, paths):
+            Image.fromarray(frame).save(path)
+        metadata = VideoMetadata(total_num_frames=count, fps=rate)
+        truth = processor(videos=[torch.from_numpy(frames).permute(0, 3, 1, 2)], video_metadata=[metadata], return_tensors="pt")
+        flags = ["--video", ",".join(map(str, paths))] + (["--video-fps", rate] if rate else [])
+        program.run("preprocess", "--model", folder, "--output", work / "out.safetensors", *flags)
+        found = load_file(work / "out.safetensors")
+        if found["video_grid_thw"].tolist() != truth["video_grid_thw"].tolist():
+            wrong.append((i, count, rate, found["video_grid_thw"].tolist(), truth["video_grid_thw"].tolist()))
+            continue
+        levels = (found["pixel_values_videos"] - truth["pixel_values_videos"]).abs() * 127.5
+        if not within(levels, (25, 0.5) if resized else EXACT):
+            wrong.append((i, count, rate, (height, width), f"{float(levels.max()):.2f} levels, mean {float(levels.mean()):.3f}"))
+    report.expect("films", not wrong, f"{len(wrong)} of 16 differ, first {wrong[:3]}" if wrong else "16 films")

@@ -133,7 +133,7 @@ def compare(report, program, label, folder, spec, kind, dice, reference=None):
     if config["model_type"] in ("qwen3_vl", "qwen3_vl_moe", "deepseek_vl_v2"):
         lines += cases.picture_cases(f"{folder}/pictures", seed, variations.picture_sizes(dice))
     if config["model_type"].startswith("qwen3_vl"):
-        lines += cases.film_cases(f"{folder}/pictures", seed, variations.film_shape(dice))
+        lines += cases.film_cases(f"{folder}/pictures", seed, variations.film_shape(dice, config))
     score_lines(report, program, label, folder, lines, reference=reference)
     greedy_lines(report, program, label, folder, lines[2:3] + lines[-1:], 6, reference)
     if reference.kind != "deepseek_vl_v2":

@@ -7,7 +7,7 @@ from families import PICTURED, decoder_of, family, newer_style, processor_files
 from weights import stream
 
 # Ids that each tokenizer knows; a model's vocabulary is at least as large.
-KNOWN = {"qwen": 570, "llama3": 612, "llama2": 900, "deepseek": 640}
+KNOWN = {"qwen": 570, "llama3": 612, "llama2": 906, "deepseek": 640}
 
 
 class Dice:
@@ -214,9 +214,8 @@ def picture_sizes(dice):
     return [(dice.number(20, 150), dice.number(20, 150)) for _ in range(3)]
 
 
-def film_shape(dice):
-    return (dice.one(2, 3, 4, 5, 7, 30), dice.number(30, 90), dice.number(30, 90))
-
-
-def is_pictured(name):
-    return name in PICTURED
+def film_shape(dice, config):
+    """Frames, height and width; of a size that needs no resizing, where the library's two backends differ."""
+    vision = config["vision_config"]
+    side = vision["patch_size"] * vision["spatial_merge_size"]
+    return dice.one(2, 3, 4, 5, 7, 30), side * dice.number(3, 4), side * 3

@@ -26,9 +26,9 @@ def one_family(report, program, work, name):
     adapter = train(program, f"{work}/merged/{name}", base, name)
     lines = [line for line in cases.all_cases(base, spec, films=False) if line[0] in ("ids 23", "ids 150", "chat", "two pictures")]
     whole, parts = Path(f"{work}/merged/{name}-whole"), Path(f"{work}/merged/{name}-parts")
-    for folder, flags in ((whole, []), (parts, ["--max-shard-size", SHARD])):
+    for folder, flags in ((whole, []), (parts, ["--shard-size", SHARD])):
         shutil.rmtree(folder, ignore_errors=True)
-        program.run("adapter", "merge", "--model", base, "--adapter", adapter, "--output", folder, *flags)
+        program.run("adapter", "merge", "--model", base, "--adapter", adapter, folder, *flags)
     report.expect(f"{name} merged: names and shapes of the base", shapes(base) == shapes(whole), difference(shapes(base), shapes(whole)))
     sharded = shapes(parts) == shapes(whole) and (parts / "model.safetensors.index.json").exists()
     report.expect(f"{name} merged, in shards", sharded, f"{len(list(parts.glob('model-*.safetensors')))} files")

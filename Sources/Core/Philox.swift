@@ -32,6 +32,7 @@ public struct Randomness: Sendable {
     case augmentation = 4
     case composition = 5
     case testing = 6
+    case dropout = 7
   }
 
   private let key: (UInt32, UInt32)

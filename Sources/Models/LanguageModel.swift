@@ -13,10 +13,15 @@ public final class LanguageModel {
   public let parameters: [Parameter]
   /// Tensors of the checkpoint that hold several of the parameters.
   let stacks: [ExpertStack]
-  /// The matrix `[vocabulary, hidden]` of the language-model head: the embedding where they are tied.
-  public let head: WeightGroup
+  /// The matrix `[vocabulary, hidden]` of the language-model head: the embedding where they are tied, or what the active
+  /// adapter brings.
+  public internal(set) var head: WeightGroup
+  /// The head without any adapter.
+  let ownHead: WeightGroup
+  public internal(set) var adapters: [LoRAAdapter] = []
+  /// The adapter that computes.
   public internal(set) var adapter: LoRAAdapter?
-  var adapterTargets: [String]?
+  var adapterCount = 0
   private let decoder: Decoder
   private let vision: (any VisionTower)?
 
@@ -38,6 +43,7 @@ public final class LanguageModel {
         ? decoder.embedding
         : try source.matrix(configuration.headName, [configuration.text.vocabularySize, configuration.text.hiddenSize])
     ])
+    ownHead = head
     parameters = source.parameters
     stacks = source.stacks
   }
@@ -60,24 +66,30 @@ public final class LanguageModel {
     adapter?.parameters.filter(\.isTrainable) ?? parameters.filter(\.isTrainable)
   }
 
-  /// Trains all of the model's own parameters (or none).
-  public func setTrainable(_ trainable: Bool) {
-    for parameter in parameters { parameter.setTrainable(trainable) }
+  /// Trains the model's own parameters of these parts, all of them unless said otherwise, or none.
+  public func setTrainable(_ trainable: Bool, parts: Set<ModelPart> = Set(ModelPart.allCases)) {
+    for parameter in parameters { parameter.setTrainable(trainable && parts.contains(ModelPart(of: parameter.name))) }
   }
+
+  /// The parts that the model has.
+  public var parts: Set<ModelPart> { Set(parameters.map { ModelPart(of: $0.name) }) }
 
   /// Changes with every change of a weight, and with the adapter being switched: what a cache of keys and values stands for.
   public var weightsVersion: Int {
     parameters.reduce(0) { $0 &+ $1.version }
-      &+ (adapter.map { $0.isEnabled ? $0.parameters.reduce(1) { $0 &+ $1.version } : 0 } ?? 0)
+      &+ (adapter.map { $0.isEnabled ? $0.parameters.reduce($0.number << 32) { $0 &+ $1.version } : 0 } ?? 0)
   }
 
   /// Hidden states after the final norm, `[tokens, hidden]`, rounded to bf16 where the head reads that.
   public func hidden(_ tape: Tape, _ batch: PackedBatch, _ options: PassOptions = PassOptions()) -> Tensor {
     var features: VisionFeatures?
+    tape.dropout = options.dropout
     if !batch.pictures.isEmpty {
       guard let vision else { preconditionFailure("pictures for a model without a vision tower") }
       features = vision(tape, batch.pictures, observe: options.observe)
     }
+    tape.dropout?.rows = batch.places
+    defer { tape.dropout = nil }
     return decoder(tape, batch, pictures: features, options)
   }
 
@@ -157,21 +169,5 @@ public final class LanguageModel {
     return EncodedPrompt(
       ids: ids, positions: positions, pictures: placed, pictureRows: ranges.flatMap { $0.map { Int32($0) } },
       pictureRanges: ranges, nextPosition: next)
-  }
-
-  // MARK: Saving
-
-  /// The model's weights with the adapter folded in, in the checkpoint's names; f32, or bf16 when products are bf16.
-  public func mergedWeights() -> [(name: String, tensor: Tensor)] {
-    let adapted = Dictionary(
-      linears.filter { $0.lora != nil }.map { ($0.weight.name, $0) }, uniquingKeysWith: { a, _ in a })
-    return joined(
-      parameters.map { parameter in
-        let value = adapted[parameter.name].map { merged($0) } ?? parameter.value
-        guard precision == .bf16, value.dtype == .f32 else { return (parameter.name, value) }
-        let narrow = backend.empty(value.shape, .bf16)
-        backend.convert(narrow, value)
-        return (parameter.name, narrow)
-      })
   }
 }

@@ -12,6 +12,11 @@ public final class Linear {
   }
   fileprivate var adapterVersion = 0
 
+  /// The layer's parameters, those of an adapter included.
+  var parameters: [Parameter] {
+    [weight, bias].compactMap { $0 } + (lora?.factors.parameters ?? [])
+  }
+
   init(_ name: String, in width: Int, out: Int, bias: Bool, from source: ParameterSource) throws {
     self.name = name
     weight = try source.matrix("\(name).weight", [out, width])
@@ -40,7 +45,9 @@ public final class Projection {
 
   /// The adapters beside the layers, those that are switched on.
   func adapters() -> LowRankGroup? {
-    guard linears.contains(where: { $0.lora?.adapter.isEnabled ?? false }) else { return nil }
+    guard let adapter = linears.lazy.compactMap(\.lora?.adapter).first, adapter.isEnabled, !adapter.isMerged else {
+      return nil
+    }
     let now = linears.map(\.adapterVersion)
     if let lowRank, versions == now { return lowRank }
     var from = 0
@@ -48,8 +55,11 @@ public final class Projection {
       defer { from += linear.weight.shape[0] }
       return from..<from + linear.weight.shape[0]
     }
+    // FNV-1a of the name: layers that read the same input share one dropout mask.
+    let layer = linears[0].name.utf8.reduce(UInt32(2_166_136_261)) { ($0 ^ UInt32($1)) &* 16_777_619 }
     let group = LowRankGroup(
-      factors: linears.map { $0.lora.map { ($0.a, $0.b, $0.scaling) } }, columns: columns)
+      factors: linears.map { $0.lora?.factors }, columns: columns, dropout: adapter.configuration.dropout,
+      layer: layer)
     lowRank = group
     versions = now
     return group

@@ -10,6 +10,8 @@ public struct PackedBatch: Sendable {
   public var pictures: [PictureInput]
   /// Token rows that take the pictures' merged features, in order.
   public var pictureRows: [Int32]
+  /// One per token, for dropout; empty where there is none.
+  public var places: [RowPlace] = []
 
   public init(
     ids: [Int32], positions: [TokenPosition], plan: AttentionPlan, pictures: [PictureInput] = [],
@@ -63,8 +65,10 @@ public struct TrainingBatch: Sendable {
   ///
   /// Every tree takes an even number of rows and of targets, if need be with one that nothing depends on: a bf16 sum over
   /// tokens adds them in pairs, and pairs that straddled two trees would make a gradient depend on how a batch is cut.
-  public init(_ trees: [PromptTree]) {
+  /// - Parameter firstTree: the first tree's number within the update, for dropout.
+  public init(_ trees: [PromptTree], firstTree: Int = 0) {
     var forest = Forest()
+    var places: [RowPlace] = []
     var ids: [Int32] = []
     var positions: [TokenPosition] = []
     var pictures: [PictureInput] = []
@@ -72,12 +76,16 @@ public struct TrainingBatch: Sendable {
     var predicting: [Int32] = []
     var targets: [Int32] = []
     var ranges: [Range<Int>] = []
-    for tree in trees {
+    for (number, tree) in zip(firstTree..., trees) {
       let root = forest.append(count: tree.prompt.ids.count)
       let start = forest.segments[root].start
       ids += tree.prompt.ids
       positions += tree.prompt.positions
-      pictures += tree.prompt.pictures
+      pictures += tree.prompt.pictures.enumerated().map { index, picture in
+        var placed = picture
+        placed.origin = RowPlace(tree: number, row: index << 20)
+        return placed
+      }
       pictureRows += tree.prompt.pictureRows.map { $0 + Int32(start) }
       let lastOfPrompt = Int32(start + tree.prompt.ids.count - 1)
       for completion in tree.completions {
@@ -104,9 +112,12 @@ public struct TrainingBatch: Sendable {
         predicting.append(lastOfPrompt)
         targets.append(0)
       }
+      places += (0..<ids.count - start).map { RowPlace(tree: number, row: $0) }
     }
-    batch = PackedBatch(
+    var batch = PackedBatch(
       ids: ids, positions: positions, plan: forest.attentionPlan, pictures: pictures, pictureRows: pictureRows)
+    batch.places = places
+    self.batch = batch
     predictingRows = predicting
     self.targets = targets
     completionRanges = ranges

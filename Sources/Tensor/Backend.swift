@@ -162,6 +162,19 @@ public protocol Backend: AnyObject, Sendable {
   /// For every expert e its rows of dx `[rows, k]` = those of dy `[rows, n]` times w of panels e.
   func matmulExpertsTurned(_ dx: Tensor, _ dy: Tensor, _ packed: [PackedMatrix?], _ plan: ExpertPlan)
 
+  // MARK: Adapters
+
+  /// y = x with column c times w[c]; y may be x.
+  func scaleByColumn(_ y: ColumnView, _ x: ColumnView, _ w: Tensor)
+  /// y = a / b
+  func divide(_ y: Tensor, _ a: Tensor, _ b: Tensor)
+  /// dw[c] += Σ dy[t, c] / d[c] · v[t, c], t ascending into the gradient itself.
+  func columnProducts(_ dw: Tensor, _ dy: ColumnView, _ v: ColumnView, _ d: Tensor)
+  /// y[r] = root of the sum of squares of row r.
+  func rowNorms(_ y: Tensor, _ x: Tensor)
+  /// y = x where the mask keeps it, else 0; any dtype, bits as they are.
+  func dropout(_ y: Tensor, _ x: Tensor, _ mask: DropoutMask)
+
   // MARK: Optimizer
 
   /// Sum of squares in f64, in one fixed order.

@@ -19,8 +19,21 @@ public final class Parameter {
   public var format: WeightFormat { isTrainable ? .plain : frozenFormat }
   private let frozenFormat: WeightFormat
   private let backend: any Backend
-  /// Changes with the values.
+  /// Changes with the values, and with which of them are shown.
   public private(set) var version = 0
+  /// Which values are shown: 0 are the parameter's own, others stand in for them.
+  public private(set) var shown = 0
+  /// Values that are not shown at the moment.
+  private var hidden: [Int: Content] = [:]
+  private var newest = 0
+
+  /// One set of values with its gradient.
+  private struct Content {
+    var value: Tensor
+    var accumulator: Tensor?
+    var waitingRows: [(rows: Tensor, index: [Int32])]
+    var version: Int
+  }
 
   /// - Parameter format: how products hold the values while they are frozen; other than plain for bf16 products alone.
   public init(
@@ -80,4 +93,46 @@ public final class Parameter {
 
   /// To be called after the values were changed in place (by an optimizer).
   public func valueChanged() { version += 1 }
+
+  // MARK: Stand-ins
+
+  /// True if values stand by besides those that are shown.
+  var hasStandIns: Bool { !hidden.isEmpty }
+
+  /// Adds values that can stand in for the parameter's own, such as an adapter's full copy of a module; they are frozen and
+  /// not shown yet.
+  ///
+  /// - Returns: what `show` and `removeStandIn` know them by.
+  public func addStandIn(_ value: Tensor) -> Int {
+    precondition(value.shape == shape, "\(name) has shape \(shape), not \(value.shape)")
+    newest += 1
+    // Versions of different contents are never equal: caches tell contents apart by them.
+    hidden[newest] = Content(value: value, accumulator: nil, waitingRows: [], version: newest << 40)
+    return newest
+  }
+
+  /// Shows the values of a stand-in, or the parameter's own for 0, with the gradient that belongs to them.
+  public func show(_ standIn: Int) {
+    guard standIn != shown else { return }
+    guard let next = hidden.removeValue(forKey: standIn) else {
+      preconditionFailure("\(name) has no stand-in \(standIn)")
+    }
+    hidden[shown] = Content(value: value, accumulator: accumulator, waitingRows: waitingRows, version: version)
+    (value, accumulator, waitingRows, version) = (next.value, next.accumulator, next.waitingRows, next.version)
+    shown = standIn
+  }
+
+  /// Forgets a stand-in; its values are hidden first.
+  public func removeStandIn(_ standIn: Int) {
+    precondition(standIn != 0, "\(name): a parameter's own values stay")
+    if shown == standIn { show(0) }
+    hidden.removeValue(forKey: standIn)
+  }
+
+  /// The values of a stand-in, or the parameter's own for 0, shown or not.
+  public func value(of standIn: Int) -> Tensor {
+    if standIn == shown { return value }
+    guard let content = hidden[standIn] else { preconditionFailure("\(name) has no stand-in \(standIn)") }
+    return content.value
+  }
 }

@@ -13,6 +13,8 @@ public enum DifferentiableOperation: String, CaseIterable, Sendable {
 public final class Tape {
   public let backend: any Backend
   public let isRecording: Bool
+  /// Set while layers with dropout are trained; nil computes without.
+  public var dropout: DropoutPass?
 
   private struct Record {
     let operation: DifferentiableOperation
@@ -71,7 +73,7 @@ public final class Tape {
   }
 
   /// A gradient that stands alone may be rounded to bf16 for the product that reads it; sums are f32.
-  private func widened(_ gradient: Tensor) -> Tensor {
+  func widened(_ gradient: Tensor) -> Tensor {
     guard gradient.dtype == .bf16 else { return gradient }
     let wide = backend.empty(gradient.shape, .f32)
     backend.convert(wide, gradient)

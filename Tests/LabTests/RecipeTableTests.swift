@@ -46,7 +46,7 @@ import Testing
       #expect(RecipeTable.explain(path) == text, "\(path)")
     }
     #expect(RecipeTable.explain("optimizer.learning_rate")?.contains("default  1e-06") == true)
-    #expect(RecipeTable.explain("model.lora")?.contains("use_rslora") == true)
+    #expect(RecipeTable.explain("model.lora")?.contains("rank_stabilized") == true)
     #expect(RecipeTable.explain("data.train.kind")?.contains("digits, jsonl") == true)
     #expect(RecipeTable.explain("data.train")?.contains("digit_size") == true)
     #expect(RecipeTable.explain("stages[].grpo.delta")?.contains("only with") == false)

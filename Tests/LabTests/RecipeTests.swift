@@ -44,7 +44,7 @@ import Testing
     #expect(recipe.name == "r" && recipe.seed == 1 && recipe.threads == 0 && recipe.dtype == .f32)
     #expect(recipe.output == "runs" && recipe.text == Self.small && recipe.file == "/lab/recipes/r.yaml")
     #expect(recipe.model.path == "preset:tiny" && recipe.model.preset == "tiny" && recipe.model.train == .full)
-    #expect(recipe.model.lora.rank == 16 && recipe.model.lora.alpha == 32 && recipe.model.lora.targets == nil)
+    #expect(recipe.model.lora.rank == 16 && recipe.model.lora.alpha == 32 && recipe.model.lora.targets == .allLinear)
     #expect(recipe.optimizer.learningRate == 1e-6 && recipe.optimizer.schedule == .linear)
     #expect(recipe.optimizer.beta2 == 0.999 && recipe.optimizer.maxGradNorm == 1 && recipe.optimizer.numCycles == nil)
     let train = try #require(recipe.source("train"))
@@ -81,7 +81,7 @@ import Testing
         path: ../models/m
         train: lora
         adapter: /adapters/a
-        lora: {rank: 4, alpha: 8.5, targets: [q_proj, v_proj], use_rslora: true}
+        lora: {rank: 4, alpha: 8.5, targets: [q_proj, v_proj], rank_stabilized: true}
       optimizer: &opt
         {learning_rate: 0.1, beta1: 0.8, beta2: 0.95, epsilon: 1e-9, weight_decay: 0.01, max_grad_norm: 0,
          schedule: warmup_stable_decay, warmup_steps: 0.1, min_lr_rate: 0.05, num_cycles: 2, power: 3,
@@ -127,10 +127,10 @@ import Testing
       """)
     #expect(recipe.seed == UInt64(Int64.max) && recipe.dtype == .bf16 && recipe.output == "somewhere")
     #expect(recipe.model.path == "/lab/models/m" && recipe.model.preset == nil && recipe.model.adapter == "/adapters/a")
-    #expect(recipe.model.lora.targets == ["q_proj", "v_proj"] && recipe.model.lora.useRSLoRA)
+    #expect(recipe.model.lora.targets == ["q_proj", "v_proj"] && recipe.model.lora.rankStabilized)
     #expect(recipe.optimizer.decay == .oneMinusSqrt && recipe.optimizer.timescale == 7)
     #expect(recipe.stages[0].optimizer == recipe.optimizer && recipe.stages[1].optimizer == recipe.optimizer)
-    let rates = recipe.optimizer.learningRates(steps: 20)
+    let rates = recipe.optimizer.learningRates(steps: 20).common
     #expect(rates.warmupSteps == 2 && rates.decaySteps == 5 && rates.minimum == 0.05 && rates.base == 0.1)
     guard case .jsonl(let columns) = try #require(recipe.source("rows")).content else { throw AttuneError.work("") }
     #expect(columns.prompt == "q" && columns.images == "i" && recipe.source("rows")?.system == "Be brief.")

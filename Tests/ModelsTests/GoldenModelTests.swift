@@ -255,14 +255,14 @@ import Testing
       norm: json["global_gradient_norm"]!.double!, names: json["names"]!.array!.count)
   }
 
-  @Test(arguments: ["qwen3", "qwen3_vl"])
-  func loraEqualsPEFT(folder: String) throws {
+  @Test(arguments: [("qwen3", "lora"), ("qwen3_vl", "lora"), ("qwen3", "dora")])
+  func adaptersEqualPEFT(folder: String, kind: String) throws {
     let backend = Self.backend
     let model = try Self.load(folder)
-    try model.loadAdapter(folder: Fixtures.path("models/\(folder)/lora"))
+    try model.loadAdapter(folder: Fixtures.path("models/\(folder)/\(kind)"))
     let adapter = try #require(model.adapter)
-    let tensors = try SafeTensors(Fixtures.path("models/\(folder)/lora/expected.safetensors"))
-    let json = try Fixtures.json("models/\(folder)/lora/expected.json")
+    let tensors = try SafeTensors(Fixtures.path("models/\(folder)/\(kind)/expected.safetensors"))
+    let json = try Fixtures.json("models/\(folder)/\(kind)/expected.json")
     let rows = try Self.labelledRows(model, tensors, folder)
     let vocabulary = model.configuration.text.vocabularySize
     let from = json["logits_from"]!.int!
@@ -281,6 +281,14 @@ import Testing
       }
     }
     adapter.isEnabled = true
+    // Merged in memory, and taken out again to the very bits.
+    let beside = Self.evaluate(model, rows[0].prompt).logits
+    try model.mergeAdapter()
+    let inside = Self.evaluate(model, rows[0].prompt).logits
+    #expect(inside != beside)
+    expectClose(inside, beside, absolute: 2e-4, "merged in memory")
+    try model.unmergeAdapter()
+    #expect(Self.evaluate(model, rows[0].prompt).logits.map(\.bitPattern) == beside.map(\.bitPattern))
     var merged = 0
     for linear in model.linears {
       let key = "merged.\(linear.weight.name)"

@@ -11,7 +11,7 @@ struct NumberDecoder: CompletionDecoder {
 
 /// What was sampled is what is trained on: recorded log-probabilities equal the trainer's bit for bit.
 @Suite struct BitsTests {
-  private static func model(
+  static func model(
     _ json: JSON, _ precision: Precision, weights: WeightFormat = .plain, threads: Int = 2
   ) throws -> LanguageModel {
     let backend = try CPUBackend(threads: threads)
@@ -21,8 +21,8 @@ struct NumberDecoder: CompletionDecoder {
   }
 
   /// Puts an adapter on the model that changes what it computes.
-  private static func attachAdapter(_ model: LanguageModel) throws {
-    try model.attachLoRA(LoRAConfiguration(rank: 4, alpha: 8), seed: 1)
+  static func attachAdapter(_ model: LanguageModel) throws {
+    try model.attachLoRA(LoRAConfiguration(rank: 4, alpha: 8, targets: .pattern(".*")), seed: 1)
     var random = Randomness(seed: 2, for: .testing).stream()
     for layer in model.adapter!.layers {
       layer.b.setValue(
@@ -31,7 +31,7 @@ struct NumberDecoder: CompletionDecoder {
   }
 
   /// Gradients of what is trained, all log-probabilities of some completions being wanted alike.
-  private static func gradients(_ model: LanguageModel) throws -> [[Float]] {
+  static func gradients(_ model: LanguageModel) throws -> [[Float]] {
     let batch = TrainingBatch(
       try prompts(model, 6, 3).map { PromptTree(prompt: $0, completions: [[1, 2, 3], [4, 5], [6], [7, 8, 9, 10]]) })
     let tape = Tape(model.backend, recording: true)
@@ -42,7 +42,7 @@ struct NumberDecoder: CompletionDecoder {
   }
 
   /// Prompts of various lengths, some with pictures where the family takes them.
-  private static func prompts(_ model: LanguageModel, _ count: Int, _ seed: Int) throws -> [EncodedPrompt] {
+  static func prompts(_ model: LanguageModel, _ count: Int, _ seed: Int) throws -> [EncodedPrompt] {
     var random = Randomness(seed: 9, for: .testing).stream(seed)
     return try (0..<count).map { i in
       var ids = (0..<1 + random.integer(below: 80)).map { _ in Int32(random.integer(below: 90)) }
@@ -57,7 +57,7 @@ struct NumberDecoder: CompletionDecoder {
     }
   }
 
-  private static func trained(_ model: LanguageModel, _ trees: [PromptTree], temperature: Double) -> [[[Float]]] {
+  static func trained(_ model: LanguageModel, _ trees: [PromptTree], temperature: Double) -> [[[Float]]] {
     let batch = TrainingBatch(trees)
     let tape = Tape(model.backend, recording: false)
     let values = model.backend.floats(model.streams(tape, batch, temperature: temperature, wanted: [.logprob]))
@@ -65,7 +65,7 @@ struct NumberDecoder: CompletionDecoder {
     return trees.map { tree in tree.completions.map { _ in Array(values[ranges.removeFirst()]) } }
   }
 
-  private static func bits(_ values: [[[Float]]]) -> [[[UInt32]]] { values.map { $0.map { $0.map(\.bitPattern) } } }
+  static func bits(_ values: [[[Float]]]) -> [[[UInt32]]] { values.map { $0.map { $0.map(\.bitPattern) } } }
 
   @Test(arguments: TinyModels.all.map(\.name), [Precision.full, .bf16])
   func recordedLogprobsEqualTheTrainers(family: String, precision: Precision) throws {
@@ -123,7 +123,7 @@ struct NumberDecoder: CompletionDecoder {
     #expect(try sample(threads: 2, only: [0, 1, 2, 3, 4], group: 4, seed: 4) != all)
   }
 
-  private static func pageBytes(_ c: TextConfiguration) -> Int { c.layers * c.keyValueWidth * 4 * 64 }
+  static func pageBytes(_ c: TextConfiguration) -> Int { c.layers * c.keyValueWidth * 4 * 64 }
 
   /// One random way to run the engine.
   private struct Setting: CustomStringConvertible {
@@ -292,7 +292,7 @@ struct NumberDecoder: CompletionDecoder {
     let prompts = try Self.prompts(model, 3, 5)
     let trees = prompts.map { PromptTree(prompt: $0, completions: [[5, 6, 7]]) }
     let before = Self.trained(model, trees, temperature: 1)
-    try model.attachLoRA(LoRAConfiguration(rank: 4, alpha: 8), seed: 1)
+    try model.attachLoRA(LoRAConfiguration(rank: 4, alpha: 8, targets: .pattern(".*")), seed: 1)
     #expect(Self.trained(model, trees, temperature: 1) == before, "a fresh adapter adds zero")
     var random = Randomness(seed: 2, for: .testing).stream()
     for layer in model.adapter!.layers {

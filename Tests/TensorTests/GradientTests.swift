@@ -48,6 +48,37 @@ private struct GradientCase: Sendable {
   private static let evenExperts = ExpertPlan(
     chosen: [0, 3, 1, 3, 0, 1, 0, 2], choices: 2, experts: 4, evenWithin: [0, 1])
 
+  private static func dropout(rows: Int) -> DropoutPass {
+    DropoutPass(seed: 5, step: 2, rows: (0..<rows).map { RowPlace(tree: $0 / 3, row: $0 % 3) })
+  }
+
+  /// Three frozen weights side by side, two of them with frozen factors, whose magnitudes are the operands of a case.
+  private struct MagnitudeGroup: @unchecked Sendable {
+    // Safety: the cases of one test run one after the other.
+    let weights: WeightGroup
+    let factors: [(a: Parameter, b: Parameter)]
+
+    init() {
+      var random = Randomness(seed: 12, for: .testing).stream()
+      func frozen(_ shape: [Int]) -> Parameter {
+        let values = (0..<shape[0] * shape[1]).map { _ in random.normal() }
+        return Parameter(
+          name: "w", value: backend.upload(values, shape), precision: .full, trainable: false, backend: backend)
+      }
+      weights = WeightGroup([frozen([9, 5]), frozen([2, 5]), frozen([6, 5])])
+      factors = [(frozen([2, 5]), frozen([9, 2])), (frozen([3, 5]), frozen([6, 3]))]
+    }
+
+    func lowRank(_ magnitudes: [Parameter], _ dropout: Double) -> LowRankGroup {
+      LowRankGroup(
+        factors: [
+          LowRankFactors(factors[0].a, factors[0].b, 0.7, magnitude: magnitudes[0]), nil,
+          LowRankFactors(factors[1].a, factors[1].b, 1.3, magnitude: magnitudes[1]),
+        ], columns: [0..<9, 9..<11, 11..<17], dropout: dropout)
+    }
+  }
+  private static let magnitudeGroup = MagnitudeGroup()
+
   /// Cases by operation; the test below fails for an operation without one.
   private static let cases: [DifferentiableOperation: [GradientCase]] = [
     .linear: [
@@ -65,7 +96,34 @@ private struct GradientCase: Sendable {
         $0.linear(
           $1[0], WeightGroup(Array($2[0...2])),
           lowRank: LowRankGroup(
-            factors: [($2[3], $2[4], 0.7), nil, ($2[5], $2[6], 1.3)], columns: [0..<19, 19..<22, 22..<28]))
+            factors: [LowRankFactors($2[3], $2[4], 0.7), nil, LowRankFactors($2[5], $2[6], 1.3)],
+            columns: [0..<19, 19..<22, 22..<28]))
+      },
+      GradientCase(
+        name: "low rank with a bias", inputs: [[7, 5]], parameters: [[19, 5], [4, 5], [19, 4], [19], [19]]
+      ) {
+        $0.linear(
+          $1[0], WeightGroup([$2[0]]), biases: [$2[4]],
+          lowRank: LowRankGroup(
+            factors: [LowRankFactors($2[1], $2[2], 0.7, bias: $2[3])], columns: [0..<19]))
+      },
+      GradientCase(
+        name: "low rank with dropout", inputs: [[6, 70]], parameters: [[19, 70], [3, 70], [4, 70], [19, 4]]
+      ) {
+        $0.dropout = dropout(rows: 6)
+        return $0.linear(
+          $1[0], WeightGroup(Array($2[0...1])),
+          lowRank: LowRankGroup(
+            factors: [LowRankFactors($2[2], $2[3], 0.7), nil], columns: [0..<19, 19..<22], dropout: 0.4, layer: 9))
+      },
+      // The norm of the adapted weight is a constant on the way back, so its own operands stand still here.
+      GradientCase(name: "magnitudes", inputs: [[7, 5]], parameters: [[9], [6], [9]]) {
+        $0.linear($1[0], magnitudeGroup.weights, biases: [$2[2], nil, nil], lowRank: magnitudeGroup.lowRank($2, 0))
+      },
+      GradientCase(name: "magnitudes with dropout", inputs: [[7, 5]], parameters: [[9], [6], [9]]) {
+        $0.dropout = dropout(rows: 7)
+        return $0.linear(
+          $1[0], magnitudeGroup.weights, biases: [$2[2], nil, nil], lowRank: magnitudeGroup.lowRank($2, 0.3))
       },
     ],
     .embedding: [
@@ -194,10 +252,22 @@ private struct GradientCase: Sendable {
         name: "low rank beside some", inputs: [[8, 5]],
         parameters: [[7, 5], [7, 5], [7, 5], [7, 5], [2, 5], [7, 2], [3, 5], [7, 3]]
       ) { tape, x, p in
-        let factors = [(p[4], p[5], 0.7), nil, nil, (p[6], p[7], 1.3)]
+        let factors = [LowRankFactors(p[4], p[5], 0.7), nil, nil, LowRankFactors(p[6], p[7], 1.3)]
         return tape.expertLinear(
           x[0], p[..<4].map { WeightGroup([$0]) }, experts,
           lowRank: factors.map { $0.map { LowRankGroup(factors: [$0], columns: [0..<7]) } })
+      },
+      GradientCase(name: "low rank with dropout", inputs: [[8, 5]], parameters: [[7, 5], [3, 5], [7, 3]]) {
+        tape, x, p in
+        tape.dropout = dropout(rows: 4)
+        let group = LowRankGroup(factors: [LowRankFactors(p[1], p[2], 1.3)], columns: [0..<7], dropout: 0.3)
+        return tape.expertLinear(
+          x[0], (0..<4).map { _ in WeightGroup([p[0]]) }, experts, lowRank: [nil, group, nil, group])
+      },
+      GradientCase(name: "magnitudes beside some", inputs: [[8, 5]], parameters: [[9], [6]]) { tape, x, p in
+        tape.expertLinear(
+          x[0], (0..<4).map { _ in magnitudeGroup.weights }, experts,
+          lowRank: [magnitudeGroup.lowRank(p, 0), nil, nil, magnitudeGroup.lowRank(p, 0)])
       },
     ],
     .combineExperts: [

@@ -49,6 +49,58 @@ import Testing
       sourceLocation: sourceLocation)
   }
 
+  // MARK: Adapters
+
+  @Test(arguments: shapes) func magnitudes(rows: Int, width: Int) {
+    let (x, dy) = (random(rows, width + 3, 1), random(rows, width, 2))
+    let (w, d, before) = (random(1, width, 3).values, random(1, width, 4).values, random(1, width, 5).values)
+    let inner = x.columns(2..<2 + width)
+    for dtype in [DType.f32, .f64] {
+      let y = backend.empty([rows, width], dtype)
+      backend.scaleByColumn(y.allColumns, upload(x, dtype).columns(2..<2 + width), upload(w, dtype))
+      expect(y, Grid(rows, width) { inner[$0, $1] * w[$1] }.values, "scaled columns")
+      let dw = upload(before, dtype)
+      backend.columnProducts(
+        dw, upload(dy, dtype).allColumns, upload(x, dtype).columns(2..<2 + width), upload(d, dtype))
+      expect(
+        dw,
+        (0..<width).map { c in
+          (0..<rows).reduce(before[c]) { $0 + dy[$1, c] / d[c] * inner[$1, c] }
+        }, within: 2e-5, "products of columns")
+      let norms = backend.empty([rows], dtype)
+      backend.rowNorms(norms, upload(inner, dtype))
+      expect(norms, (0..<rows).map { r in inner.row(r).reduce(0) { $0 + $1 * $1 }.squareRoot() }, "norms")
+      let ratio = backend.empty([width], dtype)
+      backend.divide(ratio, upload(w, dtype), upload(d, dtype))
+      expect(ratio, zip(w, d).map(/), "quotients")
+    }
+  }
+
+  /// The words of Philox, one by one, decide; a row's mask goes with its place and not with its neighbours.
+  @Test(arguments: shapes) func dropout(rows: Int, width: Int) {
+    let x = random(rows, width, 1)
+    let places = (0..<rows).map { RowPlace(tree: 3 + $0 / 2, row: 1_000_000 * $0) }
+    let threshold = UInt32(0.3 * 0x1p32)
+    let twin = Grid(rows, width) { r, c in
+      let block = Philox.block(
+        key: (11, 12), counter: (places[r].tree, places[r].row, UInt32(c / 64 * 16 + c % 16), 0))
+      let word = [block.0, block.1, block.2, block.3][c % 64 / 16]
+      return word >= threshold ? x[r, c] : 0
+    }
+    func dropped(_ from: Int, _ to: Int, _ dtype: DType) -> [Double] {
+      let part = Grid(to - from, width) { x[from + $0, $1] }
+      let y = backend.empty([to - from, width], dtype)
+      backend.dropout(
+        y, upload(part, dtype),
+        DropoutMask(key: (11, 12), probability: 0.3, rows: Array(places[from..<to])))
+      return backend.doubles(y)
+    }
+    for dtype in [DType.f32, .f64] {
+      #expect(dropped(0, rows, dtype) == twin.values)
+      if rows > 1 { #expect(dropped(0, 1, dtype) + dropped(1, rows, dtype) == twin.values) }
+    }
+  }
+
   // MARK: Norms
 
   @Test(arguments: shapes) func rmsNorm(rows: Int, width: Int) {

@@ -222,6 +222,9 @@ private struct Primitive: Sendable, CustomTestStringConvertible {
     },
   ]
 
+  private static let mask = DropoutMask(
+    key: (7, 9), probability: 0.4, rows: (0..<15).map { RowPlace(tree: $0 / 4, row: $0 % 4) })
+
   private static let elementwise: [Primitive] = [
     Primitive("add") { b, x in output(b, 300, 61) { b.add($0, x(b, 300, 61), x(b, 300, 61, 1)) } },
     Primitive("addScaled") { b, x in
@@ -251,6 +254,22 @@ private struct Primitive: Sendable, CustomTestStringConvertible {
       let db = x(b, 1, 37, 1)
       b.biasGradient(db, x(b, 3, 61).columns(3..<40))
       return b.floats(db)
+    },
+    Primitive("scaleByColumn") { b, x in
+      let y = x(b, 15, 61, 1)
+      b.scaleByColumn(y.columns(3..<40), x(b, 15, 50).columns(7..<44), x(b, 1, 37, 2))
+      return b.floats(y)
+    },
+    Primitive("divide") { b, x in output(b, 15, 61) { b.divide($0, x(b, 15, 61), x(b, 15, 61, 1)) } },
+    Primitive("columnProducts") { b, x in
+      let dw = x(b, 1, 37, 1)
+      b.columnProducts(dw, x(b, 3, 61).columns(3..<40), x(b, 3, 50, 2).columns(1..<38), x(b, 1, 37, 3))
+      return b.floats(dw)
+    },
+    Primitive("rowNorms") { b, x in output(b, 1, 40) { b.rowNorms($0, x(b, 40, 3)) } },
+    Primitive("dropout, f32") { b, x in output(b, 15, 161) { b.dropout($0, x(b, 15, 161), mask) } },
+    Primitive("dropout, bf16") { b, x in
+      output(b, 15, 161, .bf16) { b.dropout($0, x(b, 15, 161, 0, .bf16), mask) }
     },
     Primitive("swiGLU, f32") { b, x in output(b, 300, 61) { b.swiGLU($0, x(b, 300, 122)) } },
     Primitive("swiGLU, bf16") { b, x in output(b, 15, 61, .bf16) { b.swiGLU($0, x(b, 15, 122)) } },

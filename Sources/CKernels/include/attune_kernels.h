@@ -225,6 +225,19 @@ typedef struct atk_routing {
     void (*read)(atk_pool *pool, REAL *sink, const REAL *from, size_t count);                                               \
     /* the multiply-adds of the matmul kernel on registers alone, `iterations` x 20 x 16 per thread; for benchmarks */      \
     void (*peak)(atk_pool *pool, REAL *sink, size_t iterations);                                                            \
+    /* y[r,i] = x[r,i] * w[i]; y may be x */                                                                                \
+    void (*scale_by_column)(atk_pool *pool, REAL *y, size_t y_stride, const REAL *x, size_t x_stride, const REAL *w,        \
+                            size_t rows, size_t n);                                                                         \
+    /* y = a / b */                                                                                                         \
+    void (*quotient)(atk_pool *pool, REAL *y, const REAL *a, const REAL *b, size_t n);                                      \
+    /* dw[i] += sum of dy[r,i] / d[i] * v[r,i], rows ascending */                                                           \
+    void (*column_products)(atk_pool *pool, REAL *dw, const REAL *dy, size_t dy_stride, const REAL *v, size_t v_stride,     \
+                            const REAL *d, size_t rows, size_t n);                                                          \
+    /* y[r] = root of the sum of squares of x[r,:n] */                                                                      \
+    void (*row_norms)(atk_pool *pool, REAL *y, const REAL *x, size_t rows, size_t n);                                       \
+    /* y[r,i] = x[r,i], elements of `unit` bytes, or 0 where the Philox word of (rows_at[r][2], i) is below the threshold */\
+    void (*dropout)(atk_pool *pool, void *y, const void *x, size_t unit, const uint32_t *rows_at, uint32_t key0,            \
+                    uint32_t key1, uint32_t threshold, size_t rows, size_t n);                                              \
     /* sum of squares in f64, blocks of 4096 in order; scratch [ceil(count / 4096)] */                                      \
     double (*sum_squares)(atk_pool *pool, double *scratch, const REAL *x, size_t count);                                    \
     /* AdamW (1711.05101, torch's order): decay = 1 - lr*wd, step = lr / (1 - beta1^t), root = sqrt(1 - beta2^t) */         \

@@ -110,11 +110,13 @@ public struct Run {
   /// Everything that can be known before weights are read: data files, the model's configuration, reward plugins.
   public static func check(_ recipe: Recipe, workerCommand: [String]) throws {
     _ = try DataSources.open(recipe)
+    let seesPictures: Bool
     if let preset = recipe.model.preset {
-      _ = try Preset.named(preset)
+      seesPictures = try Preset.named(preset).vision
     } else {
-      _ = try ModelConfiguration.load(folder: recipe.model.path)
+      seesPictures = try ModelConfiguration.load(folder: recipe.model.path).vision != nil
     }
+    try checkParts(recipe, present: seesPictures ? Set(ModelPart.allCases) : [.language])
     for reward in try loadRewards(recipe, workerCommand) { reward.reward.close() }
   }
 
@@ -165,7 +167,7 @@ public struct Run {
       case .int4: .int4
       }
     let policy = try Policy(folder: start, backend: backend, precision: precision, weights: weights)
-    try prepare(policy)
+    try Run.prepare(policy, recipe)
     let saved = isNew ? nil : try checkpoints.newest(report: report)
     if let saved {
       try store.forget(after: saved.position.stage, step: saved.position.step - 1)
@@ -220,8 +222,20 @@ public struct Run {
     return start
   }
 
+  /// A part that is frozen, or has a rate of its own, must be there.
+  private static func checkParts(_ recipe: Recipe, present: Set<ModelPart>) throws {
+    let rated = recipe.stages.flatMap { $0.optimizer.partLearningRates.keys }
+    for (parts, key) in [(Array(recipe.model.freeze), "model.freeze names"), (rated, "optimizer has a rate for")] {
+      guard let part = Set(parts).subtracting(present).map(\.rawValue).min() else { continue }
+      throw AttuneError.request(
+        "\(key) the part \(part), which the model does not have", at: .init(file: recipe.file),
+        hint: "it has: \(present.map(\.rawValue).sorted().joined(separator: ", "))")
+    }
+  }
+
   /// Makes the parameters trainable that the recipe trains.
-  private func prepare(_ policy: Policy) throws {
+  static func prepare(_ policy: Policy, _ recipe: Recipe) throws {
+    try checkParts(recipe, present: policy.model.parts)
     switch recipe.model.train {
     case .full:
       guard recipe.model.adapter == nil else {
@@ -229,17 +243,27 @@ public struct Run {
           "model.train is full, but model.adapter names an adapter", at: .init(file: recipe.file),
           hint: "train: lora goes on with the adapter; `attune adapter merge` folds it into the weights")
       }
-      policy.model.setTrainable(true)
+      policy.model.setTrainable(true, parts: recipe.model.trainedParts)
     case .lora:
+      let parts = recipe.model.trainedParts
       if let adapter = recipe.model.adapter {
-        try policy.model.loadAdapter(folder: adapter)
+        try policy.model.loadAdapter(folder: adapter, parts: parts)
       } else {
-        let lora = recipe.model.lora
-        try policy.model.attachLoRA(
-          LoRAConfiguration(
-            rank: lora.rank, alpha: lora.alpha, targets: lora.targets ?? [], rankStabilized: lora.useRSLoRA),
-          seed: recipe.seed)
+        try policy.model.attachLoRA(recipe.model.lora, seed: recipe.seed, parts: parts)
       }
+    }
+    guard !policy.model.trainedParameters.isEmpty else {
+      throw AttuneError.request(
+        "nothing is trained: the parts that the model has are frozen", at: .init(file: recipe.file),
+        hint: "take a part out of model.freeze")
+    }
+    if let dropout = policy.model.adapter?.configuration.dropout, dropout > 0,
+      let stage = recipe.stages.first(where: { $0.objective.name == .grpo })
+    {
+      throw AttuneError.request(
+        "the adapter has a dropout of \(dropout), but stage \(stage.name) is on-policy: it trains on what was sampled without dropout",
+        at: .init(file: (recipe.model.adapter ?? recipe.file)), hint: "set lora_dropout to 0 in its adapter_config.json"
+      )
     }
   }
 

@@ -11,7 +11,7 @@ extension Trainer {
   ///
   /// `rollouts -> rewards -> advantages -> loss`, each a plain value.
   func groupStep(
-    _ stage: Recipe.Stage, _ settings: Recipe.Stage.GRPOSettings, _ rates: LearningRateSchedule, _ optimizer: Optimizer,
+    _ stage: Recipe.Stage, _ settings: Recipe.Stage.GRPOSettings, _ rates: LearningRates, _ optimizer: Optimizer,
     _ engine: LocalEngine
   ) throws -> StepRecord {
     let started = monotonicSeconds()
@@ -59,9 +59,10 @@ extension Trainer {
     var lastRate = 0.0
     var loss = 0.0
     for iteration in 0..<settings.iterations {
-      lastRate = rates.learningRate(at: position.step * settings.iterations + iteration)
+      let update = position.step * settings.iterations + iteration
+      lastRate = rates.learningRate(at: update)
       loss = try groupUpdate(stage, settings, prompts, groups, scores.advantages, iteration, &means)
-      lastNorm = try clock.measure("optimizer") { try optimizer.update(learningRate: lastRate, stage.optimizer) }
+      lastNorm = try clock.measure("optimizer") { try optimizer.update(rates, at: update, stage.optimizer) }
     }
     let metrics = [("loss", loss)] + means.values + [("learning_rate", lastRate), ("grad_norm", lastNorm)]
     let finished = monotonicSeconds()

@@ -6,7 +6,7 @@ import Objectives
 extension Trainer {
   /// One supervised step: the mean loss over all target tokens of the step.
   func supervisedStep(
-    _ stage: Recipe.Stage, _ settings: Recipe.Stage.SFTSettings, _ rates: LearningRateSchedule, _ optimizer: Optimizer
+    _ stage: Recipe.Stage, _ settings: Recipe.Stage.SFTSettings, _ rates: LearningRates, _ optimizer: Optimizer
   ) throws -> StepRecord {
     let started = monotonicSeconds()
     let trees = try nextSamples(stage, settings.batch).map { sample -> PromptTree in
@@ -22,12 +22,17 @@ extension Trainer {
     var wanted: Set<HeadStream> = [.logprob, .entropy, .top1]
     if settings.labelSmoothing > 0 { wanted.formUnion([.meanLogit, .logSumExp]) }
     let pass = TrainingPass(model: policy.model, temperature: 1, wanted: wanted)
+    let dropout =
+      policy.model.adapter.map { $0.configuration.dropout > 0 } ?? false
+      ? DropoutPass(seed: recipe.seed, step: position.globalStep) : nil
     let targetCount = trees.reduce(0) { $0 + $1.completions[0].count }
     var loss = 0.0
     var means = MetricMeans()
     for range in TrainingPass.microBatches(trees, size: stage.microBatch) {
       let part = Array(trees[range])
-      let forward = clock.measure("forward") { pass.forward(part, recording: true) }
+      let forward = clock.measure("forward") {
+        pass.forward(part, recording: true, firstTree: range.lowerBound, dropout: dropout)
+      }
       let result = try objective.evaluate(
         pass.streams(forward), targetCount: targetCount, processCount: 1,
         attendedTokenCount: part.reduce(0) { $0 + $1.prompt.ids.count + max(0, $1.completions[0].count - 1) })
@@ -37,7 +42,7 @@ extension Trainer {
       clock.measure("backward") { pass.backward(forward, result.gradients) }
     }
     let rate = rates.learningRate(at: position.step)
-    let norm = try clock.measure("optimizer") { try optimizer.update(learningRate: rate, stage.optimizer) }
+    let norm = try clock.measure("optimizer") { try optimizer.update(rates, at: position.step, stage.optimizer) }
     let metrics = [("loss", loss)] + means.values + [("learning_rate", rate), ("grad_norm", norm)]
     return StepRecord(
       stage: position.stage, step: position.step, stageSteps: stage.steps, metrics: metrics, prompts: [],

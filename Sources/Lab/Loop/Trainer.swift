@@ -136,7 +136,7 @@ final class Trainer {
     if case .grpo(let settings) = stage.objective { settings.iterations } else { 1 }
   }
 
-  private func step(_ stage: Recipe.Stage, _ rates: LearningRateSchedule, _ optimizer: Optimizer) throws -> StepRecord {
+  private func step(_ stage: Recipe.Stage, _ rates: LearningRates, _ optimizer: Optimizer) throws -> StepRecord {
     switch stage.objective {
     case .sft(let settings): try supervisedStep(stage, settings, rates, optimizer)
     case .grpo(let settings): try groupStep(stage, settings, rates, optimizer, engine)
@@ -206,6 +206,6 @@ final class Trainer {
 
   /// A sample's prompt for the policy.
   func encode(_ sample: Sample) throws -> Policy.Prompt {
-    try policy.prompt(messages: sample.prompt.map(\.json), pictures: sample.pictures)
+    try policy.prompt(messages: sample.prompt.map(\.json), media: PromptMedia(pictures: sample.pictures))
   }
 }

@@ -58,11 +58,17 @@ package struct TrainingPass {
     var tokenCount: Int { batch.completionRanges.reduce(0) { $0 + $1.count } }
   }
 
-  package func forward(_ trees: [PromptTree], recording: Bool) -> Forward {
-    let batch = TrainingBatch(trees)
+  /// - Parameters:
+  ///   - firstTree: the first tree's number within the update.
+  ///   - dropout: what an adapter's dropout draws from; nil computes without.
+  package func forward(
+    _ trees: [PromptTree], recording: Bool, firstTree: Int = 0, dropout: DropoutPass? = nil
+  ) -> Forward {
+    let batch = TrainingBatch(trees, firstTree: firstTree)
     let tape = Tape(model.backend, recording: recording)
-    let output = model.streams(
-      tape, batch, temperature: temperature, wanted: wanted, PassOptions(recomputesLayers: recomputesLayers))
+    var options = PassOptions(recomputesLayers: recomputesLayers)
+    options.dropout = dropout
+    let output = model.streams(tape, batch, temperature: temperature, wanted: wanted, options)
     return Forward(tape: tape, output: output, batch: batch, values: model.backend.floats(output))
   }
 

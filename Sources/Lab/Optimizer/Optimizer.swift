@@ -28,15 +28,20 @@ package final class Optimizer {
   ///
   /// - Returns: the norm before clipping.
   /// - Throws: `.work` naming the first parameter whose gradient is not finite; nothing is updated then.
-  func update(learningRate: Double, _ settings: Recipe.Optimizer) throws -> Double {
+  func update(_ rates: LearningRates, at step: Int, _ settings: Recipe.Optimizer) throws -> Double {
     try update(
       AdamWStep(
-        learningRate: learningRate, beta1: settings.beta1, beta2: settings.beta2, epsilon: settings.epsilon,
-        weightDecay: settings.weightDecay, step: 0), maxNorm: settings.maxGradNorm)
+        learningRate: 0, beta1: settings.beta1, beta2: settings.beta2, epsilon: settings.epsilon,
+        weightDecay: settings.weightDecay, step: 0), maxNorm: settings.maxGradNorm
+    ) { rates.learningRate(of: $0.name, at: step) }
   }
 
   /// The same with the scalars given; the step number is counted here, decay reaches matrices alone.
-  package func update(_ scalars: AdamWStep, maxNorm limit: Double) throws -> Double {
+  ///
+  /// - Parameter rate: the learning rate of a parameter; nil takes that of `scalars` for all.
+  package func update(
+    _ scalars: AdamWStep, maxNorm limit: Double, rate: ((Parameter) -> Double)? = nil
+  ) throws -> Double {
     let norm = gradientNorm()
     guard norm.isFinite else {
       let bad = parameters.first { !backend.sumOfSquares($0.gradient!).isFinite }
@@ -49,6 +54,7 @@ package final class Optimizer {
     for (i, parameter) in parameters.enumerated() {
       let decays = parameter.shape.count > 1
       var own = scalars
+      if let rate { own.learningRate = rate(parameter) }
       own.gradientScale = scale
       own.weightDecay = decays ? scalars.weightDecay : 0
       own.step = step

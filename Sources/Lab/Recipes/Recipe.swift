@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Models
 
 /// What a run does: the model, the data, the stages and the rewards, every key with its value.
 ///
@@ -122,7 +123,12 @@ extension Recipe {
     public var train: Training
     /// A PEFT adapter's folder to start from.
     public var adapter: String?
-    public var lora: LoRASettings
+    /// Parts that are not trained.
+    public var freeze: Set<ModelPart>
+    public var lora: LoRAConfiguration
+
+    /// Parts that are trained.
+    public var trainedParts: Set<ModelPart> { Set(ModelPart.allCases).subtracting(freeze) }
 
     /// The preset's name if `path` names one.
     public var preset: String? {
@@ -134,23 +140,8 @@ extension Recipe {
       weights = values.choice("weights")
       train = values.choice("train")
       adapter = values.optionalString("adapter")
-      lora = LoRASettings(values.section("lora"))
-    }
-  }
-
-  /// Shape of a new adapter.
-  public struct LoRASettings: Sendable, Equatable {
-    public var rank: Int
-    public var alpha: Double
-    /// Last names of linear layers; nil is all of them.
-    public var targets: [String]?
-    public var useRSLoRA: Bool
-
-    init(_ values: RecipeValues) {
-      rank = values.int("rank")
-      alpha = values.number("alpha")
-      targets = values.json("targets").array.map { $0.compactMap(\.string) }
-      useRSLoRA = values.bool("use_rslora")
+      freeze = Set(values.json("freeze").array?.compactMap { $0.string.flatMap(ModelPart.init) } ?? [])
+      lora = LoRAConfiguration(recipe: values.section("lora"))
     }
   }
 

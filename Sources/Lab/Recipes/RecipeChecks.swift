@@ -14,6 +14,7 @@ enum RecipeChecks {
 
   private static func checkModel(_ recipe: JSON, _ reader: inout RecipeReader) {
     checkWeights(recipe, &reader)
+    checkAdapter(recipe, &reader)
     guard recipe["model"]?["train"]?.string == "full", recipe["model"]?["adapter"]?.string != nil else { return }
     reader.add(
       "model.adapter: an adapter can be trained only with train: lora", at: "model.adapter",

@@ -19,8 +19,12 @@ public struct RecipeKey: Sendable {
     /// One of these words.
     case choice([String])
     case path(PathRole)
-    /// A list of strings, or the one word that stands for all of them.
-    case names(orWord: String)
+    /// A list of strings, or one string: a pattern, or the word that stands for all of them.
+    case modules(all: String)
+    /// A list of strings.
+    case names
+    /// A list of some of these words.
+    case choices([String])
     /// A list of exactly `count` whole numbers; `ascending` asks that none is below the one before it.
     case ints(count: Int, ascending: Bool)
     /// A list of exactly `count` numbers.
@@ -152,7 +156,9 @@ extension RecipeKey {
     case .path(.folder), .path(.output): return "the path of a folder"
     case .path(.model): return "the path of a checkpoint folder, or preset:NAME"
     case .path(.reward): return "a reward's source file or library, or the name of a shipped reward"
-    case .names(let word): return "a list of names, or \(word)"
+    case .modules(let word): return "a list of names, a pattern, or \(word)"
+    case .names: return "a list of names"
+    case .choices(let words): return "a list of " + words.joined(separator: ", ")
     case .ints(let count, let ascending):
       return "a list of \(count) whole numbers" + numbers + (ascending ? ", in ascending order" : "")
     case .numbers(let count, let ascending):
@@ -175,7 +181,9 @@ extension RecipeKey {
     case .path(.model): "path or preset:NAME"
     case .path(.reward): "path or name"
     case .path: "path"
-    case .names(let word): "list of strings, or \(word)"
+    case .modules(let word): "list of strings, pattern, or \(word)"
+    case .names: "list of strings"
+    case .choices(let words): "list of " + words.joined(separator: ", ")
     case .ints(let count, _): "list of \(count) ints"
     case .numbers(let count, _): "list of \(count) numbers"
     }

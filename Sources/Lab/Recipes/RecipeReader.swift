@@ -200,16 +200,24 @@ struct RecipeReader {
     case .choice(let words): return node.string.flatMap { words.contains($0) ? .string($0) : nil }
     case .int: return int(node, key)
     case .number: return number(node, key)
-    case .names(let word):
-      if node.string == word { return .string(word) }
-      guard let items = node.items, !items.isEmpty else { return nil }
-      let names = items.compactMap(\.string).filter { !$0.isEmpty }
-      return names.count == items.count ? .array(names.map { .string($0) }) : nil
+    case .modules:
+      if let text = node.string { return text.isEmpty ? nil : .string(text) }
+      return names(node).flatMap { $0.isEmpty ? nil : .array($0.map { .string($0) }) }
+    case .names: return names(node).map { .array($0.map { .string($0) }) }
+    case .choices(let words):
+      guard let names = names(node), names.allSatisfy(words.contains) else { return nil }
+      return .array(names.map { .string($0) })
     case .ints(let count, let ascending): return list(node, count, ascending, key, int)
     case .numbers(let count, let ascending): return list(node, count, ascending, key, number)
     case .parameters: return node.entries == nil ? nil : node.json
     case .section, .sections, .namedSections: return nil
     }
+  }
+
+  private func names(_ node: RecipeNode) -> [String]? {
+    guard let items = node.items else { return nil }
+    let names = items.compactMap(\.string).filter { !$0.isEmpty }
+    return names.count == items.count ? names : nil
   }
 
   private func int(_ node: RecipeNode, _ key: RecipeKey) -> JSON? {
@@ -244,8 +252,10 @@ struct RecipeReader {
     switch (key.kind, node.content) {
     case (.choice(let words), .string(let text)):
       return nearestName(to: text, among: words).map { "did you mean '\($0)'?" }
-    case (.names(let word), .string(let text)):
-      return nearestName(to: text, among: [word]).map { "did you mean '\($0)'?" } ?? "a list is written [\(text)]"
+    case (.names, .string(let text)), (.choices, .string(let text)): return "a list is written [\(text)]"
+    case (.choices(let words), _):
+      let odd = node.items?.compactMap(\.string).first { !words.contains($0) }
+      return odd.flatMap { nearestName(to: $0, among: words) }.map { "did you mean '\($0)'?" }
     case (.string, .int), (.string, .double), (.string, .bool), (.path, .int), (.path, .double):
       return node.source.map { "write it in quotes: '\($0)'" }
     case (.int, .string(let text)), (.number, .string(let text)):

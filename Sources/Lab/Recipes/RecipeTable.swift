@@ -1,4 +1,5 @@
 import Core
+import Models
 
 /// Every key that a recipe may hold. The parser, its errors, the defaults, `explain` and the reference page are all
 /// read from this one table.
@@ -54,19 +55,54 @@ public enum RecipeTable {
     row(
       "model.adapter", .path(.folder), .unset(meaning: "a new adapter"),
       "A PEFT adapter's folder to start from; needs `train: lora`."),
+    row(
+      "model.freeze", .choices(ModelPart.allCases.map(\.rawValue)), .value([]),
+      "Parts that are not trained: the picture encoder, what brings its features to the decoder, the decoder."),
     section("model.lora", "Shape of a new adapter, for `train: lora`."),
     row("model.lora.rank", .int, .value(16), in: .within(1, 65_536), "Rank of the two factors."),
     row("model.lora.alpha", .number, .value(32), in: .above(0), "The adapter's output is scaled by alpha / rank."),
     row(
-      "model.lora.targets", .names(orWord: "all-linear"), .value("all-linear"),
-      "Last names of the linear layers that get an adapter."),
-    row("model.lora.use_rslora", .bool, .value(false), "Scale by alpha / √rank instead."),
+      "model.lora.dropout", .number, .value(0), in: .below(1),
+      "Probability that an input of the factors is dropped in training; 0 in on-policy stages."),
+    row(
+      "model.lora.targets", .modules(all: "all-linear"), .value("all-linear"),
+      "The linear layers that get an adapter: ends of names, a regular expression for whole names, or all but the head."
+    ),
+    row(
+      "model.lora.exclude", .modules(all: "all-linear"), .unset(meaning: "none"),
+      "Linear layers that get none all the same: ends of names, or a regular expression."),
+    row("model.lora.rank_stabilized", .bool, .value(false), "Scale by alpha / √rank instead."),
+    row("model.lora.dora", .bool, .value(false), "Weight-decomposed: train a magnitude for each output too (DoRA)."),
+    row(
+      "model.lora.bias", choice(LoRAConfiguration.Bias.self), .value("none"),
+      "Biases of the model that are trained: none, all, or those of adapted layers."),
+    row("model.lora.lora_bias", .bool, .value(false), "A bias behind the second factor; not with dora."),
+    row(
+      "model.lora.modules_to_save", .names, .value([]),
+      "Modules that are trained whole and saved with the adapter, such as lm_head or embed_tokens."),
+    row(
+      "model.lora.rank_pattern", .parameters, .value(.object([])),
+      "Other ranks by regular expressions over names or their ends: `{'layers.0.*': 4}`."),
+    row(
+      "model.lora.alpha_pattern", .parameters, .value(.object([])), "Other alphas, in the same way."),
   ]
 
   /// The optimizer's rows, once at the root with defaults, once in each stage where the root's values are the defaults.
   private static func optimizer(in parent: String, perStage: Bool) -> [RecipeKey] {
     let root: [RecipeKey] = [
       row("learning_rate", .number, .value(1e-6), in: .within(0, 1000), "Peak learning rate of AdamW."),
+      row(
+        "vision_learning_rate", .number, .unset(meaning: "that of `learning_rate`"), in: .within(0, 1000),
+        "Peak learning rate of the picture encoder."),
+      row(
+        "aligner_learning_rate", .number, .unset(meaning: "that of `learning_rate`"), in: .within(0, 1000),
+        "Peak learning rate of what brings picture features to the decoder."),
+      row(
+        "language_learning_rate", .number, .unset(meaning: "that of `learning_rate`"), in: .within(0, 1000),
+        "Peak learning rate of the decoder."),
+      row(
+        "lora_plus_ratio", .number, .value(1), in: .above(0, upTo: 1000),
+        "The second factors of an adapter learn so many times faster (LoRA+)."),
       row("beta1", .number, .value(0.9), in: .below(1), "Decay of the gradient's running mean."),
       row("beta2", .number, .value(0.999), in: .below(1), "Decay of the squared gradient's running mean."),
       row("epsilon", .number, .value(1e-8), in: .above(0), "Added to the root of the second moment."),

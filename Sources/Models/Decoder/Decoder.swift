@@ -6,13 +6,15 @@ public protocol KeyValueStore: AnyObject {
   func pages(layer: Int) -> KeyValuePages
 }
 
-/// How one forward pass is run; the results do not depend on it.
+/// How one forward pass is run; only dropout changes the results.
 public struct PassOptions {
   /// Keep only each layer's input for the way back, and run the layer again there.
   public var recomputesLayers = false
   /// Where keys and values are kept; nil when the batch sees itself alone.
   public var cache: KeyValueStore?
   public var observe: LayerObserver?
+  /// Set in training where layers have dropout; the batch then names its rows (`PackedBatch.places`).
+  public var dropout: DropoutPass?
 
   public init(recomputesLayers: Bool = false, cache: KeyValueStore? = nil, observe: LayerObserver? = nil) {
     self.recomputesLayers = recomputesLayers
@@ -119,7 +121,7 @@ final class DecoderLayer {
   /// All of the layer's parameters, adapters included.
   var parameters: [Parameter] {
     [inputNorm.weight, postNorm.weight] + attention.otherParameters + feedForward.otherParameters
-      + linears.flatMap { [$0.weight, $0.bias, $0.lora?.a, $0.lora?.b].compactMap { $0 } }
+      + linears.flatMap(\.parameters)
   }
 
   func callAsFunction(

@@ -48,17 +48,29 @@ final class DeepSeekVL2Vision: VisionTower {
     let fills = tape.isRecording && (c.patchSide % 2 != 0 || c.placeSide % 2 != 0)
     var values: [Float] = []
     var firstViews: [Int] = []
+    var origins: [RowPlace] = []
     var views = 0
     for picture in pictures {
       firstViews.append(views)
       values += picture.values
       views += picture.count
+      origins += (0..<picture.count).map {
+        RowPlace(tree: Int(picture.origin.tree), row: Int(picture.origin.row) + $0 * c.patchSide * c.patchSide)
+      }
       if fills, picture.count % 2 != 0 {
         values += [Float](repeating: 0, count: 3 * c.viewSize * c.viewSize)
         views += 1
+        origins.append(RowPlace(tree: 0, row: 0))
       }
     }
-    let tokens = project(tape, see(tape, values, views: views, observe: observe), views: views)
+    // A patch, and then a place, is known by its view's origin and its number in the view.
+    func name(_ rowsPerView: Int) {
+      if tape.dropout != nil { tape.dropout?.rows = origins.flatMap { $0.counted(rowsPerView) } }
+    }
+    name(c.patchSide * c.patchSide)
+    let seen = see(tape, values, views: views, observe: observe)
+    name(c.placeSide * c.placeSide)
+    let tokens = project(tape, seen, views: views)
     observe?("projected", tokens)
     let merged = layOut(tape, tokens, zip(pictures, firstViews).map { ($0, $1) })
     observe?("image_embeds", merged)

@@ -12,6 +12,8 @@ public struct PictureInput: Sendable {
 
   public let values: [Float]
   public let kind: Kind
+  /// Whose picture it is, for dropout: its rows in the tower are counted from there on.
+  public var origin = RowPlace(tree: 0, row: 0)
 
   public init(values: [Float], kind: Kind) {
     self.values = values
@@ -30,6 +32,11 @@ public struct PictureInput: Sendable {
     case .tiles(let across, let down): 1 + across * down
     }
   }
+}
+
+extension RowPlace {
+  /// This place and those that follow it.
+  func counted(_ count: Int) -> [RowPlace] { (0..<count).map { RowPlace(tree: Int(tree), row: Int(row) + $0) } }
 }
 
 /// What a vision tower gives to the decoder, each `[places, hidden]`.

@@ -17,8 +17,10 @@ final class Qwen3VLVision: VisionTower {
     let frames: Int
     let height: Int
     let width: Int
+    let origin: RowPlace
 
-    init(values: [Float], frames: Int, height: Int, width: Int) {
+    init(values: [Float], frames: Int, height: Int, width: Int, origin: RowPlace = RowPlace(tree: 0, row: 0)) {
+      self.origin = origin
       self.values = values
       self.frames = frames
       self.height = height
@@ -29,7 +31,7 @@ final class Qwen3VLVision: VisionTower {
       guard case .patches(let frames, let height, let width) = picture.kind else {
         preconditionFailure("a picture that is not cut into patches")
       }
-      self.init(values: picture.values, frames: frames, height: height, width: width)
+      self.init(values: picture.values, frames: frames, height: height, width: width, origin: picture.origin)
     }
 
     var count: Int { frames * height * width }
@@ -86,6 +88,7 @@ final class Qwen3VLVision: VisionTower {
     pixels.reserveCapacity(patchCount * configuration.patchWidth)
     for picture in pictures { pixels += picture.values }
     let places = pictures.flatMap(patchPlaces)
+    if tape.dropout != nil { tape.dropout?.rows = pictures.flatMap { $0.origin.counted($0.count) } }
     var x = patchEmbedding(tape, backend.upload(pixels, [patchCount, configuration.patchWidth]))
     x = tape.add(x, tape.mixRows(positions, by: positionMix(pictures, on: backend)))
     let angles = rotaryAngles(places, on: backend)

@@ -49,17 +49,19 @@ extension Tape {
     let backend = backend
     let y = backend.empty([plan.rowCount, groups[0].out], x.gradientDType)
     backend.matmulExperts(y, x, panels(groups, plan), plan)
-    var inner: [Int: Tensor] = [:]
+    var updates: [Int: LowRankUpdate] = [:]
     for (expert, update) in lowRank.enumerated() {
       let rows = plan.rows(of: expert)
       guard let update, !rows.isEmpty else { continue }
-      inner[expert] = addLowRank(y.rowRange(rows), x.rowRange(rows), update)
+      updates[expert] = addLowRank(
+        y.rowRange(rows), x.rowRange(rows), update, beside: groups[expert],
+        dropout.map { $0.gathered(plan.tokens[rows]) })
     }
     // While decoding, a list of all experts' parameters would cost more than their products.
     guard isRecording else { return y }
-    let factors = lowRank.flatMap { group in group.map { $0.a.weights + $0.members.flatMap { $0.b.weights } } ?? [] }
+    let factors = lowRank.flatMap { $0?.parameters ?? [] }
     record(.expertLinear, inputs: [x], parameters: groups.flatMap(\.weights) + factors, output: y) { tape, dy in
-      tape.expertLinearBackward(x, dy.reshaped(y.shape), groups, plan, lowRank, inner)
+      tape.expertLinearBackward(x, dy.reshaped(y.shape), groups, plan, updates)
     }
     return y
   }
@@ -72,9 +74,19 @@ extension Tape {
   }
 
   private func expertLinearBackward(
-    _ x: Tensor, _ dy: Tensor, _ groups: [WeightGroup], _ plan: ExpertPlan, _ lowRank: [LowRankGroup?],
-    _ inner: [Int: Tensor]
+    _ x: Tensor, _ dy: Tensor, _ groups: [WeightGroup], _ plan: ExpertPlan, _ updates: [Int: LowRankUpdate]
   ) {
+    var dy = dy
+    if updates.values.contains(where: { $0.magnitudes != nil }) {
+      // The gradient may be somebody else's too: what magnitudes scale is a copy.
+      let scaled = backend.empty(dy.shape, x.gradientDType)
+      backend.copy(scaled, widened(dy))
+      dy = scaled
+      for (expert, update) in updates {
+        let own = dy.rowRange(plan.rows(of: expert))
+        backend.copy(own, magnitudeBackward(own, update))
+      }
+    }
     let operand = backend.operand(dy, for: groups[0].precision)
     let dx = needsGradient(x) ? backend.empty(x.shape, x.gradientDType) : nil
     if let dx { backend.matmulExpertsTurned(dx, operand, panels(groups, plan), plan) }
@@ -89,8 +101,9 @@ extension Tape {
         }
         from = columns.upperBound
       }
-      if let inner = inner[expert], let update = lowRank[expert] {
-        lowRankBackward(input, own, update, inner, dx?.rowRange(rows))
+      if let update = updates[expert] {
+        lowRankBackward(
+          input, dy.rowRange(rows), own, update, beside: groups[expert], dx?.rowRange(rows))
       }
     }
     if let dx { accumulate(dx, into: x) }

@@ -9,9 +9,15 @@ extension Tape {
     _ x: Tensor, also: [Tensor] = [], parameters: [Parameter], _ part: @escaping (Tape, Tensor) -> Tensor
   ) -> Tensor {
     guard isRecording else { return part(self, x) }
-    let y = part(Tape(backend, recording: false), x)
+    let dropout = dropout
+    func runs(recording: Bool) -> Tape {
+      let inner = Tape(backend, recording: recording)
+      inner.dropout = dropout
+      return inner
+    }
+    let y = part(runs(recording: false), x)
     record(.recomputed, inputs: [x] + also, parameters: parameters, output: y) { tape, dy in
-      let inner = Tape(tape.backend, recording: true)
+      let inner = runs(recording: true)
       for input in [x] + also where tape.needsGradient(input) { inner.watch(input) }
       let again = part(inner, x)
       inner.accumulate(dy.reshaped(again.shape), into: again)

@@ -154,7 +154,7 @@ let benchTrainCommand = Command(
   if adapter == "lora" {
     // The decoder's layers, as the usual recipes adapt.
     let names = bench.model.linears.map(\.name).filter { !$0.contains("visual") }
-    try bench.model.attachLoRA(LoRAConfiguration(rank: 16, alpha: 32, targets: names), seed: 1)
+    try bench.model.attachLoRA(LoRAConfiguration(rank: 16, alpha: 32, targets: .names(names)), seed: 1)
   } else {
     if objective != .sft { reference = try arguments.benchModel().model }
     bench.model.setTrainable(true)

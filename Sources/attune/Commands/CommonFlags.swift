@@ -9,7 +9,7 @@ enum CommonFlags {
   static let model = Command.Option(
     name: "--model", value: "DIR", help: "a Hugging Face checkpoint folder, or preset:NAME")
   static let adapter = Command.Option(
-    name: "--adapter", value: "DIR", help: "a PEFT adapter folder to put on the model")
+    name: "--adapter", value: "[NAME=]DIR", help: "a PEFT adapter folder to put on the model", repeats: true)
   static let dtype = Command.Option(
     name: "--dtype", value: "f32|bf16", help: "what products are computed in (default f32)")
   static let weights = Command.Option(
@@ -65,8 +65,24 @@ enum CommonFlags {
     let folder = try modelFolder(arguments)
     let policy = try Policy(
       folder: folder, backend: backend, precision: precision(arguments), weights: weights(arguments))
-    if let adapter = arguments.string("--adapter") { try policy.model.loadAdapter(folder: adapter) }
+    for (name, path) in adapters(arguments) {
+      try policy.model.loadAdapter(folder: path, name: name, trainable: false)
+    }
+    // Where there are several, the first is the one that computes unless a line says otherwise.
+    try policy.model.activateAdapter(policy.model.adapterNames.first)
     return policy
+  }
+
+  /// Names and folders of `--adapter`: `NAME=DIR`, or a folder alone, which is called `default`.
+  static func adapters(_ arguments: Arguments) -> [(name: String, path: String)] {
+    arguments.list("--adapter").map { text in
+      let sides = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      let isNamed =
+        sides.count == 2 && !sides[0].isEmpty
+        && sides[0].allSatisfy { $0.isLetter || $0.isNumber || $0 == "_" || $0 == "-" || $0 == "." }
+      return isNamed && !FileManager.default.fileExists(atPath: text)
+        ? (String(sides[0]), String(sides[1])) : (LanguageModel.defaultAdapterName, text)
+    }
   }
 
   /// The folder of `--model`; a preset is written to a temporary folder first.

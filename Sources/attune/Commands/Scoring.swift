@@ -12,21 +12,20 @@ struct TextRequest {
   let prompt: EncodedPrompt
   /// Tokens to be scored after the prompt; nil scores the prompt's own.
   let completion: [Int32]?
+  /// Name of the adapter that computes; nil for none.
+  let adapter: String?
 }
 
 extension TextRequest {
   private static let keys: Set = [
     "input_ids", "text", "messages", "tools", "add_generation_prompt", "prompt", "completion", "images", "videos",
-    "regex", "json_schema",
+    "regex", "json_schema", "adapter",
   ]
 
   /// Reads `{"input_ids"}`, `{"text"}`, `{"messages"}` or `{"prompt"}` (with `{"completion"}` when scoring).
   init(_ line: JSON, policy: Policy, folder: String, scoring: Bool) throws {
     guard let object = line.object else { throw AttuneError.request("found \(line.kind), a mapping was expected") }
-    if line["videos"]?.array?.isEmpty == false {
-      throw AttuneError.request(
-        "\"videos\" is not empty; pictures are read, films are not", at: line["videos"]!.location(in: ""))
-    }
+    adapter = try Self.adapter(line["adapter"], of: policy.model)
     let forms = ["input_ids", "text", "messages", "prompt"].filter { object[$0] != nil }
     guard forms.count == 1 else {
       let unknown = object.keys.first { !Self.keys.contains($0) }
@@ -36,13 +35,14 @@ extension TextRequest {
           nearestName(to: key, among: Self.keys.sorted()).map { "did you mean \"\($0)\" instead of \"\(key)\"?" }
         })
     }
-    let (pictures, names) = try Self.pictures(line["images"], folder: folder)
+    var media = try Self.pictures(line["images"], folder: folder)
+    media.films = try Self.films(line["videos"], folder: folder)
     func render(_ value: JSON, generation: Bool) throws -> EncodedPrompt {
       guard let messages = value.array else {
         throw AttuneError.request("messages are \(value.kind), a list was expected", at: value.location(in: ""))
       }
       return try policy.prompt(
-        messages: messages, pictures: pictures, tools: line["tools"], addGenerationPrompt: generation, names: names
+        messages: messages, media: media, tools: line["tools"], addGenerationPrompt: generation
       ).encoded
     }
     switch forms[0] {
@@ -50,15 +50,14 @@ extension TextRequest {
       guard let ids = object["input_ids"]!.array?.map(\.int), ids.allSatisfy({ $0 != nil }) else {
         throw AttuneError.request("input_ids is no list of whole numbers", at: object["input_ids"]!.location(in: ""))
       }
-      prompt = try policy.model.encode(
-        ids: ids.map { Int32(clamping: $0!) }, pictures: try policy.process(pictures, names: names))
+      prompt = try policy.encode(ids: ids.map { Int32(clamping: $0!) }, media: media)
       completion = nil
     case "text":
       guard let text = object["text"]!.string else {
         throw AttuneError.request(
           "text is \(object["text"]!.kind), a string was expected", at: object["text"]!.location(in: ""))
       }
-      prompt = try policy.encode(text: text, pictures: pictures, names: names)
+      prompt = try policy.encode(text: text, media: media, isRaw: true)
       completion = nil
     case "messages":
       prompt = try render(object["messages"]!, generation: object["add_generation_prompt"]?.bool ?? !scoring)
@@ -66,7 +65,7 @@ extension TextRequest {
     default:
       let value = object["prompt"]!
       if let text = value.string {
-        prompt = try policy.encode(text: text, pictures: pictures, names: names)
+        prompt = try policy.encode(text: text, media: media, isRaw: true)
       } else {
         prompt = try render(value, generation: true)
       }
@@ -83,6 +82,23 @@ extension TextRequest {
     }
   }
 
+  /// The adapter that a line names, null for none; without the key the first of the command line.
+  private static func adapter(_ value: JSON?, of model: LanguageModel) throws -> String? {
+    guard let value else { return model.adapterNames.first }
+    if value.isNull { return nil }
+    guard let name = value.string else {
+      throw AttuneError.request("adapter is \(value.kind), a name was expected", at: value.location(in: ""))
+    }
+    guard model.adapterNames.contains(name) else {
+      let names = model.adapterNames
+      throw AttuneError.request(
+        "there is no adapter '\(name)'", at: value.location(in: ""),
+        hint: nearestName(to: name, among: names).map { "did you mean '\($0)'?" }
+          ?? (names.isEmpty ? "give --adapter \(name)=DIR" : "there are: \(names.joined(separator: ", "))"))
+    }
+    return name
+  }
+
   /// A string, or the text of one assistant message.
   private static func completionText(_ value: JSON) -> String? {
     if let text = value.string { return text }
@@ -90,19 +106,38 @@ extension TextRequest {
     return messages[0]["content"]?.string
   }
 
-  private static func pictures(_ value: JSON?, folder: String) throws -> ([Picture], [String]) {
-    guard let value, !value.isNull else { return ([], []) }
+  private static func pictures(_ value: JSON?, folder: String) throws -> PromptMedia {
+    guard let value, !value.isNull else { return PromptMedia() }
     guard let paths = value.array?.map(\.string), paths.allSatisfy({ $0 != nil }) else {
       throw AttuneError.request("images is no list of paths", at: value.location(in: ""))
     }
     let names = paths.map { $0! }
-    return (
-      try names.map {
-        let path = $0.hasPrefix("/") || folder.isEmpty ? $0 : folder + "/" + $0
-        return try PictureDecoder.load(
-          path: FileManager.default.fileExists(atPath: path) ? path : $0, options: .reference)
-      }, names
-    )
+    return PromptMedia(
+      pictures: try names.map { try PictureDecoder.load(path: find($0, in: folder), options: .reference) },
+      pictureNames: names)
+  }
+
+  /// Films: lists of their frames' paths, or paths of files or folders.
+  private static func films(_ value: JSON?, folder: String) throws -> [VideoSource] {
+    guard let value, !value.isNull else { return [] }
+    guard let films = value.array else {
+      throw AttuneError.request("videos is \(value.kind), a list was expected", at: value.location(in: ""))
+    }
+    return try films.enumerated().map { i, film in
+      if let path = film.string { return try VideoSource(path: find(path, in: folder)) }
+      guard let frames = film.array?.map(\.string), !frames.isEmpty, frames.allSatisfy({ $0 != nil }) else {
+        throw AttuneError.request(
+          "videos holds \(film.kind), the paths of a film's frames or the path of a file were expected",
+          at: film.location(in: ""))
+      }
+      return .frames(frames.map { find($0!, in: folder) }, name: "video \(i + 1)")
+    }
+  }
+
+  /// Paths stand in the folder of the file that names them, or else where the command was called.
+  private static func find(_ path: String, in folder: String) -> String {
+    let own = path.hasPrefix("/") || folder.isEmpty ? path : folder + "/" + path
+    return FileManager.default.fileExists(atPath: own) ? own : path
   }
 }
 
@@ -119,8 +154,9 @@ let scoreCommand = Command(
   example: #"echo '{"text": "hello"}' | attune score --model checkpoints/tiny"#,
   details: """
     Lines: {"input_ids": [..]}, {"text": ".."}, {"messages": [..]} or {"prompt": .., "completion": ".."}, each with optional
-    "images": ["path", ..]. Out: {"input_ids": [..], "logprobs": [..]}: logprobs[i] is that of input_ids[i+1]; with prompt and
-    completion the completion's alone, and "completion_ids".
+    "images": ["path", ..] and "videos": [["frame path", ..], ..]. Out: {"input_ids": [..], "logprobs": [..]}: logprobs[i] is that of input_ids[i+1]; with prompt and
+    completion the completion's alone, and "completion_ids". With several adapters (--adapter a=DIR --adapter b=DIR)
+    "adapter": "b" chooses one for the line, null none; without it the first computes.
     """
 ) { arguments in
   let policy = try CommonFlags.policy(arguments)
@@ -129,7 +165,10 @@ let scoreCommand = Command(
   let lines = JSONLines(arguments)
   return try lines.map({ try TextRequest($0, policy: policy, folder: folder(of: lines.input), scoring: true) }) {
     requests in
-    requests.map { request in Result { score(request, policy: policy, top: top) } }
+    try requests.map { request in
+      try policy.model.activateAdapter(request.adapter)
+      return Result { score(request, policy: policy, top: top) }
+    }
   }
 }
 
@@ -241,12 +280,20 @@ let generateCommand = Command(
   let lines = JSONLines(arguments)
   return try lines.map({ line in
     let request = try TextRequest(line, policy: policy, folder: folder(of: lines.input), scoring: false)
-    return (prompt: request.prompt, guide: try guides.guide(for: line))
+    return (prompt: request.prompt, guide: try guides.guide(for: line), adapter: request.adapter)
   }) { requests in
-    let groups = try engine.generate(
-      requests.enumerated().map {
-        RolloutRequest(prompt: $1.prompt, completions: count, promptNumber: $0, guide: $1.guide)
-      }, parameters)
+    // Lines of one adapter are computed together; each line's number decides what is drawn for it.
+    var groups = [[Completion]](repeating: [], count: requests.count)
+    for adapter in Set(requests.map(\.adapter)).sorted(by: { ($0 ?? "") < ($1 ?? "") }) {
+      try policy.model.activateAdapter(adapter)
+      let places = requests.indices.filter { requests[$0].adapter == adapter }
+      let completions = try engine.generate(
+        places.map {
+          RolloutRequest(
+            prompt: requests[$0].prompt, completions: count, promptNumber: $0, guide: requests[$0].guide)
+        }, parameters)
+      for (place, group) in zip(places, completions) { groups[place] = group }
+    }
     return groups.map { group in
       .success([
         "completions": .array(

@@ -24,18 +24,6 @@ let objectiveEvalCommand = Command(
   return 0
 }
 
-let adapterMergeCommand = Command(
-  words: ["adapter", "merge"], summary: "folds a PEFT adapter into a checkpoint", positionals: ["DIR"],
-  options: [CommonFlags.model, CommonFlags.adapter, CommonFlags.dtype],
-  example: "attune adapter merge --model checkpoints/tiny --adapter runs/latest/adapter merged"
-) { arguments in
-  _ = try arguments.require("--adapter")
-  let policy = try CommonFlags.policy(arguments)
-  try policy.save(to: arguments.positionals[0])
-  printNote("wrote \(arguments.positionals[0])")
-  return 0
-}
-
 let doctorCommand = Command(
   words: ["doctor"], summary: "the machine, the instruction sets found and used, and what is missing",
   options: [CommonFlags.json], example: "attune doctor"

@@ -1,0 +1,209 @@
+import AttuneTensor
+import Core
+
+/// Names of PEFT's files and of what is in them.
+enum PEFTFile {
+  static let prefix = "base_model.model."
+  static let configuration = "adapter_config.json"
+  static let tensors = "adapter_model.safetensors"
+}
+
+extension LanguageModel {
+  /// Reads a PEFT adapter folder (`adapter_config.json`, `adapter_model.safetensors`) and makes it the active adapter.
+  ///
+  /// - Parameters:
+  ///   - trainable: false takes no memory for gradients.
+  ///   - parts: the parts of the model whose adapters are trained.
+  /// - Throws: `.request` naming file and tensor, for a kind of adapter other than LoRA, an option that is not built, or
+  ///   tensors that are missing, too many, or do not fit the model.
+  public func loadAdapter(
+    folder: String, name: String = LanguageModel.defaultAdapterName, trainable: Bool = true,
+    parts: Set<ModelPart> = Set(ModelPart.allCases)
+  ) throws {
+    let configurationPath = folder + "/" + PEFTFile.configuration
+    let file = try PEFTConfiguration(path: configurationPath)
+    let configuration = file.configuration
+    let reading = try AdapterReading(SafeTensors(folder + "/" + PEFTFile.tensors))
+    do {
+      let matching = try ModuleMatching(configuration)
+      if file.keys["ensure_weight_tying"]?.bool == true, isTied,
+        configuration.modulesToSave.contains(where: { $0.hasSuffix("lm_head") || $0.hasSuffix("embed_tokens") })
+      {
+        throw AttuneError.request(
+          "ensure_weight_tying is true, which is not available: a saved embedding and the head are told apart",
+          at: (file.keys["ensure_weight_tying"]!).location(in: configurationPath))
+      }
+      // The tensors say which modules are adapted; those that the configuration means must be among them.
+      var modules = reading.modules
+      let known = Set(adaptable.map(\.name))
+      for module in modules where !known.contains(module) { throw unknown(module, reading, among: known) }
+      let found = Set(modules)
+      for linear in adaptable
+      where !found.contains(linear.name) && !ModuleMatching.isRoutedExpert(linear.name) {
+        if try matching.isTarget(linear.name) { modules.append(linear.name) }
+      }
+      guard !modules.isEmpty || !configuration.modulesToSave.isEmpty else {
+        throw AttuneError.request("no tensor ends in .lora_A.weight", at: .init(file: reading.path))
+      }
+      let adapter = try newAdapter(configuration, name: name)
+      adapter.fileKeys = file.keys
+      let places = Dictionary(adaptable.map { ($0.name, $0) }, uniquingKeysWith: { a, _ in a })
+      for module in modules {
+        adapter.layers.append(
+          try layer(
+            places[module]!, reading, matching, configuration, adapter,
+            trainable: trainable && parts.contains(ModelPart(of: module))))
+      }
+      var standIns: [(Saved, Tensor)] = []
+      for saved in try savedParameters(configuration, layers: adapter.layers) {
+        let shape = (saved.parameter ?? ownHead.weights[0]).shape
+        standIns.append((saved, try reading.take(saved.key, or: saved.plainKey, shape, on: backend)))
+      }
+      try reading.expectNothingMore(configuration)
+      for (saved, value) in standIns { addStandIn(saved, value, to: adapter) }
+      finish(adapter, trainable: trainable)
+      for parameter in adapter.standIns.map(\.parameter) where !parts.contains(ModelPart(of: parameter.name)) {
+        parameter.setTrainable(false)
+      }
+    } catch let error as AttuneError { throw error.located(in: configurationPath) }
+  }
+
+  private func unknown(_ module: String, _ reading: AdapterReading, among known: Set<String>) -> AttuneError {
+    if let whole = ["lm_head", "embed_tokens"].first(where: { ModuleMatching.ends(module, in: $0) }) {
+      return .request(
+        "the adapter has factors for \(module): \(whole) takes none here, since products with the whole vocabulary are computed by the fused head",
+        at: .init(file: reading.path), hint: "merge the adapter with PEFT, or train a full copy by modules_to_save")
+    }
+    return .request(
+      "the adapter has factors for \(module), the model has no such linear layer", at: .init(file: reading.path),
+      hint: nearestName(to: module, among: known.sorted()).map { "the nearest is \($0)" })
+  }
+
+  private func layer(
+    _ linear: Linear, _ reading: AdapterReading, _ matching: ModuleMatching, _ configuration: LoRAConfiguration,
+    _ adapter: LoRAAdapter, trainable: Bool
+  ) throws -> LoRALayer {
+    let (rank, scaling) = (try matching.rank(of: linear.name), try matching.scaling(of: linear.name))
+    let (width, out) = (linear.weight.value.width, linear.weight.value.rows)
+    func parameter(_ rest: String, or other: String? = nil, _ shape: [Int]) throws -> Parameter {
+      let key = LoRALayer.key(linear.name, rest)
+      let value = try reading.take(key, or: other.map { LoRALayer.key(linear.name, $0) }, shape, on: backend)
+      return Parameter(
+        name: other.map { LoRALayer.key(linear.name, $0) } ?? key, value: value, precision: precision,
+        trainable: trainable, backend: backend)
+    }
+    return LoRALayer(
+      module: linear.name,
+      factors: LowRankFactors(
+        try parameter("lora_A.weight", [rank, width]), try parameter("lora_B.weight", [out, rank]), scaling,
+        bias: configuration.factorBias ? try parameter("lora_B.bias", [out]) : nil,
+        magnitude: configuration.dora
+          ? try parameter("lora_magnitude_vector", or: "lora_magnitude_vector.weight", [out]) : nil),
+      adapter: adapter)
+  }
+
+  // MARK: Writing
+
+  /// Writes the active adapter as PEFT does.
+  public func saveAdapter(folder: String, baseModel: String? = nil) throws {
+    guard let adapter else { throw AttuneError.work("the model has no adapter to save") }
+    var tensors = adapter.layers.flatMap { layer in layer.tensors.map { ($0.key, $0.parameter.value) } }
+    tensors += adapter.standIns.map { ($0.key, $0.parameter.value(of: $0.id)) }
+    if let head = adapter.head, head.isSaved {
+      tensors.append((PEFTFile.prefix + head.parameter.name, head.parameter.value))
+    }
+    try SafeTensors.write(tensors, to: folder + "/" + PEFTFile.tensors, from: backend)
+    try AtomicFile.write(
+      folder + "/" + PEFTFile.configuration,
+      text: PEFTConfiguration.text(
+        adapter.configuration, targets: try writtenTargets(adapter), kept: adapter.fileKeys, base: baseModel))
+  }
+
+  /// Names by which PEFT finds the adapted modules and no others.
+  private func writtenTargets(_ adapter: LoRAAdapter) throws -> LoRAConfiguration.Modules {
+    let adapted = Set(adapter.layers.map(\.module))
+    let matching = try ModuleMatching(adapter.configuration)
+    let others = Set(
+      parameters.map { $0.name.split(separator: ".").dropLast().joined(separator: ".") } + [headName]
+    ).subtracting(adapted)
+    if adapter.configuration.targets != .allLinear,
+      try others.allSatisfy({ try !matching.isTarget($0) }), try adapted.allSatisfy({ try matching.isTarget($0) })
+    {
+      return adapter.configuration.targets
+    }
+    // The shortest end of each name that no other module has.
+    var names: Set<String> = []
+    for module in adapted {
+      let words = module.split(separator: ".")
+      let end = (1...words.count).lazy.map { words.suffix($0).joined(separator: ".") }.first { end in
+        !others.contains { ModuleMatching.ends($0, in: end) }
+      }
+      names.insert(end ?? module)
+    }
+    return .names(names.sorted())
+  }
+}
+
+extension LanguageModel.Saved {
+  /// What PEFT wrote before it kept the layer below an adapter under a name of its own.
+  var plainKey: String? {
+    key.hasSuffix(".base_layer.bias") ? String(key.dropLast(".base_layer.bias".count)) + ".bias" : nil
+  }
+}
+
+/// The tensors of an adapter's file, each of which must be taken once.
+private final class AdapterReading {
+  private let tensors: SafeTensors
+  private var left: Set<String>
+  /// Modules with a tensor of low-rank factors, in the file's order.
+  let modules: [String]
+  var path: String { tensors.path }
+
+  init(_ tensors: SafeTensors) throws {
+    self.tensors = tensors
+    left = Set(tensors.entries.map(\.name))
+    var modules: [String] = []
+    for entry in tensors.entries {
+      guard entry.name.hasPrefix(PEFTFile.prefix) else {
+        throw AttuneError.request(
+          "tensor \(entry.name) does not begin with \(PEFTFile.prefix), as PEFT's names do",
+          at: .init(file: tensors.path))
+      }
+      guard let range = entry.name.firstRange(of: ".lora_") else { continue }
+      let module = String(entry.name[..<range.lowerBound].dropFirst(PEFTFile.prefix.count))
+      if entry.name[range.upperBound...].hasPrefix("embedding_") {
+        throw AttuneError.request(
+          "tensor \(entry.name) adapts an embedding, which is not available", at: .init(file: tensors.path),
+          hint: "modules_to_save trains a full copy of it")
+      }
+      if !modules.contains(module) { modules.append(module) }
+    }
+    self.modules = modules
+  }
+
+  /// The tensor of that name (or its other name), f32.
+  func take(_ name: String, or other: String?, _ shape: [Int], on backend: any Backend) throws -> Tensor {
+    let name = other.map { tensors.entry(name) == nil && tensors.entry($0) != nil ? $0 : name } ?? name
+    let entry = try tensors.require(name)
+    guard entry.shape == shape else {
+      throw AttuneError.request(
+        "tensor \(name) has shape \(entry.shape), \(shape) was expected", at: .init(file: path))
+    }
+    left.remove(name)
+    return backend.upload(try tensors.floats(name), shape)
+  }
+
+  func expectNothingMore(_ configuration: LoRAConfiguration) throws {
+    guard let extra = left.min() else { return }
+    let hint: String
+    switch true {
+    case extra.contains("lora_magnitude_vector"): hint = "magnitudes belong to use_dora: true"
+    case extra.hasSuffix(".lora_B.bias"): hint = "biases of factors belong to lora_bias: true"
+    case extra.hasSuffix(".bias"):
+      hint = "biases belong to bias: all or lora_only; here it is \(configuration.bias.rawValue)"
+    default: hint = "whole modules belong to modules_to_save; here it is \(configuration.modulesToSave)"
+    }
+    throw AttuneError.request(
+      "tensor \(extra) is not one of this adapter's (\(left.count) such)", at: .init(file: path), hint: hint)
+  }
+}

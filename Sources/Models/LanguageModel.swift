@@ -52,10 +52,13 @@ public final class LanguageModel {
   public static func load(
     folder: String, backend: any Backend, precision: Precision, weights: WeightFormat = .plain
   ) throws -> LanguageModel {
-    let configuration = try ModelConfiguration.load(folder: folder)
-    return try LanguageModel(
-      configuration,
-      from: CheckpointSource(folder: folder, backend: backend, precision: precision, weights: weights))
+    try CheckpointFolder.explaining(folder) {
+      let configuration = try ModelConfiguration.load(folder: folder)
+      let source = try CheckpointSource(folder: folder, backend: backend, precision: precision, weights: weights)
+      let model = try LanguageModel(configuration, from: source)
+      try source.checkTiedHead()
+      return model
+    }
   }
 
   /// All linear layers that an adapter can stand beside.

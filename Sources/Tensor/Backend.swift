@@ -30,7 +30,7 @@ public protocol Backend: AnyObject, Sendable {
   func withHostBytes<R>(_ tensor: Tensor, _ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R
   func copy(_ y: Tensor, _ x: Tensor)
   func fillZero(_ y: Tensor)
-  /// f32 to bf16 (to nearest even, subnormals to zero) or bf16 to f32.
+  /// f32 to bf16 (to nearest even, subnormals to zero), bf16 to f32, or f16 to either (exactly to f32).
   func convert(_ y: Tensor, _ x: Tensor)
 
   /// The bytes of a mapped file behind `tensor` need not stay in memory; they come back when they are read.
@@ -39,9 +39,12 @@ public protocol Backend: AnyObject, Sendable {
   // MARK: Products
 
   /// Panels of matrices `[n_i, k]` side by side, for products with any of them transposed (`matmul`) or not (`matmulTurned`).
+  /// They may be f32, bf16 or f16 (or all f64). Of what is mapped from a file only a few MiB are in memory at a time.
   ///
   /// Codes (a format other than plain) are for bf16 products.
   func pack(_ weights: [Tensor], for precision: Precision, as format: WeightFormat) -> PackedMatrix
+  /// The panels of `pack` from the matrix turned: w `[k, n]`.
+  func packTurned(_ w: Tensor, for precision: Precision, as format: WeightFormat) -> PackedMatrix
   /// w `[n, k]`, f32, as products with panels of codes see it: scale times code.
   func unpack(_ w: Tensor, _ packed: PackedMatrix)
   /// y `[m, n]` (+)= x `[m, k]` wᵀ. With bf16 panels x may be bf16, or f32 which is rounded first. Products with codes are
@@ -73,7 +76,7 @@ public protocol Backend: AnyObject, Sendable {
 
   // MARK: Rows
 
-  /// y[r] = x[index[r]]; x may be bf16, y then is f32.
+  /// y[r] = x[index[r]]; x may be bf16 or f16, y then is f32.
   func gather(_ y: Tensor, _ x: Tensor, _ index: [Int32])
   /// x[index[r]] = y[r]; indices are distinct.
   func scatter(_ x: Tensor, _ y: ColumnView, _ index: [Int32])
@@ -375,9 +378,32 @@ extension Backend {
   public func upload(_ values: [Double], _ shape: [Int], as dtype: DType) -> Tensor {
     dtype == .f64 ? upload(values, shape) : upload(values.map(Float.init), shape)
   }
-  /// The values of an f32 (or widened bf16) tensor.
+  /// A copy of a matrix `[rows, columns]` as `[columns, rows]`. For loading and saving, not between products.
+  public func turned(_ x: Tensor) -> Tensor {
+    func turn<T>(_ type: T.Type, zero: T) -> Tensor {
+      let (rows, columns) = (x.rows, x.width)
+      var y = [T](repeating: zero, count: rows * columns)
+      withHostBytes(x) { bytes in
+        let from = bytes.bindMemory(to: T.self)
+        // Blocks that stay in cache while they are turned.
+        for block in stride(from: 0, to: columns, by: 32) {
+          for row in 0..<rows {
+            for column in block..<min(block + 32, columns) { y[column * rows + row] = from[row * columns + column] }
+          }
+        }
+      }
+      return y.withUnsafeBytes { upload($0, [columns, rows], x.dtype) }
+    }
+    switch x.dtype.size {
+    case 8: return turn(UInt64.self, zero: 0)
+    case 4: return turn(UInt32.self, zero: 0)
+    case 2: return turn(UInt16.self, zero: 0)
+    default: return turn(UInt8.self, zero: 0)
+    }
+  }
+  /// The values of an f32 tensor, or of a bf16 or f16 one, widened.
   public func floats(_ tensor: Tensor) -> [Float] {
-    if tensor.dtype == .bf16 {
+    if tensor.dtype == .bf16 || tensor.dtype == .f16 {
       let wide = empty(tensor.shape, .f32)
       convert(wide, tensor)
       return floats(wide)

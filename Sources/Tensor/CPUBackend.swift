@@ -141,13 +141,19 @@ public final class CPUBackend: Backend, @unchecked Sendable {
       pairs { $0.narrow($1, raw(y).assumingMemoryBound(to: UInt16.self), p(x), x.count) }
     case (.bf16, .f32):
       pairs { $0.widen($1, p(y), raw(x).assumingMemoryBound(to: UInt16.self), x.count) }
+    case (.f16, .f32):
+      pairs { $0.widen_half($1, p(y), raw(x).assumingMemoryBound(to: UInt16.self), x.count) }
+    case (.f16, .bf16):
+      let wide = empty(x.shape, .f32)
+      convert(wide, x)
+      convert(y, wide)
     default: copy(y, x)
     }
   }
 
   public func forget(_ tensor: Tensor) {
     guard let storage = tensor.storage as? HostStorage else { return }
-    storage.forgetMapped()
+    storage.forgetMapped(tensor.offset * tensor.dtype.size, tensor.count * tensor.dtype.size)
   }
 
   // MARK: Products
@@ -168,23 +174,48 @@ public final class CPUBackend: Backend, @unchecked Sendable {
       let last = n / 16 * 16 * summed * unit
       memset(storage.pointer + last, 0, storage.byteCount - last)
     }
-    var first = 0
-    for w in weights {
-      var source = w
-      let wanted: DType = precision == .bf16 ? .bf16 : wide
-      if w.dtype != wanted {
-        source = empty(w.shape, wanted)
-        convert(source, w)
+    let wanted: DType = precision == .bf16 ? .bf16 : wide
+    slabs(of: weights) { slab, first in
+      var source = slab
+      if slab.dtype != wanted {
+        source = empty(slab.shape, wanted)
+        convert(source, slab)
       }
       switch precision {
       case .full:
         let panels = storage.pointer.assumingMemoryBound(to: Float.self)
-        run(wide) { $0.pack_rows($1, panels, p(source), w.rows, k, first) }
+        run(wide) { $0.pack_rows($1, panels, p(source), slab.rows, k, first) }
       case .bf16:
         let panels = storage.pointer.assumingMemoryBound(to: UInt32.self)
-        pairs { $0.pack_rows($1, panels, raw(source).assumingMemoryBound(to: UInt16.self), w.rows, k, first) }
+        pairs { $0.pack_rows($1, panels, raw(source).assumingMemoryBound(to: UInt16.self), slab.rows, k, first) }
       }
-      first += w.rows
+    }
+    return PackedMatrix(storage: storage, k: k, n: n, dtype: wide, precision: precision, format: .plain)
+  }
+
+  public func packTurned(_ w: Tensor, for precision: Precision, as format: WeightFormat) -> PackedMatrix {
+    // Codes depend on whole rows.
+    guard format == .plain else { return pack([turned(w)], for: precision, as: format) }
+    let (k, n) = (w.rows, w.width)
+    (w.storage as? HostStorage)?.beginReading()
+    let wide: DType = w.dtype == .f64 ? .f64 : .f32
+    var source = w
+    if w.dtype != wide, precision == .full || w.dtype != .bf16 {
+      source = empty(w.shape, wide)
+      convert(source, w)
+    }
+    let summed = precision == .bf16 ? (k + 1) / 2 : k
+    let storage = memory.allocate(byteCount: (n + 15) / 16 * 16 * summed * (precision == .bf16 ? 4 : wide.size))
+    switch precision {
+    case .full:
+      run(wide) { $0.pack_columns($1, storage.pointer.assumingMemoryBound(to: Float.self), p(source), n, k, n, 16) }
+    case .bf16:
+      let isNarrow = source.dtype == .bf16
+      pairs {
+        $0.pair_columns(
+          $1, storage.pointer.assumingMemoryBound(to: UInt32.self), isNarrow ? nil : p(source),
+          isNarrow ? raw(source).assumingMemoryBound(to: UInt16.self) : nil, n, k, n, 16)
+      }
     }
     return PackedMatrix(storage: storage, k: k, n: n, dtype: wide, precision: precision, format: .plain)
   }
@@ -195,18 +226,41 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     let storage = memory.allocate(byteCount: (n + 15) / 16 * panel)
     if n % 16 != 0 { memset(storage.pointer + n / 16 * panel, 0, panel) }
     let panels = storage.pointer.assumingMemoryBound(to: UInt8.self)
-    var first = 0
-    for w in weights {
-      let isNarrow = w.dtype == .bf16
-      precondition(isNarrow || w.dtype == .f32, "codes of \(w.dtype) weights")
+    slabs(of: weights) { slab, first in
+      var source = slab
+      if slab.dtype == .f16 {
+        source = empty(slab.shape, .f32)
+        convert(source, slab)
+      }
+      let isNarrow = source.dtype == .bf16
+      precondition(isNarrow || source.dtype == .f32, "codes of \(source.dtype) weights")
       codes {
         $0.pack(
-          $1, panels, isNarrow ? nil : p(w), isNarrow ? raw(w).assumingMemoryBound(to: UInt16.self) : nil, bits, w.rows,
-          k, first)
+          $1, panels, isNarrow ? nil : p(source), isNarrow ? raw(source).assumingMemoryBound(to: UInt16.self) : nil,
+          bits, slab.rows, k, first)
+      }
+    }
+    return PackedMatrix(storage: storage, k: k, n: n, dtype: .f32, precision: .bf16, format: format)
+  }
+
+  /// Bytes of a matrix that are converted and packed at once.
+  static let slabBytes = 2 << 20
+
+  /// Calls `body` with a few rows of the matrices at a time, and the number of the first. What is mapped from a file is read
+  /// ahead, and forgotten once it is packed: file and panels are never in memory side by side.
+  private func slabs(of weights: [Tensor], _ body: (_ slab: Tensor, _ first: Int) -> Void) {
+    var first = 0
+    for w in weights {
+      let storage = w.storage as? HostStorage
+      storage?.beginReading()
+      let rows = max(1, CPUBackend.slabBytes / max(1, w.width * w.dtype.size * 16)) * 16
+      for from in stride(from: 0, to: w.rows, by: rows) {
+        let slab = w.rowRange(from..<min(from + rows, w.rows))
+        body(slab, first + from)
+        if w.rows > rows { storage?.forgetMapped(slab.offset * w.dtype.size, slab.count * w.dtype.size) }
       }
       first += w.rows
     }
-    return PackedMatrix(storage: storage, k: k, n: n, dtype: .f32, precision: .bf16, format: format)
   }
 
   /// The panels' bytes, and scratch for products of codes with so many inputs.
@@ -428,6 +482,13 @@ public final class CPUBackend: Backend, @unchecked Sendable {
         memcpy(raw(y) + r * x.width * 2, raw(x) + Int(i) * x.width * 2, x.width * 2)
       }
       return
+    }
+    if x.dtype == .f16 {
+      let rows = empty(y.shape, .f16)
+      for (r, i) in index.enumerated() {
+        memcpy(raw(rows) + r * x.width * 2, raw(x) + Int(i) * x.width * 2, x.width * 2)
+      }
+      return convert(y, rows)
     }
     if x.dtype == .bf16 {
       pairs { $0.gather($1, p(y), raw(x).assumingMemoryBound(to: UInt16.self), index, index.count, y.width) }

@@ -193,6 +193,7 @@ import Testing
     try other.loadAdapter(folder: folder, name: "again", trainable: false)
     #expect(try Self.logits(other) == changed)
     #expect(other.adapter!.configuration == configuration || configuration.targets == .allLinear)
+    try FileManager.default.createDirectory(atPath: folder + "/twice", withIntermediateDirectories: true)
     try other.saveAdapter(folder: folder + "/twice")
     for name in ["adapter_config.json", "adapter_model.safetensors"] {
       let first = try Data(contentsOf: URL(fileURLWithPath: folder + "/" + name))
@@ -296,7 +297,7 @@ import Testing
     ] as [(String, JSON, String)] {
       try refuse(message) { try configure($0, key, value) }
     }
-    try refuse("adapter_config.json:1:1") {
+    try refuse("adapter_config.json:1:2") {
       try "[".write(toFile: $0 + "/adapter_config.json", atomically: true, encoding: .utf8)
     }
   }

@@ -1,4 +1,4 @@
-import AttuneTensor
+@testable import AttuneTensor
 import Core
 import Foundation
 import TestSupport
@@ -659,6 +659,82 @@ import Testing
       return found[Int(i)] != (x.isSubnormal ? i & 0x8000 : i)
     }
     #expect(wrong == [])
+  }
+
+  /// Every half is the f32 number of the same value; a NaN keeps its bits.
+  @Test(arguments: CPUBackend.instructionSets) func everyHalfIsWidened(isa: String) throws {
+    let backend = try CPUBackend(threads: 2, isa: isa)
+    // More than a chunk of the kernel, and no multiple of a vector.
+    let all = (0...UInt16.max).map { $0 } + [0x3C00, 0x8001, 0x7BFF]
+    let halves = all.withUnsafeBytes { backend.upload($0, [all.count], .f16) }
+    #expect(bits(backend.floats(halves)) == all.map(Plain.half))
+    let rounded = backend.empty([all.count], .bf16)
+    backend.convert(rounded, halves)
+    for (found, half) in zip(backend.floats(rounded), all) {
+      let expected = Plain.bf16(Float(bitPattern: Plain.half(half)))
+      #expect(found.bitPattern == expected.bitPattern || (found.isNaN && expected.isNaN), "half \(half)")
+    }
+    let table = halves.reshaped([all.count, 1])
+    let taken = backend.empty([4, 1], .f32)
+    backend.gather(taken, table, [0x3C00, 65538, 1, 0xFBFF])
+    #expect(backend.floats(taken) == [1, 65504, 0x1p-24, -65504])
+  }
+
+  /// Matrices are packed a few rows at a time; where they are cut makes no difference, whatever they are stored as.
+  @Test(arguments: [DType.f32, .bf16, .f16]) func largeMatricesArePackedInSlabs(dtype: DType) throws {
+    let (n, k) = (2 * CPUBackend.slabBytes / (512 * dtype.size) + 21, 512)
+    var random = Randomness(seed: 27, for: .testing).stream()
+    // Halves without infinities and NaN; the same bits are bf16 numbers too.
+    let narrow = (0..<n * k).map { _ in UInt16(truncatingIfNeeded: random.next()) & 0xBBFF }
+    let w: Tensor
+    if dtype == .f32 {
+      w = backend.upload(narrow.map { Float(bitPattern: Plain.half($0)) }, [n, k])
+    } else {
+      w = narrow.withUnsafeBytes { backend.upload($0, [n, k], dtype) }
+    }
+    let wide = backend.upload(backend.floats(w), [n, k])
+    func contents(_ packed: PackedMatrix) -> [UInt8] {
+      let bytes = (packed.storage as! HostStorage)
+      return Array(UnsafeRawBufferPointer(start: bytes.pointer, count: bytes.byteCount))
+    }
+    for (precision, format) in [(Precision.full, WeightFormat.plain), (.bf16, .plain), (.bf16, .int8), (.bf16, .int4)] {
+      let whole = backend.pack([w], for: precision, as: format)
+      // Whole panels of the f32 matrix, packed one piece after the other.
+      let rows = 1616
+      let pieces = stride(from: 0, to: n, by: rows).flatMap { from in
+        contents(backend.pack([wide.rowRange(from..<min(from + rows, n))], for: precision, as: format))
+      }
+      #expect(contents(whole) == pieces, "\(precision) \(format)")
+    }
+  }
+
+  /// A matrix that a file holds turned gives the panels of the matrix.
+  @Test(arguments: CPUBackend.instructionSets) func turnedMatricesGiveTheSamePanels(isa: String) throws {
+    let backend = try CPUBackend(threads: 2, isa: isa)
+    var random = Randomness(seed: 28, for: .testing).stream()
+    for (n, k) in [(1, 1), (16, 32), (37, 21), (100, 64), (130, 131)] {
+      let values = (0..<n * k).map { _ in Float(random.normal()) }
+      for dtype in [DType.f32, .bf16, .f16] {
+        var w = backend.upload(values, [n, k])
+        if dtype != .f32 {
+          let narrow = backend.empty([n, k], .bf16)
+          backend.convert(narrow, w)
+          // The bits of a bf16 number around 1 are those of some half.
+          w = Tensor(storage: narrow.storage, dtype: dtype, shape: [n, k])
+        }
+        let turned = backend.turned(w)
+        #expect(turned.shape == [k, n] && backend.floats(backend.turned(turned)) == backend.floats(w))
+        for (precision, format) in [(Precision.full, WeightFormat.plain), (.bf16, .plain), (.bf16, .int8)] {
+          func contents(_ packed: PackedMatrix) -> [UInt8] {
+            let bytes = (packed.storage as! HostStorage)
+            return Array(UnsafeRawBufferPointer(start: bytes.pointer, count: bytes.byteCount))
+          }
+          #expect(
+            contents(backend.packTurned(turned, for: precision, as: format))
+              == contents(backend.pack([w], for: precision, as: format)), "\(n) x \(k) \(dtype) \(precision) \(format)")
+        }
+      }
+    }
   }
 
   @Test(arguments: CPUBackend.instructionSets) func wideNumbersRound(isa: String) throws {

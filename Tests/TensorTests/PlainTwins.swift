@@ -40,6 +40,18 @@ enum Plain {
     return (x / quantum).rounded(.toNearestOrEven) * quantum
   }
 
+  /// The bits of an IEEE half as an f32 number: sign, then exponent by its value, then the fraction.
+  static func half(_ half: UInt16) -> UInt32 {
+    let sign = UInt32(half >> 15) << 31
+    let exponent = Int(half >> 10 & 31)
+    let fraction = UInt32(half & 1023)
+    if exponent == 31 { return sign | 255 << 23 | fraction << 13 }
+    let size =
+      exponent == 0
+      ? Float(fraction) * 0x1p-24 : Float(sign: .plus, exponent: exponent - 15, significand: 1 + Float(fraction) / 1024)
+    return sign | size.bitPattern
+  }
+
   /// One multiply-add of a bf16 product: subnormal operands are zero, the exact sum is rounded to 24 bits as if exponents
   /// had no end, and what is below the smallest normal number becomes zero. Exact where the sum fits a double.
   static func pairStep(_ sum: Float, _ x: Float, _ w: Float) -> Float {

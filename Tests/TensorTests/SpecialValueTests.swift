@@ -125,6 +125,11 @@ private struct Primitive: Sendable, CustomTestStringConvertible {
     return b.floats(y)
   }
 
+  /// The same bits, read as halves.
+  private static func halves(_ x: Tensor) -> Tensor {
+    Tensor(storage: x.storage, dtype: .f16, shape: x.shape, offset: x.offset)
+  }
+
   // Sums of products are short, or all of them would be NaN.
   private static let products: [Primitive] = [
     Primitive("copy") { b, x in output(b, 7, 37) { b.copy($0, x(b, 7, 37)) } },
@@ -135,6 +140,16 @@ private struct Primitive: Sendable, CustomTestStringConvertible {
     },
     Primitive("convert, to bf16") { b, x in output(b, 300, 61, .bf16) { b.convert($0, x(b, 300, 61)) } },
     Primitive("convert, to f32") { b, x in output(b, 300, 61) { b.convert($0, x(b, 300, 61, 0, .bf16)) } },
+    Primitive("convert, f16 to f32") { b, x in output(b, 300, 61) { b.convert($0, halves(x(b, 300, 61, 0, .bf16))) } },
+    Primitive("convert, f16 to bf16") { b, x in
+      output(b, 300, 61, .bf16) { b.convert($0, halves(x(b, 300, 61, 0, .bf16))) }
+    },
+    Primitive("pack, bf16 of f16") { b, x in contents(b, b.pack([halves(x(b, 33, 70, 0, .bf16))], for: .bf16)) },
+    Primitive("packTurned, f32") { b, x in contents(b, b.packTurned(x(b, 21, 37), for: .full, as: .plain)) },
+    Primitive("packTurned, bf16") { b, x in contents(b, b.packTurned(x(b, 21, 37), for: .bf16, as: .plain)) },
+    Primitive("packTurned, bf16 of bf16") { b, x in
+      contents(b, b.packTurned(x(b, 33, 70, 0, .bf16), for: .bf16, as: .plain))
+    },
     Primitive("pack, f32") { b, x in contents(b, b.pack([x(b, 21, 37), x(b, 16, 37, 1)], for: .full)) },
     Primitive("pack, bf16") { b, x in contents(b, b.pack([x(b, 21, 37), x(b, 16, 37, 1)], for: .bf16)) },
     Primitive("pack, bf16 of bf16") { b, x in contents(b, b.pack([x(b, 33, 70, 0, .bf16)], for: .bf16)) },

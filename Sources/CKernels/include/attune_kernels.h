@@ -280,6 +280,8 @@ typedef struct atk_table_bf16 {
   void (*peak)(atk_pool *pool, float *sink, size_t iterations);
   void (*narrow)(atk_pool *pool, uint16_t *y, const float *x, size_t count);
   void (*widen)(atk_pool *pool, float *y, const uint16_t *x, size_t count);
+  /// IEEE half precision to f32, every value exactly: subnormals stay, and so do the bits of a NaN.
+  void (*widen_half)(atk_pool *pool, float *y, const uint16_t *x, size_t count);
   /// y[r,:] = x[index[r],:], widened.
   void (*gather)(atk_pool *pool, float *y, const uint16_t *x, const int32_t *index, size_t rows, size_t n);
 } atk_table_bf16;

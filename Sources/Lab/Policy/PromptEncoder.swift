@@ -106,7 +106,8 @@ struct PromptEncoder {
     return special.count > plain.count && plain.starts(with: before) ? plain : special
   }
 
-  /// Films become their moments: the time in words, then one placeholder between the marks of a picture.
+  /// Films become their moments: the time in words, then one placeholder between the marks of a picture. What stands around
+  /// a film's own placeholder stays, as transformers 5 leaves it (4.57 took the marks away).
   private func withTimes(_ text: String, _ films: [[Double]]) throws -> String {
     guard let placeholder = configuration.videoTokenID.flatMap({ tokenizer.token(of: $0) }) else {
       if films.isEmpty { return text }
@@ -122,14 +123,8 @@ struct PromptEncoder {
     let end = configuration.visionEndID.flatMap { tokenizer.token(of: $0) } ?? ""
     var result = pieces[0]
     for (times, piece) in zip(films, pieces.dropFirst()) {
-      var rest = piece[...]
-      // The marks around the placeholder go to every moment.
-      if !start.isEmpty, result.hasSuffix(start), rest.hasPrefix(end) {
-        result.removeLast(start.count)
-        rest = rest.dropFirst(end.count)
-      }
       for time in times { result += String(format: "<%.1f seconds>", time) + start + placeholder + end }
-      result += rest
+      result += piece
     }
     return result
   }

@@ -41,6 +41,11 @@ public struct ChatTemplate: Sendable {
       guard let source = String(validating: data, as: UTF8.self) else {
         throw AttuneError.request("the template is not UTF-8", at: .init(file: file))
       }
+      guard source.contains(where: { !$0.isWhitespace }) else {
+        throw AttuneError.request(
+          "the template is empty", at: .init(file: file),
+          hint: "copy or download the file again, or remove it if prompts are given as text")
+      }
       return try ChatTemplate(source: source, file: file, specialTokens: specialTokens)
     }
     for (name, holder) in [

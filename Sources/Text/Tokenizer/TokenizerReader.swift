@@ -11,7 +11,9 @@ extension Tokenizer {
     guard let data = FileManager.default.contents(atPath: file) else {
       throw AttuneError.request(
         "no tokenizer: the file cannot be read", at: .init(file: file),
-        hint: "a Hugging Face folder with a tokenizer.json is expected")
+        hint:
+          "download tokenizer.json into the folder; only it is read, vocab.json, merges.txt or tokenizer.model do not do: "
+          + "AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR) in Python writes it from those")
     }
     return try Tokenizer(json: JSON.parse(data, file: file), file: file)
   }

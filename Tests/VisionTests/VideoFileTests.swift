@@ -16,8 +16,13 @@ struct VideoFileTests {
     for (name, text) in [("ffprobe", ffprobe), ("ffmpeg", ffmpeg)] {
       let path = "\(folder)/\(name)"
       let script = "#!/bin/sh\nHERE='\(folder)'\nprintf '%s\\n' \"$@\" >> \"$HERE/\(name).words\"\n\(text)\n"
-      try script.write(toFile: path, atomically: true, encoding: .utf8)
-      try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
+      // Another process writes it: a program that this one has open for writing, as any child started meanwhile would
+      // have too, cannot be started.
+      let shell = try #require(ExternalProgram("sh", searchPath: Self.searchPath))
+      let written = try shell.run(
+        ["-c", #"printf '%s' "$1" > "$2" && chmod 755 "$2""#, "sh", script, path], seconds: 60
+      ) { _ in true }
+      #expect(written.end == .exit(0), "\(written.errors)")
     }
     return folder
   }

@@ -113,14 +113,15 @@ public final class LanguageModel {
   ///   - ids: with the places of pictures and films already expanded, one id per place.
   ///   - pictures: in the order of their places.
   ///   - films: the parts of films, two frames each, in the order of their places.
-  /// - Throws: `.request` if an id is outside the vocabulary, or places and pictures do not match.
+  /// - Throws: `.request` if an id is outside the vocabulary, or places and pictures do not match. Where there are no pictures at
+  ///   all, the ids that stand for places are tokens like others, as a policy may sample them.
   public func encode(ids: [Int32], pictures: [PictureInput] = [], films: [PictureInput] = []) throws -> EncodedPrompt {
     guard !ids.isEmpty else { throw AttuneError.request("there are no tokens, at least one was expected") }
     for (i, id) in ids.enumerated() where id < 0 || Int(id) >= configuration.text.vocabularySize {
       throw AttuneError.request(
         "token \(i) has id \(id), the vocabulary has \(configuration.text.vocabularySize) ids")
     }
-    guard let vision = configuration.vision else {
+    guard let vision = configuration.vision, !pictures.isEmpty || !films.isEmpty else {
       guard pictures.isEmpty, films.isEmpty else {
         throw AttuneError.request(
           "\(pictures.count + films.count) pictures for a \(configuration.family.name) model, which reads text alone")

@@ -28,8 +28,9 @@ public struct RopeConfiguration: Sendable {
   public var scaling: Scaling
   /// Frequencies per axis (time, height, width), interleaved; empty for text models.
   public var sections: [Int] = []
-  /// Multiplies the attention's scores besides size to the power of -1/2 (DeepSeek's `mscale_all_dim`).
-  public var scoreScale = 1.0
+  /// Multiplies the scores of latent attention besides size to the power of -1/2 (`mscale_all_dim`); other attention leaves
+  /// them as they are.
+  public var latentScale = 1.0
 }
 
 extension RopeConfiguration {
@@ -81,7 +82,7 @@ extension RopeConfiguration {
           magnitude: try values.optionalNumber("attention_factor")
             ?? (own != 0 && all != 0 ? magnitude(own) / magnitude(all) : magnitude(1)),
           truncate: try values.optionalBool("truncate") ?? true))
-      if all != 0 { scoreScale = magnitude(all) * magnitude(all) }
+      if all != 0 { latentScale = magnitude(all) * magnitude(all) }
     default:
       throw values.error("rope_type", "is \"\(type)\"; default, linear, llama3 and yarn are available")
     }

@@ -24,7 +24,7 @@ extension ModelFamily {
         LatentAttention(
           heads: LatentHeads(
             heads: heads, plain: plain, turned: turned, value: try reader.int("v_head_dim", in: 1...4096),
-            scale: rope.scoreScale / Double(plain + turned).squareRoot()),
+            scale: rope.latentScale / Double(plain + turned).squareRoot()),
           queryRank: try reader.optionalInt("q_lora_rank", in: 1...(1 << 17)),
           keyValueRank: try reader.int("kv_lora_rank", in: 1...(1 << 17)), bias: bias))
     } else {

@@ -13,7 +13,8 @@ public enum ModelPart: String, Sendable, CaseIterable {
     for prefix in ["base_model.model.", "model."] where name.hasPrefix(prefix) { name = name.dropFirst(prefix.count) }
     let words = name.split(separator: ".", maxSplits: 2)
     switch words.first {
-    case "visual": self = words.count > 1 && ["merger", "deepstack_merger_list"].contains(words[1]) ? .aligner : .vision
+    case "visual":
+      self = words.count > 1 && ["merger", "deepstack_merger_list"].contains(words[1]) ? .aligner : .vision
     case "vision": self = .vision
     case "projector", "image_newline", "view_seperator", "tile_indicators": self = .aligner
     default: self = .language

@@ -23,7 +23,8 @@ public final class NamePattern: @unchecked Sendable {
       var message = [UInt8](repeating: 0, count: 256)
       pcre2_get_error_message_8(number, &message, message.count)
       let text = String(decoding: message.prefix { $0 != 0 }, as: UTF8.self)
-      throw AttuneError.request("the pattern '\(pattern)' is no regular expression: \(text), at character \(offset + 1)")
+      throw AttuneError.request(
+        "the pattern '\(pattern)' is no regular expression: \(text), at character \(offset + 1)")
     }
     self.code = code
     text = pattern

@@ -253,8 +253,9 @@ import Testing
         }
       }
     }
-    try refuse("adapter_model.safetensors") { try FileManager.default.removeItem(atPath: $0 + "/adapter_model.safetensors") }
-    try refuse("adapter_config.json") { try FileManager.default.removeItem(atPath: $0 + "/adapter_config.json") }
+    for name in ["adapter_model.safetensors", "adapter_config.json"] {
+      try refuse(name) { try FileManager.default.removeItem(atPath: $0 + "/" + name) }
+    }
     try refuse("tensor \(q).lora_B.weight is missing") {
       try rewrite($0) { $0.removeAll { $0.name == q + ".lora_B.weight" } }
     }
@@ -262,7 +263,10 @@ import Testing
       try rewrite($0) { $0.removeAll { $0.name.hasPrefix(q) } }
     }
     try refuse("tensor \(q).lora_A.weight has shape [3, 40], [2, 40] was expected") {
-      try rewrite($0) { $0[$0.firstIndex { $0.name == q + ".lora_A.weight" }!].tensor = Self.backend.zeros([3, 40], .f32) }
+      try rewrite($0) {
+        let i = $0.firstIndex { $0.name == q + ".lora_A.weight" }!
+        $0[i].tensor = Self.backend.zeros([3, 40], .f32)
+      }
     }
     try refuse("tensor base_model.model.model.norm.weight is not one of this adapter's", "modules_to_save") {
       try rewrite($0) { $0.append(("base_model.model.model.norm.weight", Self.backend.zeros([40], .f32))) }
@@ -277,7 +281,9 @@ import Testing
       }
     }
     try refuse("adapts an embedding") {
-      try rewrite($0) { $0.append(("base_model.model.model.embed_tokens.lora_embedding_A", Self.backend.zeros([2, 97], .f32))) }
+      try rewrite($0) {
+        $0.append(("base_model.model.model.embed_tokens.lora_embedding_A", Self.backend.zeros([2, 97], .f32)))
+      }
     }
     for (key, value, message) in [
       ("peft_type", "IA3", "\"LORA\" was expected"), ("fan_in_fan_out", true, "fan_in_fan_out is true"),
@@ -291,7 +297,9 @@ import Testing
     ] as [(String, JSON, String)] {
       try refuse(message) { try configure($0, key, value) }
     }
-    try refuse("adapter_config.json:1:2") { try "[".write(toFile: $0 + "/adapter_config.json", atomically: true, encoding: .utf8) }
+    try refuse("adapter_config.json:1:2") {
+      try "[".write(toFile: $0 + "/adapter_config.json", atomically: true, encoding: .utf8)
+    }
   }
 
   /// A configuration with nothing but what PEFT always writes takes PEFT's defaults; unknown keys are kept.

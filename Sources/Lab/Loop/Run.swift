@@ -262,7 +262,8 @@ public struct Run {
     {
       throw AttuneError.request(
         "the adapter has a dropout of \(dropout), but stage \(stage.name) is on-policy: it trains on what was sampled without dropout",
-        at: .init(file: (recipe.model.adapter ?? recipe.file)), hint: "set lora_dropout to 0 in its adapter_config.json")
+        at: .init(file: (recipe.model.adapter ?? recipe.file)), hint: "set lora_dropout to 0 in its adapter_config.json"
+      )
     }
   }
 

@@ -66,7 +66,8 @@ public enum RecipeTable {
       "Probability that an input of the factors is dropped in training; 0 in on-policy stages."),
     row(
       "model.lora.targets", .modules(all: "all-linear"), .value("all-linear"),
-      "The linear layers that get an adapter: ends of names, a regular expression for whole names, or all but the head."),
+      "The linear layers that get an adapter: ends of names, a regular expression for whole names, or all but the head."
+    ),
     row(
       "model.lora.exclude", .modules(all: "all-linear"), .unset(meaning: "none"),
       "Linear layers that get none all the same: ends of names, or a regular expression."),

@@ -154,7 +154,8 @@ extension LanguageModel {
 
   /// Makes a complete adapter the active one; what stands in for the model's own values is trained or not.
   func finish(_ adapter: LoRAAdapter, trainable: Bool) {
-    if isTied, let standIn = adapter.standIns.first(where: { $0.parameter === ownHead.weights[0] }), adapter.head == nil {
+    if isTied, let standIn = adapter.standIns.first(where: { $0.parameter === ownHead.weights[0] }), adapter.head == nil
+    {
       // The head goes on with the checkpoint's values.
       let old = standIn.parameter
       let parameter = Parameter(

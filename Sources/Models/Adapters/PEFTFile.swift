@@ -109,7 +109,9 @@ extension LanguageModel {
     guard let adapter else { throw AttuneError.work("the model has no adapter to save") }
     var tensors = adapter.layers.flatMap { layer in layer.tensors.map { ($0.key, $0.parameter.value) } }
     tensors += adapter.standIns.map { ($0.key, $0.parameter.value(of: $0.id)) }
-    if let head = adapter.head, head.isSaved { tensors.append((PEFTFile.prefix + head.parameter.name, head.parameter.value)) }
+    if let head = adapter.head, head.isSaved {
+      tensors.append((PEFTFile.prefix + head.parameter.name, head.parameter.value))
+    }
     try SafeTensors.write(tensors, to: folder + "/" + PEFTFile.tensors, from: backend)
     try AtomicFile.write(
       folder + "/" + PEFTFile.configuration,
@@ -197,7 +199,8 @@ private final class AdapterReading {
     switch true {
     case extra.contains("lora_magnitude_vector"): hint = "magnitudes belong to use_dora: true"
     case extra.hasSuffix(".lora_B.bias"): hint = "biases of factors belong to lora_bias: true"
-    case extra.hasSuffix(".bias"): hint = "biases belong to bias: all or lora_only; here it is \(configuration.bias.rawValue)"
+    case extra.hasSuffix(".bias"):
+      hint = "biases belong to bias: all or lora_only; here it is \(configuration.bias.rawValue)"
     default: hint = "whole modules belong to modules_to_save; here it is \(configuration.modulesToSave)"
     }
     throw AttuneError.request(

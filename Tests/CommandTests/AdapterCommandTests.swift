@@ -77,7 +77,9 @@ import Testing
       try tensors(folder + "/run/start/model.safetensors"), try tensors(folder + "/run/model/model.safetensors")
     )
     #expect(before.count == after.count)
-    for (name, data) in before { #expect((after[name] != data) == name.contains("merger"), "\(name)") }
+    for (name, data) in before where !name.contains("merger") { #expect(after[name] == data, "\(name)") }
+    let moved = "model.visual.merger.linear_fc1.weight"
+    #expect(after[moved] != before[moved])
   }
 
   @Test func adaptersAreExportedMergedAndChosenByLine() throws {

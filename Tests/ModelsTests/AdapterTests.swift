@@ -202,6 +202,9 @@ import Testing
     if !configuration.factorBias || json == TinyModels.qwen2 {
       try other.mergeAdapter()
       expectClose(try Self.values(other), changed.map { Float(bitPattern: $0) }, absolute: 2e-4, "merged")
+      other.adapter!.isEnabled = false
+      #expect(try Self.logits(other) == plain, "merged and switched off")
+      other.adapter!.isEnabled = true
       try other.unmergeAdapter()
       #expect(try Self.logits(other) == changed)
     } else {

@@ -4,7 +4,10 @@ import Testing
 
 /// Every `attune` command that a page shows is run, in order, in a folder with the repository's recipes and rewards.
 @Suite struct DocumentationTests {
-  private static let pages = ["README.md", "docs/start.md", "docs/rewards.md", "docs/reward-abi.md", "docs/recipes.md"]
+  private static let pages = [
+    "README.md", "docs/start.md", "docs/rewards.md", "docs/reward-abi.md", "docs/recipes.md",
+    "docs/adapters.md",
+  ]
 
   private func commands(_ page: String) throws -> [String] {
     let text = try String(contentsOfFile: Fixtures.root + "/" + page, encoding: .utf8)

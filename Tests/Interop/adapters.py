@@ -129,6 +129,30 @@ def shaken(model, seed):
     return model
 
 
+def with_picture(name, folder, model, adapter):
+    """The same with a picture before the text, so that an adapter in the tower counts."""
+    from PIL import Image
+    from safetensors.torch import load_file
+
+    picture = WORK / "picture.png"
+    values = torch.randint(0, 256, (64, 96, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    Image.fromarray(values.numpy()).save(picture)
+    run("preprocess", "--model", folder, "--output", WORK / "pixels.safetensors", picture)
+    pixels = load_file(str(WORK / "pixels.safetensors"))
+    content = [{"type": "image"}, {"type": "text", "text": TEXT}]
+    line = {"messages": [{"role": "user", "content": content}], "images": [str(picture)]}
+    answer = json.loads(run("score", "--model", folder, "--adapter", adapter, text=json.dumps(line)))
+    ids = torch.tensor([answer["input_ids"]])
+    places = (ids == model.config.image_token_id).int()
+    with torch.no_grad():
+        logits = model.eval()(
+            input_ids=ids, pixel_values=pixels["pixel_values"], mm_token_type_ids=places,
+            image_grid_thw=pixels["image_grid_thw"].long().reshape(-1, 3),
+        ).logits[0].float()
+    found = torch.log_softmax(logits[:-1], -1).gather(-1, ids[0, 1:, None])[:, 0]
+    compare(f"{name}, with a picture", torch.tensor(answer["logprobs"]), found)
+
+
 def peft_to_attune(name, folder, options, dtype=None):
     target = WORK / "peft" / name.replace(" ", "-").replace(",", "")
     model = shaken(get_peft_model(load(folder), LoraConfig(task_type="CAUSAL_LM", **options)), 3)
@@ -141,6 +165,8 @@ def peft_to_attune(name, folder, options, dtype=None):
         model = PeftModel.from_pretrained(load(folder), str(target))
     ids, logprobs = ours(folder, "--adapter", target)
     compare(name, logprobs, theirs(model, ids))
+    if (folder / "preprocessor_config.json").exists():
+        with_picture(name, folder, model, target)
     if options.get("lora_bias") or dtype:
         return
     merged = WORK / "merged"

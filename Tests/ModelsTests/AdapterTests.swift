@@ -202,6 +202,9 @@ import Testing
     if !configuration.factorBias || json == TinyModels.qwen2 {
       try other.mergeAdapter()
       expectClose(try Self.values(other), changed.map { Float(bitPattern: $0) }, absolute: 2e-4, "merged")
+      other.adapter!.isEnabled = false
+      #expect(try Self.logits(other) == plain, "merged and switched off")
+      other.adapter!.isEnabled = true
       try other.unmergeAdapter()
       #expect(try Self.logits(other) == changed)
     } else {
@@ -253,10 +256,9 @@ import Testing
         }
       }
     }
-    try refuse("adapter_model.safetensors") {
-      try FileManager.default.removeItem(atPath: $0 + "/adapter_model.safetensors")
+    for name in ["adapter_model.safetensors", "adapter_config.json"] {
+      try refuse(name) { try FileManager.default.removeItem(atPath: $0 + "/" + name) }
     }
-    try refuse("adapter_config.json") { try FileManager.default.removeItem(atPath: $0 + "/adapter_config.json") }
     try refuse("tensor \(q).lora_B.weight is missing") {
       try rewrite($0) { $0.removeAll { $0.name == q + ".lora_B.weight" } }
     }
@@ -265,7 +267,8 @@ import Testing
     }
     try refuse("tensor \(q).lora_A.weight has shape [3, 40], [2, 40] was expected") {
       try rewrite($0) {
-        $0[$0.firstIndex { $0.name == q + ".lora_A.weight" }!].tensor = Self.backend.zeros([3, 40], .f32)
+        let i = $0.firstIndex { $0.name == q + ".lora_A.weight" }!
+        $0[i].tensor = Self.backend.zeros([3, 40], .f32)
       }
     }
     try refuse("tensor base_model.model.model.norm.weight is not one of this adapter's", "modules_to_save") {

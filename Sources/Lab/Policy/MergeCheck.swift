@@ -20,10 +20,7 @@ public enum MergeCheck {
         width: side, height: side, pixels: (0..<side * side * 3).map { _ in UInt8(random.integer(below: 256)) })
       let prompt = try policy.prompt(
         messages: [
-          [
-            "role": "user",
-            "content": [["type": "image"], ["type": "text", "text": "What number is in the picture?"]],
-          ]
+          ["role": "user", "content": [["type": "image"], ["type": "text", "text": "What number is it?"]]]
         ], media: PromptMedia(pictures: [picture]))
       values += try logprobs(policy, prompt: prompt.encoded)
     }

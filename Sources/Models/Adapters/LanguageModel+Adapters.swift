@@ -47,10 +47,12 @@ extension LanguageModel {
     }
     for other in adapters where other !== adapter || !other.isEnabled {
       for standIn in other.standIns where standIn.parameter.shown == standIn.id { standIn.parameter.show(0) }
+      for (parameter, id) in other.folded where parameter.shown == id { parameter.show(0) }
     }
     head = ownHead
     guard let adapter, adapter.isEnabled else { return }
     for standIn in adapter.standIns { standIn.parameter.show(standIn.id) }
+    for (parameter, id) in adapter.folded { parameter.show(id) }
     if let other = adapter.head { head = other.group }
   }
 

@@ -13,8 +13,10 @@ public final class LoRAAdapter {
   var head: (group: WeightGroup, parameter: Parameter, isSaved: Bool)?
   /// Keys of the configuration file that the adapter was read from, to be written again.
   var fileKeys: JSON.Object?
-  /// True while the changes are folded into the weights.
-  public internal(set) var isMerged = false
+  /// Weights and biases with the factors folded in, while they are.
+  var folded: [(parameter: Parameter, id: Int)] = []
+  /// True while the factors are folded into the weights.
+  public var isMerged: Bool { !folded.isEmpty }
   /// False makes every layer compute as if the adapter were not there.
   public var isEnabled = true {
     didSet { if isEnabled != oldValue { model?.showActiveAdapter() } }

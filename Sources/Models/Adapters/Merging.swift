@@ -55,10 +55,10 @@ extension LanguageModel {
     }
     let biases = try adapted.map(mergedBias)
     for (linear, bias) in zip(adapted, biases) {
-      linear.weight.show(linear.weight.addStandIn(merged(linear)))
-      if let bias, let own = linear.bias { own.show(own.addStandIn(bias)) }
+      adapter.folded.append((linear.weight, linear.weight.addStandIn(merged(linear))))
+      if let bias, let own = linear.bias { adapter.folded.append((own, own.addStandIn(bias))) }
     }
-    adapter.isMerged = true
+    showActiveAdapter()
   }
 
   /// Takes the active adapter out of the weights again.
@@ -66,11 +66,8 @@ extension LanguageModel {
     guard let adapter, adapter.isMerged else {
       throw AttuneError.request("no adapter is folded into the weights")
     }
-    for linear in linears where linear.lora?.adapter === adapter {
-      linear.weight.removeStandIn(linear.weight.shown)
-      if linear.lora?.factors.bias != nil, let bias = linear.bias { bias.removeStandIn(bias.shown) }
-    }
-    adapter.isMerged = false
+    for (parameter, id) in adapter.folded { parameter.removeStandIn(id) }
+    adapter.folded = []
     showActiveAdapter()
   }
 }

@@ -55,9 +55,8 @@ struct PEFTConfiguration {
     for (key, reason) in Self.refused where reader.isSet(key) {
       throw reader.refuse(key, "is \(json[key]!.text()), which is not available: \(reason)")
     }
-    if let start = json["init_lora_weights"]?.string,
-      let found = Self.weightChangingStarts.first(where: start.hasPrefix)
-    {
+    let start = json["init_lora_weights"]?.string ?? ""
+    if let found = Self.weightChangingStarts.first(where: start.hasPrefix) {
       throw reader.refuse(
         "init_lora_weights", "is \"\(start)\": such an adapter belongs to weights that \(found) has changed",
         hint: "convert it to a plain LoRA with PEFT: save_pretrained(…, path_initial_model_for_weight_conversion=…)")
@@ -152,9 +151,9 @@ struct PEFTConfiguration {
   // MARK: Writing
 
   /// The file's text: PEFT's keys in its order, then those of the file that the adapter came from.
-  static func text(_ c: LoRAConfiguration, targets: LoRAConfiguration.Modules, kept: JSON.Object?, base: String?)
-    -> String
-  {
+  static func text(
+    _ c: LoRAConfiguration, targets: LoRAConfiguration.Modules, kept: JSON.Object?, base: String?
+  ) -> String {
     var keys = defaults
     for (key, value) in kept?.entries ?? JSON.Object().entries { keys[key] = value }
     func number(_ x: Double) -> JSON { x == x.rounded() && abs(x) < 1e15 ? .int(Int(x)) : .double(x) }

@@ -28,7 +28,8 @@ public struct RopeConfiguration: Sendable {
   public var scaling: Scaling
   /// Frequencies per axis (time, height, width), interleaved; empty for text models.
   public var sections: [Int] = []
-  /// Multiplies the attention's scores besides size to the power of -1/2 (DeepSeek's `mscale_all_dim`).
+  /// Multiplies the scores of latent attention besides size to the power of -1/2 (DeepSeek's `mscale_all_dim`); other
+  /// attention heeds `magnitude` alone.
   public var scoreScale = 1.0
 }
 

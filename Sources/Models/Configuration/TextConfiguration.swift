@@ -18,7 +18,7 @@ public struct TextConfiguration: Sendable {
   /// Heads as attention of a layer sees them, and as their keys and values are kept.
   public func attentionHeads(layer: Int) -> AttentionHeads {
     switch attention {
-    case .grouped(let grouped): grouped.attentionHeads(layer: layer, scale: rope.scoreScale)
+    case .grouped(let grouped): grouped.attentionHeads(layer: layer)
     case .latent(let latent): latent.heads.attention
     }
   }
@@ -59,9 +59,9 @@ public struct GroupedAttention: Sendable {
   public var window: Int?
   public var windowLayers: Set<Int> = []
 
-  func attentionHeads(layer: Int, scale: Double) -> AttentionHeads {
+  func attentionHeads(layer: Int) -> AttentionHeads {
     AttentionHeads(
-      heads: heads, kvHeads: kvHeads, size: headSize, scale: scale / Double(headSize).squareRoot(),
+      heads: heads, kvHeads: kvHeads, size: headSize, scale: 1 / Double(headSize).squareRoot(),
       window: windowLayers.contains(layer) ? window : nil)
   }
 }

@@ -1,6 +1,7 @@
 """Adapters on experts that PEFT wrote, in its older form (factors of each expert) and its newer one (of a layer's experts together).
 
-PEFT reads the older form too, by converting it; what neither form says, Attune must refuse by name.
+Of the newer form PEFT itself is the truth. Of the older one it is the weights with the products of the factors added here: PEFT, which
+converts such files, loses the factors of dense layers and shared experts on the way.
 """
 
 import json
@@ -31,7 +32,7 @@ TOGETHER = {
         rank_pattern={r".*\.gate_up_proj": 6}, alpha_pattern={r".*\.gate_up_proj": 18}),
     "rank-stabilised": dict(target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"], use_rslora=True),
 }
-# Of each expert: the layers' names, for a model without dense or shared units (PEFT loses those).
+# Of each expert, and of dense layers and shared experts as well: the layers' names.
 APART = {"all": UNITS, "down": ["down_proj"]}
 
 
@@ -56,36 +57,36 @@ def together(report, program, work, name, label, options):
             if "lora_" in key:
                 value.copy_(0.4 * random_tensor(key, tuple(value.shape), "experts"))
     model.save_pretrained(folder / "adapter")
-    compare(report, program, f"{name}, experts together, {label}", base, folder / "adapter")
+    compare(report, program, f"{name}, experts together, {label}", base, folder / "adapter", Reference(base, folder / "adapter"))
 
 
 def apart(report, program, work, name, label, targets):
     """A file as PEFT wrote it beside transformers 4."""
-    spec = family(name, 52)
-    if name == "deepseek_v2" and label == "all":
-        spec["config"]["first_k_dense_replace"] = 0
     folder = Path(f"{work}/experts/{name}-apart-{label}")
-    base = write_checkpoint(folder / "base", spec)
-    wanted = re.compile(rf"(self_attn|mlp\.experts\.\d+)\.({'|'.join(ATTENTION + targets)})\.weight$")
-    tensors = {}
-    for key, value in load_file(base / "model.safetensors").items():
+    base = write_checkpoint(folder / "base", family(name, 52))
+    wanted = re.compile(rf"\.({'|'.join(ATTENTION + targets)})\.weight$")
+    tensors, merged = {}, load_file(base / "model.safetensors")
+    for key, value in list(merged.items()):
         if wanted.search(key):
             stem = f"base_model.model.{key.removesuffix('.weight')}"
-            out, width = value.shape
-            tensors[f"{stem}.lora_A.weight"] = 0.4 * random_tensor(f"{stem}.A", (3, width), "apart")
-            tensors[f"{stem}.lora_B.weight"] = 0.4 * random_tensor(f"{stem}.B", (out, 3), "apart")
+            a = 0.4 * random_tensor(f"{stem}.A", (3, value.shape[1]), "apart")
+            b = 0.4 * random_tensor(f"{stem}.B", (value.shape[0], 3), "apart")
+            tensors[f"{stem}.lora_A.weight"], tensors[f"{stem}.lora_B.weight"] = a, b
+            merged[key] = value + 2 * b @ a
     (folder / "adapter").mkdir(exist_ok=True)
     save_file(tensors, folder / "adapter" / "adapter_model.safetensors")
     write_json(folder / "adapter" / "adapter_config.json", dict(
         peft_type="LORA", task_type="CAUSAL_LM", r=3, lora_alpha=6, lora_dropout=0.0, bias="none", target_modules=ATTENTION + targets,
         base_model_name_or_path=str(base), inference_mode=True, rank_pattern={}, alpha_pattern={},
     ))
-    compare(report, program, f"{name}, experts apart, {label}", base, folder / "adapter")
+    truth = write_checkpoint(folder / "truth", family(name, 52))
+    save_file(merged, truth / "model.safetensors", metadata={"format": "pt"})
+    compare(report, program, f"{name}, experts apart, {label}", base, folder / "adapter", Reference(truth))
 
 
-def compare(report, program, label, base, adapter):
+def compare(report, program, label, base, adapter, reference):
     """Beside the base, and merged into it."""
-    reference, plain = Reference(base, adapter), Reference(base)
+    plain = Reference(base)
     config = json.loads((base / "config.json").read_text())
     lines = [{"input_ids": cases.random_ids(config, length, (label, attempt))} for length in (20, 90) for attempt in range(3)]
     lines = [line for line in lines if min(reference.logprobs(line)[2], plain.logprobs(line)[2]) >= ROUTER_GAP]

@@ -1,6 +1,8 @@
 # `make` alone prints what there is.
 .DEFAULT_GOAL := help
 SEED ?= 1
+# Random checkpoints of each family that `make interop` compares besides the fixed ones, from seed SEED on.
+SWEEP ?= 0
 ATTUNE := .build/release/attune
 TEST_BUILD := --scratch-path .build/tests
 # What also runs on the instruction set of any processor.
@@ -19,9 +21,9 @@ help:
 	@echo "make lint                 formatting and style, warnings are errors"
 	@echo "make format               formats the sources in place"
 	@echo "make bench                kernels, rollouts and steps beside the machine's limits, and beside the peers if installed"
-	@echo "make interop              other programs read what attune writes (makes a Python environment)"
+	@echo "make interop [SWEEP=N]    attune and the libraries whose files it shares compute the same (makes a Python environment)"
 	@echo "make test-long            tests that take longer than a coffee"
-	@echo "make sanitize             kernels and engine under the address, undefined-behaviour and thread sanitizers"
+	@echo "make sanitize             kernels, engine and picture readers under the address, undefined-behaviour and thread sanitizers"
 	@echo "make clean                removes builds"
 
 # Quick when nothing is missing.
@@ -44,7 +46,7 @@ test-long: build
 
 sanitize: setup
 	swift build $(ADDRESS) --build-tests
-	ATTUNE_MEMORY=separate ASAN_OPTIONS=detect_leaks=0 swift test $(ADDRESS) --skip-build --filter 'TensorTests|RolloutTests|ModelsTests'
+	ATTUNE_MEMORY=separate ASAN_OPTIONS=detect_leaks=0 swift test $(ADDRESS) --skip-build --filter 'TensorTests|RolloutTests|ModelsTests|VisionTests'
 	swift build $(THREAD) --build-tests
 	ATTUNE_MEMORY=separate TSAN_OPTIONS=suppressions="$(CURDIR)/Tests/Sanitizers/races.txt" swift test $(THREAD) --skip-build --filter 'TensorTests|RolloutTests'
 
@@ -58,7 +60,8 @@ bench: build
 	Scripts/bench.sh
 
 interop: build
-	Tests/Interop/run.sh
+	@Scripts/setup.sh interop
+	Tests/Interop/run.sh --sweep $(SWEEP) --seed $(SEED)
 
 clean:
 	rm -rf .build

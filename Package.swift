@@ -36,6 +36,7 @@ let package = Package(
     system("CSQLite", "sqlite3", apt: "libsqlite3-dev", brew: "sqlite"),
     system("CPNG", "libpng", apt: "libpng-dev", brew: "libpng"),
     system("CJPEG", "libjpeg", apt: "libjpeg-dev", brew: "jpeg-turbo"),
+    system("CWebP", "libwebpdemux", apt: "libwebp-dev", brew: "webp"),
     system("CPCRE2", "libpcre2-8", apt: "libpcre2-dev", brew: "pcre2"),
     system("CCairo", "cairo", apt: "libcairo2-dev", brew: "cairo"),
     // Floor 1: values, tensors, the plugin author's kit.
@@ -53,7 +54,7 @@ let package = Package(
     // Floor 2: text, pictures, objectives, rewards.
     .target(name: "Text", dependencies: ["Core", "CPCRE2"], swiftSettings: hot),
     .target(
-      name: "AttuneVision", dependencies: ["Core", "CPNG", "CJPEG"], path: "Sources/Vision",
+      name: "AttuneVision", dependencies: ["Core", "CPNG", "CJPEG", "CWebP"], path: "Sources/Vision",
       swiftSettings: hot),
     .target(name: "Objectives", dependencies: ["Core"], swiftSettings: hot),
     .target(name: "Rewards", dependencies: ["Core", "CRewardABI"]),
@@ -78,7 +79,7 @@ let package = Package(
         "Lab", "Bench",
       ]),
     // Tests mirror the rooms.
-    .target(name: "TestSupport", dependencies: ["Core", "AttuneTensor"], path: "Tests/TestSupport"),
+    .target(name: "TestSupport", dependencies: ["Core", "AttuneTensor", "Models"], path: "Tests/TestSupport"),
     tests("Core", []),
     tests("Tensor", ["AttuneTensor", "CKernels"]),
     tests("Text", ["Text"]),

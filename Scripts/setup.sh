@@ -1,7 +1,13 @@
 #!/usr/bin/env bash
 # Installs the system packages that the build and the report need, if any is missing. Debian and Ubuntu (apt, as root or
 # through sudo) and macOS (brew). Prints nothing and takes no time when everything is there.
+#
+#   Scripts/setup.sh           for builds and tests
+#   Scripts/setup.sh interop   also a Python that can make environments, for `make interop`
 set -euo pipefail
+
+wants_python=false
+if [ "${1:-}" = interop ] && ! python3 -c 'import ensurepip, venv' 2>/dev/null; then wants_python=true; fi
 
 swift_version() { swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\.[0-9]*\).*/\1/p' | head -n 1; }
 
@@ -16,18 +22,20 @@ if [ "$(printf '%s\n6.3\n' "$version" | sort -V | head -n 1)" != "6.3" ]; then
 fi
 
 if [ "$(uname)" = "Darwin" ]; then
-  packages=(pkg-config libyaml sqlite libpng jpeg-turbo pcre2 cairo)
+  packages=(pkg-config libyaml sqlite libpng jpeg-turbo webp pcre2 cairo)
   if ! command -v brew >/dev/null; then
     echo "setup: Homebrew is needed to install: ${packages[*]} (https://brew.sh)" >&2
     exit 2
   fi
+  if $wants_python; then packages+=(python3); fi
   missing=()
   for package in "${packages[@]}"; do brew list --versions "$package" >/dev/null 2>&1 || missing+=("$package"); done
   [ ${#missing[@]} -eq 0 ] || brew install "${missing[@]}"
   exit 0
 fi
 
-packages=(pkg-config libyaml-dev libsqlite3-dev libpng-dev libjpeg-dev libpcre2-dev libcairo2-dev fonts-dejavu-core gcc libc6-dev)
+packages=(pkg-config libyaml-dev libsqlite3-dev libpng-dev libjpeg-dev libwebp-dev libpcre2-dev libcairo2-dev fonts-dejavu-core gcc libc6-dev)
+if $wants_python; then packages+=(python3 python3-venv); fi
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

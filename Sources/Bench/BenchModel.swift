@@ -34,41 +34,54 @@ public struct BenchModel {
     var ids = ids(length, seed)
     guard pictures > 0 else { return try model.encode(ids: ids) }
     guard let vision = model.configuration.vision, let imageID = model.configuration.imageTokenID else {
-      throw AttuneError.request("--pictures for a \(model.configuration.family.rawValue) model, which reads text alone")
+      throw AttuneError.request("--pictures for a \(model.configuration.family.name) model, which reads text alone")
     }
-    let side = 224 / vision.patchSize / vision.mergeSize * vision.mergeSize
-    let places = side * side / (vision.mergeSize * vision.mergeSize)
+    var stream = randomness.stream(seed, 1)
+    let inputs = (0..<pictures).map { _ in picture(vision, &stream) }
+    let places = try vision.layOut(inputs[0], from: 0).positions.count
     guard pictures * (places + 2) < length else {
       throw AttuneError.request(
         "\(pictures) pictures take \(pictures * (places + 2)) tokens, the prompt has \(length)",
         hint: "raise --prompt-tokens or lower --pictures")
     }
-    var stream = randomness.stream(seed, 1)
-    let inputs = (0..<pictures).map { picture in
+    for picture in 0..<pictures {
       let first = 4 + picture * (places + 2)
       ids[first] = model.configuration.visionStartID ?? ids[first]
       for place in 0..<places { ids[first + 1 + place] = imageID }
       ids[first + 1 + places] = model.configuration.visionEndID ?? ids[first]
-      return PictureInput(
-        patches: (0..<side * side * vision.patchWidth).map { _ in Float(stream.uniform(-1, 1)) },
-        grid: (frames: 1, height: side, width: side))
     }
     return try model.encode(ids: ids, pictures: inputs)
   }
 
+  /// Noise: 224 x 224 pixels, or one tile where pictures are cut into tiles.
+  private func picture(_ vision: VisionArchitecture, _ stream: inout Randomness.Stream) -> PictureInput {
+    func noise(_ count: Int) -> [Float] { (0..<count).map { _ in Float(stream.uniform(-1, 1)) } }
+    switch vision {
+    case .qwen3VL(let vision):
+      let side = 224 / vision.patchSize / vision.mergeSize * vision.mergeSize
+      return PictureInput(
+        patches: noise(side * side * vision.patchWidth), grid: (frames: 1, height: side, width: side))
+    case .deepSeekVL2(let vision):
+      return PictureInput(values: noise(2 * 3 * vision.viewSize * vision.viewSize), kind: .tiles(across: 1, down: 1))
+    }
+  }
+
   /// Weights of the decoder's products and of the head.
   var productWeights: (layers: Int, head: Int) {
-    let layers = model.linears.reduce(0) { $0 + ($1.name.contains("visual") ? 0 : $1.weight.shape.reduce(1, *)) }
+    let layers = model.linears.reduce(0) { $0 + (isVision($1.name) ? 0 : $1.weight.shape.reduce(1, *)) }
     return (layers, model.head.weights.reduce(0) { $0 + $1.shape.reduce(1, *) })
   }
   var visionWeights: Int {
-    model.linears.reduce(0) { $0 + ($1.name.contains("visual") ? $1.weight.shape.reduce(1, *) : 0) }
+    model.linears.reduce(0) { $0 + (isVision($1.name) ? $1.weight.shape.reduce(1, *) : 0) }
   }
+
+  private func isVision(_ name: String) -> Bool { !name.hasPrefix(model.configuration.decoderPrefix) }
 
   /// Floating-point operations of attention for one query that sees `keys` keys, all layers.
   func attentionFlops(_ keys: Double) -> Double {
     let c = model.configuration.text
-    return Double(4 * c.layers * c.heads * c.headSize) * keys
+    let heads = c.attentionHeads(layer: 0)
+    return Double(2 * c.layers * heads.heads * (heads.size + heads.valueSize)) * keys
   }
 
   /// Floating-point operations of a forward pass over trees, the head for completion tokens alone.
@@ -78,7 +91,7 @@ public struct BenchModel {
     for tree in trees {
       let prompt = tree.prompt.ids.count
       sum += 2 * Double(layers * prompt) + attentionFlops(Double(prompt * (prompt + 1) / 2))
-      sum += 2 * Double(visionWeights) * Double(tree.prompt.pictures.reduce(0) { $0 + $1.patchCount })
+      sum += 2 * Double(visionWeights) * Double(tree.prompt.pictures.reduce(0) { $0 + $1.count })
       for completion in tree.completions {
         let n = max(0, completion.count - 1)
         sum += 2 * Double(layers * n) + attentionFlops(Double(n * prompt + n * (n + 1) / 2))

@@ -103,7 +103,7 @@ public struct KernelBench {
       // Two products of head size over half the square of the length.
       let flops = Double(count * 6 * 64 * 2 * 2) * Double(length * (length + 1) / 2)
       figure("attention", [count, length, 64], flops) {
-        backend.toPages(pages, k.allColumns, nil, heads)
+        backend.toPages(pages, k.allColumns, nil)
         backend.attention(y, lse, q, pages, k.allColumns, plan, heads)
       }
       let dq = backend.zeros([tokens, 384], .f32)

@@ -54,7 +54,7 @@ public struct RolloutBench {
     let statistics = middle.1
     let (layers, head) = bench.productWeights
     let text = model.configuration.text
-    let keysAndValues = 8 * text.layers * text.kvHeads * text.headSize
+    let keysAndValues = 4 * text.layers * text.keyValueWidth
     let weightBytes = Double(layers + head) * bytesPerWeight(model)
     let bytes = (1..<max(2, workload.newTokens)).reduce(0.0) {
       $0 + weightBytes + Double(sequences * keysAndValues) * Double(workload.promptTokens + $1)

@@ -32,6 +32,8 @@ private struct JSONParser {
   private var at = 0
   private var line: Int32 = 1
   private var lineStart = 0
+  /// Up to where columns of this line were counted, and the column there.
+  private var measured: (at: Int, column: Int32) = (0, 1)
   private static let deepest = 512
 
   init(_ bytes: UnsafeBufferPointer<UInt8>, file: String, refuseDuplicateKeys: Bool) {
@@ -57,19 +59,16 @@ private struct JSONParser {
     return result
   }
 
-  private var position: JSON.Position {
-    // Columns count code points: continuation bytes do not count.
-    var column: Int32 = 1
-    var i = lineStart
-    while i < at {
-      if bytes[i] & 0xC0 != 0x80 { column += 1 }
-      i += 1
-    }
-    return JSON.Position(line: line, column: column)
+  /// The place that was reached. Columns count code points; each byte is looked at once.
+  private mutating func place() -> JSON.Position {
+    if measured.at < lineStart { measured = (lineStart, 1) }
+    for i in measured.at..<max(at, measured.at) where bytes[i] & 0xC0 != 0x80 { measured.column += 1 }
+    measured.at = max(at, measured.at)
+    return JSON.Position(line: line, column: measured.column)
   }
 
-  private func error(_ message: String) -> AttuneError {
-    let place = position
+  private mutating func error(_ message: String) -> AttuneError {
+    let place = place()
     return .request(
       "not valid JSON: \(message)",
       at: .init(file: file, line: Int(place.line), column: Int(place.column)))
@@ -97,12 +96,11 @@ private struct JSONParser {
   private mutating func value(depth: Int) throws -> JSON {
     guard depth < Self.deepest else { throw error("nested deeper than \(Self.deepest) levels") }
     guard at < bytes.count else { throw error("the text ends where a value was expected") }
-    // Long one-line files hold thousands of numbers: only containers and strings pay for a position there.
     switch bytes[at] {
     case UInt8(ascii: "{"): return try objectValue(depth: depth)
     case UInt8(ascii: "["): return try arrayValue(depth: depth)
     case UInt8(ascii: "\""):
-      let place = shortPosition
+      let place = place()
       return JSON(.string(try string()), at: place)
     case UInt8(ascii: "t"): return try word("true", .bool(true))
     case UInt8(ascii: "f"): return try word("false", .bool(false))
@@ -112,13 +110,8 @@ private struct JSONParser {
     }
   }
 
-  /// The position, or only the line where counting the column would make reading quadratic.
-  private var shortPosition: JSON.Position {
-    at - lineStart < 4096 ? position : JSON.Position(line: line, column: 0)
-  }
-
   private mutating func word(_ text: StaticString, _ result: JSON.Content) throws -> JSON {
-    let place = shortPosition
+    let place = place()
     guard at + text.utf8CodeUnitCount <= bytes.count else { throw error("found \(found) where a value was expected") }
     for i in 0..<text.utf8CodeUnitCount where bytes[at + i] != text.utf8Start[i] {
       throw error("found \(found) where a value was expected")
@@ -128,7 +121,7 @@ private struct JSONParser {
   }
 
   private mutating func number() throws -> JSON {
-    let place = shortPosition
+    let place = place()
     let start = at
     func digit(_ i: Int) -> Bool { i < bytes.count && bytes[i] >= 0x30 && bytes[i] <= 0x39 }
     if bytes[at] == UInt8(ascii: "-") { at += 1 }
@@ -166,7 +159,7 @@ private struct JSONParser {
   }
 
   private mutating func arrayValue(depth: Int) throws -> JSON {
-    let place = shortPosition
+    let place = place()
     at += 1
     var items: [JSON] = []
     skipSpace()
@@ -189,7 +182,7 @@ private struct JSONParser {
   }
 
   private mutating func objectValue(depth: Int) throws -> JSON {
-    let place = shortPosition
+    let place = place()
     at += 1
     var object = JSON.Object()
     skipSpace()
@@ -210,7 +203,7 @@ private struct JSONParser {
       }
       at += 1
       skipSpace()
-      object[key] = try value(depth: depth + 1)
+      object.insert(key, try value(depth: depth + 1))
       skipSpace()
       guard at < bytes.count else { throw error("the mapping that began on line \(place.line) is not closed") }
       let separator = bytes[at]

@@ -41,44 +41,6 @@ public struct JSON: Sendable {
   }
 }
 
-extension JSON {
-  /// Keys and values in the order they were written. Finding a key takes constant time.
-  public struct Object: Sendable {
-    public private(set) var keys: [String] = []
-    public private(set) var values: [JSON] = []
-    private var places: [String: Int] = [:]
-
-    public init() {}
-
-    public init(_ entries: some Sequence<(String, JSON)>) {
-      for (key, value) in entries { self[key] = value }
-    }
-
-    public var count: Int { keys.count }
-    public var isEmpty: Bool { keys.isEmpty }
-    public var entries: Zip2Sequence<[String], [JSON]> { zip(keys, values) }
-
-    /// Setting a new key appends it; setting nil removes the key.
-    public subscript(key: String) -> JSON? {
-      get { places[key].map { values[$0] } }
-      set {
-        switch (places[key], newValue) {
-        case (let place?, let value?): values[place] = value
-        case (nil, let value?):
-          places[key] = keys.count
-          keys.append(key)
-          values.append(value)
-        case (let place?, nil):
-          keys.remove(at: place)
-          values.remove(at: place)
-          places = Dictionary(uniqueKeysWithValues: keys.enumerated().map { ($1, $0) })
-        case (nil, nil): break
-        }
-      }
-    }
-  }
-}
-
 extension JSON: Equatable {
   public static func == (a: JSON, b: JSON) -> Bool {
     switch (a.value, b.value) {
@@ -87,7 +49,7 @@ extension JSON: Equatable {
     case (.int(let x), .int(let y)): x == y
     case (.double(let x), .double(let y)): x == y
     case (.int(let x), .double(let y)), (.double(let y), .int(let x)): Double(x) == y
-    case (.string(let x), .string(let y)): x == y
+    case (.string(let x), .string(let y)): x.utf8.elementsEqual(y.utf8)
     case (.array(let x), .array(let y)): x == y
     case (.object(let x), .object(let y)):
       x.count == y.count && x.entries.allSatisfy { y[$0] == $1 }

@@ -11,6 +11,8 @@ public final class LanguageModel {
   public let precision: Precision
   /// All parameters of the checkpoint, in the order of the model's parts.
   public let parameters: [Parameter]
+  /// Tensors of the checkpoint that hold several of the parameters.
+  let stacks: [ExpertStack]
   /// The matrix `[vocabulary, hidden]` of the language-model head: the embedding where they are tied, or what the active
   /// adapter brings.
   public internal(set) var head: WeightGroup
@@ -21,39 +23,42 @@ public final class LanguageModel {
   public internal(set) var adapter: LoRAAdapter?
   var adapterCount = 0
   private let decoder: Decoder
-  private let vision: Qwen3VLVision?
+  private let vision: (any VisionTower)?
 
   /// Builds the model that a configuration describes, with parameters from a source.
   public init(_ configuration: ModelConfiguration, from source: ParameterSource) throws {
     self.configuration = configuration
     backend = source.backend
     precision = source.precision
-    switch configuration.family {
-    case .qwen2, .qwen3, .qwen3MoE:
-      decoder = try Decoder(configuration.text, prefix: "model", tied: configuration.tiedEmbeddings, from: source)
-      vision = nil
-    case .qwen3VL:
-      vision = try Qwen3VLVision(configuration.vision!, prefix: "model.visual", from: source)
-      decoder = try Decoder(
-        configuration.text, prefix: "model.language_model", tied: configuration.tiedEmbeddings, from: source)
-    }
+    vision =
+      switch configuration.vision {
+      case .qwen3VL(let vision): try Qwen3VLVision(vision, prefix: "model.visual", from: source)
+      case .deepSeekVL2(let vision): try DeepSeekVL2Vision(vision, from: source)
+      case nil: nil
+      }
+    decoder = try Decoder(
+      configuration.text, prefix: configuration.decoderPrefix, tied: configuration.tiedEmbeddings, from: source)
     head = WeightGroup([
       configuration.tiedEmbeddings
         ? decoder.embedding
-        : try source.matrix("lm_head.weight", [configuration.text.vocabularySize, configuration.text.hiddenSize])
+        : try source.matrix(configuration.headName, [configuration.text.vocabularySize, configuration.text.hiddenSize])
     ])
     ownHead = head
     parameters = source.parameters
+    stacks = source.stacks
   }
 
   /// Loads a Hugging Face checkpoint folder; parameters are frozen until `setTrainable`.
   public static func load(
     folder: String, backend: any Backend, precision: Precision, weights: WeightFormat = .plain
   ) throws -> LanguageModel {
-    let configuration = try ModelConfiguration.load(folder: folder)
-    return try LanguageModel(
-      configuration,
-      from: CheckpointSource(folder: folder, backend: backend, precision: precision, weights: weights))
+    try CheckpointFolder.explaining(folder) {
+      let configuration = try ModelConfiguration.load(folder: folder)
+      let source = try CheckpointSource(folder: folder, backend: backend, precision: precision, weights: weights)
+      let model = try LanguageModel(configuration, from: source)
+      try source.checkTiedHead()
+      return model
+    }
   }
 
   /// All linear layers that an adapter can stand beside.
@@ -105,73 +110,68 @@ public final class LanguageModel {
   /// Checks ids and pictures against the model and gives every token its position.
   ///
   /// - Parameters:
-  ///   - ids: with picture places already expanded, one id per place.
+  ///   - ids: with the places of pictures and films already expanded, one id per place.
   ///   - pictures: in the order of their places.
-  /// - Throws: `.request` if an id is outside the vocabulary, or places and pictures do not match.
-  public func encode(ids: [Int32], pictures: [PictureInput] = []) throws -> EncodedPrompt {
+  ///   - films: the parts of films, two frames each, in the order of their places.
+  /// - Throws: `.request` if an id is outside the vocabulary, or places and pictures do not match. Where there are no pictures at
+  ///   all, the ids that stand for places are tokens like others, as a policy may sample them.
+  public func encode(ids: [Int32], pictures: [PictureInput] = [], films: [PictureInput] = []) throws -> EncodedPrompt {
     guard !ids.isEmpty else { throw AttuneError.request("there are no tokens, at least one was expected") }
     for (i, id) in ids.enumerated() where id < 0 || Int(id) >= configuration.text.vocabularySize {
       throw AttuneError.request(
         "token \(i) has id \(id), the vocabulary has \(configuration.text.vocabularySize) ids")
     }
-    guard let vision = configuration.vision, let imageID = configuration.imageTokenID else {
-      guard pictures.isEmpty else {
+    guard let vision = configuration.vision, !pictures.isEmpty || !films.isEmpty else {
+      guard pictures.isEmpty, films.isEmpty else {
         throw AttuneError.request(
-          "\(pictures.count) pictures for a \(configuration.family.rawValue) model, which reads text alone")
+          "\(pictures.count + films.count) pictures for a \(configuration.family.name) model, which reads text alone")
       }
       return EncodedPrompt(
         ids: ids, positions: ids.indices.map { TokenPosition($0) }, pictures: [], pictureRows: [], pictureRanges: [],
         nextPosition: ids.count)
     }
-    let merge = vision.mergeSize
     var positions: [TokenPosition] = []
-    var rows: [Int32] = []
+    var placed: [PictureInput] = []
     var ranges: [Range<Int>] = []
     var next = 0
-    var picture = 0
-    var i = 0
-    while i < ids.count {
-      guard ids[i] == imageID else {
+    var left = (pictures: pictures[...], films: films[...])
+    while positions.count < ids.count {
+      let i = positions.count
+      let isFilm = ids[i] == configuration.videoTokenID
+      guard isFilm || ids[i] == configuration.imageTokenID else {
         positions.append(TokenPosition(next))
         next += 1
-        i += 1
         continue
       }
-      guard picture < pictures.count else {
+      let (number, given) =
+        isFilm ? (films.count - left.films.count, films) : (pictures.count - left.pictures.count, pictures)
+      let what = isFilm ? "part \(number + 1) of the films" : "picture \(number + 1)"
+      guard let picture = isFilm ? left.films.popFirst() : left.pictures.popFirst() else {
         throw AttuneError.request(
-          "token \(i) is a place of picture \(picture + 1), but there are \(pictures.count) pictures")
+          "token \(i) is a place of \(what), but there are \(given.count) \(isFilm ? "parts of films" : "pictures")")
       }
-      let grid = pictures[picture].grid
-      guard pictures[picture].patches.count == pictures[picture].patchCount * vision.patchWidth,
-        grid.height % merge == 0,
-        grid.width % merge == 0
-      else {
-        throw AttuneError.request("picture \(picture + 1) was cut into patches of another size than the model's")
+      let places: [TokenPosition]
+      do { (places, next) = try vision.layOut(picture, from: next) } catch let error as AttuneError {
+        throw AttuneError.request("\(what): \(error.message)")
       }
-      let (height, width) = (grid.height / merge, grid.width / merge)
-      let places = grid.frames * height * width
-      guard i + places <= ids.count, ids[i..<i + places].allSatisfy({ $0 == imageID }) else {
-        let found = ids[i...].prefix { $0 == imageID }.count
-        throw AttuneError.request("picture \(picture + 1) has \(found) places in the tokens, its size needs \(places)")
+      guard i + places.count <= ids.count, ids[i..<i + places.count].allSatisfy({ $0 == ids[i] }) else {
+        let found = ids[i...].prefix { $0 == ids[i] }.count
+        throw AttuneError.request("\(what) has \(found) places in the tokens, its size needs \(places.count)")
       }
-      for place in 0..<places {
-        let frame = place / (height * width)
-        let row = place / width % height
-        positions.append(
-          TokenPosition(time: Int32(next + frame), height: Int32(next + row), width: Int32(next + place % width)))
-        rows.append(Int32(i + place))
-      }
-      ranges.append(i..<i + places)
-      // The next token follows the largest position used.
-      next += max(height, width)
-      picture += 1
-      i += places
+      ranges.append(i..<i + places.count)
+      positions += places
+      placed.append(picture)
     }
-    guard picture == pictures.count else {
-      throw AttuneError.request("\(pictures.count) pictures, but places for only \(picture) of them in the tokens")
+    guard left.pictures.isEmpty, left.films.isEmpty else {
+      let unplaced = left.pictures.count + left.films.count
+      throw AttuneError.request(
+        "\(pictures.count + films.count) pictures, but places for only \(placed.count) of them in the tokens",
+        hint: configuration.imageTokenID == nil
+          ? "the id of the token that stands for a picture is not known"
+          : "\(unplaced) too many, or placeholders are missing")
     }
     return EncodedPrompt(
-      ids: ids, positions: positions, pictures: pictures, pictureRows: rows, pictureRanges: ranges,
-      nextPosition: next)
+      ids: ids, positions: positions, pictures: placed, pictureRows: ranges.flatMap { $0.map { Int32($0) } },
+      pictureRanges: ranges, nextPosition: next)
   }
 }

@@ -123,10 +123,3 @@ public struct TrainingBatch: Sendable {
     completionRanges = ranges
   }
 }
-
-extension PictureInput {
-  /// One place for every patch, for dropout.
-  var rowPlaces: [RowPlace] {
-    (0..<patchCount).map { RowPlace(tree: Int(origin.tree), row: Int(origin.row) + $0) }
-  }
-}

@@ -16,6 +16,8 @@ public class ParameterSource {
   /// How frozen matrices of linear layers and of the head are held; all other parameters are plain.
   public let weights: WeightFormat
   public private(set) var parameters: [Parameter] = []
+  /// Tensors that hold several of the parameters.
+  private(set) var stacks: [ExpertStack] = []
 
   init(backend: any Backend, precision: Precision, weights: WeightFormat) {
     self.backend = backend
@@ -27,7 +29,7 @@ public class ParameterSource {
     fatalError("a subclass answers")
   }
 
-  /// The parameter of that name, frozen; matrices keep the file's bf16, vectors become f32.
+  /// The parameter of that name, frozen; matrices keep the file's bf16 or f16, vectors become f32.
   func parameter(_ name: String, _ shape: [Int], _ initialization: Initialization) throws -> Parameter {
     try parameter(name, shape, initialization, heldAs: .plain)
   }
@@ -37,25 +39,45 @@ public class ParameterSource {
     try parameter(name, shape, .normal, heldAs: weights)
   }
 
+  /// A matrix `[out, in]`, or `[in, out]` if it is turned, whose values are part of a tensor that was read already.
+  func matrix(_ name: String, _ value: Tensor, isTurned: Bool) throws -> Parameter {
+    keep(name, value, isTurned: isTurned, heldAs: weights)
+  }
+
+  func add(_ stack: ExpertStack) { stacks.append(stack) }
+
+  /// Whether a tensor of all experts is `[experts, in, out]`, and not `[experts, out, in]`; the published layout unless a file says
+  /// otherwise.
+  func isTurned(_ name: String, count: Int, out: Int, in width: Int) -> Bool { out != width }
+
   private func parameter(
     _ name: String, _ shape: [Int], _ initialization: Initialization, heldAs format: WeightFormat
   ) throws -> Parameter {
-    var value = try value(name, shape, initialization)
-    if value.dtype == .bf16, shape.count == 1 {
-      let wide = backend.empty(shape, .f32)
+    keep(name, try value(name, shape, initialization), heldAs: format)
+  }
+
+  private func keep(
+    _ name: String, _ value: Tensor, isTurned: Bool = false, heldAs format: WeightFormat
+  ) -> Parameter {
+    var value = value
+    if value.dtype == .bf16 || value.dtype == .f16, value.shape.count == 1 {
+      let wide = backend.empty(value.shape, .f32)
       backend.convert(wide, value)
       value = wide
     }
     let parameter = Parameter(
-      name: name, value: value, precision: precision, format: format, trainable: false, backend: backend)
+      name: name, value: value, precision: precision, format: format, trainable: false, isTurned: isTurned,
+      backend: backend)
     parameters.append(parameter)
     return parameter
   }
 }
 
-/// Parameters of a checkpoint folder.
+/// Parameters of a checkpoint folder: matrices stay in the mapped files until products pack them.
 public final class CheckpointSource: ParameterSource {
   private let files: SafeTensorsFolder
+  /// What a person should know of the files; sentences.
+  public var remarks: [String] { files.remarks }
 
   public init(folder: String, backend: any Backend, precision: Precision, weights: WeightFormat = .plain) throws {
     files = try SafeTensorsFolder(folder)
@@ -64,6 +86,43 @@ public final class CheckpointSource: ParameterSource {
 
   override func value(_ name: String, _ shape: [Int], _ initialization: Initialization) throws -> Tensor {
     try files.tensor(name, shape: shape, on: backend)
+  }
+
+  override func isTurned(_ name: String, count: Int, out: Int, in width: Int) -> Bool {
+    files.entry(name).map { $0.shape == [count, width, out] && out != width } ?? (out != width)
+  }
+
+  private static let headName = "lm_head.weight"
+
+  /// To be called once a model has taken its parameters: a head that the model ties to its embedding, but that the file has
+  /// too, must be the same.
+  ///
+  /// - Throws: `.request` if it is not: it would be ignored.
+  public func checkTiedHead() throws {
+    for name in files.unasked where name.hasSuffix(Self.headName) {
+      guard let embedding = parameters.first(where: { $0.name.hasSuffix("embed_tokens.weight") })?.name,
+        !files.areEqual(name, embedding)
+      else { continue }
+      throw AttuneError.request(
+        "\(name) differs from \(embedding), but config.json ties them", at: .init(file: files.folder + "/config.json"),
+        hint: "set \"tie_word_embeddings\": false to use both, or remove \(name) from the weights")
+    }
+  }
+
+  /// Tensors of the folder that the model has no place for, sorted. Copies of a tied embedding are not among them.
+  public var unusedTensors: [String] { files.unasked.filter { !$0.hasSuffix(Self.headName) } }
+
+  /// The unused tensors as they are, to be written beside the model's own.
+  public func unusedToWrite() -> [WrittenTensor] { unusedTensors.compactMap { files.written($0) } }
+
+  /// A sentence about unused tensors that may be missed; nil if there are none. Old checkpoints carry rotary frequencies, which
+  /// every program computes anew.
+  public var unusedRemark: String? {
+    let names = unusedTensors.filter { !$0.hasSuffix("rotary_emb.inv_freq") }
+    guard !names.isEmpty else { return nil }
+    let some = names.prefix(3).joined(separator: ", ") + (names.count > 3 ? ", …" : "")
+    return
+      "\(files.folder): \(names.count) tensor\(names.count == 1 ? "" : "s") of the weights not used by this model (\(some))"
   }
 }
 

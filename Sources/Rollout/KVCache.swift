@@ -8,8 +8,8 @@ import Models
 final class KVCache: KeyValueStore {
   private let backend: any Backend
   private let layers: Int
-  private let kvHeads: Int
-  private let size: Int
+  /// Shape of a layer's keys and values: the same in all of them.
+  private let heads: AttentionHeads
   private var keys: [Tensor] = []
   private var values: [Tensor] = []
   private(set) var references: [Int32] = []
@@ -27,14 +27,13 @@ final class KVCache: KeyValueStore {
     self.backend = backend
     self.budget = budget
     layers = configuration.layers
-    kvHeads = configuration.kvHeads
-    size = configuration.headSize
+    heads = configuration.attentionHeads(layer: 0)
     limit = max(0, min(budget / KVCache.bytesPerPage(configuration), Int(Int32.max) / KeyPiece.pageSize))
   }
 
   /// Bytes that one page takes over all layers.
   static func bytesPerPage(_ configuration: TextConfiguration) -> Int {
-    configuration.layers * configuration.kvHeads * configuration.headSize * 2 * 4 * KeyPiece.pageSize
+    configuration.layers * configuration.keyValueWidth * 4 * KeyPiece.pageSize
   }
 
   /// Pages that exist, held or free.
@@ -48,10 +47,12 @@ final class KVCache: KeyValueStore {
     guard pages > capacity, capacity < limit else { return }
     let wanted = min(limit, max(pages, capacity + capacity / 2))
     keys = (0..<layers).map { layer in
-      grown(keys.indices.contains(layer) ? keys[layer] : nil, [wanted, kvHeads, size, KeyPiece.pageSize])
+      grown(keys.indices.contains(layer) ? keys[layer] : nil, [wanted, heads.kvHeads, heads.size, KeyPiece.pageSize])
     }
     values = (0..<layers).map { layer in
-      grown(values.indices.contains(layer) ? values[layer] : nil, [wanted * KeyPiece.pageSize, kvHeads * size])
+      grown(
+        values.indices.contains(layer) ? values[layer] : nil,
+        [wanted * KeyPiece.pageSize, heads.kvHeads * heads.valueSize])
     }
     free += (capacity..<wanted).reversed().map { Int32($0) }
     references += [Int32](repeating: 0, count: wanted - capacity)

@@ -485,11 +485,16 @@ extension EncodedPrompt {
 }
 
 extension PictureInput {
-  /// 128 bits of the picture's patches and grid: two multiplicative hashes.
+  /// 128 bits of the picture's values and shape: two multiplicative hashes.
   fileprivate var digest: (UInt64, UInt64) {
-    var a: UInt64 = 0x9E37_79B9_7F4A_7C15 &+ UInt64(grid.height)
-    var b: UInt64 = 0xC2B2_AE3D_27D4_EB4F &+ UInt64(grid.width)
-    for value in patches {
+    let (high, wide) =
+      switch kind {
+      case .patches(_, let height, let width): (height, width)
+      case .tiles(let across, let down): (down, across)
+      }
+    var a: UInt64 = 0x9E37_79B9_7F4A_7C15 &+ UInt64(high)
+    var b: UInt64 = 0xC2B2_AE3D_27D4_EB4F &+ UInt64(wide)
+    for value in values {
       let bits = UInt64(value.bitPattern)
       a = (a ^ bits) &* 0xFF51_AFD7_ED55_8CCD
       a ^= a >> 32

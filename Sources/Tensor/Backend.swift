@@ -30,7 +30,7 @@ public protocol Backend: AnyObject, Sendable {
   func withHostBytes<R>(_ tensor: Tensor, _ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R
   func copy(_ y: Tensor, _ x: Tensor)
   func fillZero(_ y: Tensor)
-  /// f32 to bf16 (to nearest even, subnormals to zero) or bf16 to f32.
+  /// f32 to bf16 (to nearest even, subnormals to zero), bf16 to f32, or f16 to either (exactly to f32).
   func convert(_ y: Tensor, _ x: Tensor)
 
   /// The bytes of a mapped file behind `tensor` need not stay in memory; they come back when they are read.
@@ -39,9 +39,12 @@ public protocol Backend: AnyObject, Sendable {
   // MARK: Products
 
   /// Panels of matrices `[n_i, k]` side by side, for products with any of them transposed (`matmul`) or not (`matmulTurned`).
+  /// They may be f32, bf16 or f16 (or all f64). Of what is mapped from a file only a few MiB are in memory at a time.
   ///
   /// Codes (a format other than plain) are for bf16 products.
   func pack(_ weights: [Tensor], for precision: Precision, as format: WeightFormat) -> PackedMatrix
+  /// The panels of `pack` from the matrix turned: w `[k, n]`.
+  func packTurned(_ w: Tensor, for precision: Precision, as format: WeightFormat) -> PackedMatrix
   /// w `[n, k]`, f32, as products with panels of codes see it: scale times code.
   func unpack(_ w: Tensor, _ packed: PackedMatrix)
   /// y `[m, n]` (+)= x `[m, k]` wᵀ. With bf16 panels x may be bf16, or f32 which is rounded first. Products with codes are
@@ -73,20 +76,32 @@ public protocol Backend: AnyObject, Sendable {
 
   // MARK: Rows
 
-  /// y[r] = x[index[r]]; x may be bf16, y then is f32.
+  /// y[r] = x[index[r]]; x may be bf16 or f16, y then is f32.
   func gather(_ y: Tensor, _ x: Tensor, _ index: [Int32])
   /// x[index[r]] = y[r]; indices are distinct.
   func scatter(_ x: Tensor, _ y: ColumnView, _ index: [Int32])
   /// x[index[r]] += y[r], r ascending.
   func scatterAdd(_ x: Tensor, _ y: Tensor, _ index: [Int32])
-  /// Columns `from ..< from + n` of x = y `[m, n]`.
-  func putColumns(_ x: Tensor, _ y: Tensor, from: Int)
+  func copyColumns(_ y: ColumnView, _ x: ColumnView)
+  /// y `[m, n * group]`: y[r, c * group + i] = x[index[r * group + i], c], zero where the index is negative.
+  func groupRows(_ y: Tensor, _ x: Tensor, _ index: [Int32], group: Int)
+  /// dx of `groupRows`; an index other than a negative one stands in it once.
+  func groupRowsBackward(_ dx: Tensor, _ dy: Tensor, _ index: [Int32], group: Int)
   func rmsNorm(_ y: Tensor, _ x: Tensor, _ w: Tensor, _ epsilon: Double)
   /// dw is added to, unless nil.
   func rmsNormBackward(_ dx: Tensor, _ dw: Tensor?, _ dy: Tensor, _ x: Tensor, _ w: Tensor, _ epsilon: Double)
   func layerNorm(_ y: Tensor, _ x: Tensor, _ w: Tensor, _ b: Tensor, _ epsilon: Double)
   func layerNormBackward(
     _ dx: Tensor, _ dw: Tensor?, _ db: Tensor?, _ dy: Tensor, _ x: Tensor, _ w: Tensor, _ epsilon: Double)
+  /// The heads of latent attention (DeepSeek-V2, 2405.04434): q and k `[rows, heads * (plain + turned)]` and v `[rows,
+  /// heads * value]` from `query` of q's shape, `keyValue` `[rows, heads * (plain + value)]` and `key` `[rows, turned]`, which all
+  /// heads share. Pairs of neighbours among the turned columns are turned by the row's angles.
+  func latentHeads(
+    _ q: Tensor, _ k: Tensor, _ v: Tensor, _ query: Tensor, _ keyValue: Tensor, _ key: ColumnView,
+    _ angles: RotaryAngles, _ heads: LatentHeads)
+  func latentHeadsBackward(
+    _ dQuery: Tensor, _ dKeyValue: Tensor, _ dKey: ColumnView, _ dq: Tensor, _ dk: Tensor, _ dv: Tensor,
+    _ angles: RotaryAngles, _ heads: LatentHeads)
   /// Every head of x over its root mean square times `norm` (unless nil), then its pairs (i, i + size/2) turned by the row's
   /// angles; backwards turns back. In place where y is x and there is no norm.
   func transformHeads(
@@ -99,9 +114,9 @@ public protocol Backend: AnyObject, Sendable {
   // MARK: Attention
 
   /// Rows of x, transposed, to their slots (nil: slot r for row r) of pages `[pages, kvHeads, size, 64]`.
-  func toPages(_ pages: Tensor, _ x: ColumnView, _ slots: [Int32]?, _ heads: AttentionHeads)
-  /// output and q `[queries, heads * size]`; `keys` pages, `values` `[slots, kvHeads * size]`; lse `[queries, heads]`, wanted
-  /// for the backward pass.
+  func toPages(_ pages: Tensor, _ x: ColumnView, _ slots: [Int32]?)
+  /// output `[queries, heads * valueSize]`, q `[queries, heads * size]`; `keys` pages, `values` `[slots, kvHeads * valueSize]`;
+  /// lse `[queries, heads]`, wanted for the backward pass.
   func attention(
     _ output: Tensor, _ lse: Tensor?, _ q: Tensor, _ keys: Tensor, _ values: ColumnView, _ plan: AttentionPlan,
     _ heads: AttentionHeads)
@@ -131,12 +146,12 @@ public protocol Backend: AnyObject, Sendable {
 
   // MARK: Experts
 
-  /// Chooses `choices` experts for every row of scores `[tokens, experts]`, the largest, the lowest id among equals first.
-  /// weights `[tokens, choices]`: their probabilities by softmax over all experts, or over the chosen if `normalized`.
+  /// Chooses experts for every row of scores `[tokens, experts]` by a rule, the lowest id among equals first.
+  /// bias `[experts]`: added to what experts compete by, not to their weights `[tokens, choices]`.
   /// Returns their ids, ascending for every token.
-  func route(_ weights: Tensor, _ scores: Tensor, choices: Int, normalized: Bool) -> [Int32]
+  func route(_ weights: Tensor, _ scores: Tensor, bias: Tensor?, _ rule: RoutingRule) -> [Int32]
   func routeBackward(
-    _ dScores: Tensor, _ dWeights: Tensor, _ weights: Tensor, _ scores: Tensor, _ chosen: [Int32], normalized: Bool)
+    _ dScores: Tensor, _ dWeights: Tensor, _ weights: Tensor, _ scores: Tensor, _ chosen: [Int32], _ rule: RoutingRule)
   /// y[r] = x[plan.tokens[r]] of x's dtype, any; zero for rows of no token.
   func gatherExpertRows(_ y: Tensor, _ x: Tensor, _ plan: ExpertPlan)
   /// y[t] = Σ weights[t, j] · rows[plan.places[t, j]], j ascending; weights nil stands for ones.
@@ -216,20 +231,86 @@ public struct PackedMatrix: Sendable {
 /// The two forms of GELU: the exact one by the error function, and the approximation by tanh.
 public enum GELUForm: Sendable { case exact, tanh }
 
-/// How the columns of q, k and v divide into heads.
-public struct AttentionHeads: Sendable {
+/// How the columns of q, k and v divide into heads, and what a query sees.
+public struct AttentionHeads: Sendable, Equatable {
   public let heads: Int
   public let kvHeads: Int
+  /// Of a query and a key.
   public let size: Int
+  public let valueSize: Int
   /// Multiplies the scores; usually size to the power of -1/2.
   public let scale: Double
+  /// Keys that a query sees at most, its own and those before it; nil for all on its path. For causal plans.
+  public let window: Int?
 
-  public init(heads: Int, kvHeads: Int, size: Int, scale: Double) {
+  /// - Parameter valueSize: that of a query unless given.
+  public init(heads: Int, kvHeads: Int, size: Int, valueSize: Int? = nil, scale: Double, window: Int? = nil) {
     precondition(heads % kvHeads == 0, "\(heads) query heads do not divide among \(kvHeads) key/value heads")
+    precondition(window.map { $0 > 0 } ?? true, "a window of \(window ?? 0) keys")
     self.heads = heads
     self.kvHeads = kvHeads
     self.size = size
+    self.valueSize = valueSize ?? size
     self.scale = scale
+    self.window = window
+  }
+}
+
+/// Sizes of latent attention's heads, every one with a key and a value of its own.
+public struct LatentHeads: Sendable, Equatable {
+  public let heads: Int
+  /// Columns of a query and a key that no angle turns.
+  public let plain: Int
+  /// Columns that rotary angles turn, which all heads' keys have in common.
+  public let turned: Int
+  /// Columns of a value.
+  public let value: Int
+  public let scale: Double
+
+  public init(heads: Int, plain: Int, turned: Int, value: Int, scale: Double) {
+    precondition(turned % 2 == 0, "\(turned) columns are no pairs")
+    self.heads = heads
+    self.plain = plain
+    self.turned = turned
+    self.value = value
+    self.scale = scale
+  }
+
+  /// As attention sees them once they are gathered.
+  public var attention: AttentionHeads {
+    AttentionHeads(heads: heads, kvHeads: heads, size: plain + turned, valueSize: value, scale: scale)
+  }
+}
+
+/// How a router turns scores into a choice of experts and their weights.
+public struct RoutingRule: Sendable, Equatable {
+  /// What weights are: softmax over all experts, or each score's sigmoid.
+  public enum Gate: Sendable { case softmax, sigmoid }
+
+  /// Experts of a token.
+  public var choices: Int
+  public var gate: Gate
+  /// Weights are divided by the sum of the chosen.
+  public var normalized: Bool
+  /// Multiplies the weights.
+  public var scale: Double
+  /// Experts stand in so many groups of equal size, of which only the best take part.
+  public var groups: Int
+  public var keptGroups: Int
+  /// A group is as good as its best expert (1), or as the sum of its two best (2).
+  public var groupBest: Int
+
+  public init(
+    choices: Int, gate: Gate = .softmax, normalized: Bool, scale: Double = 1, groups: Int = 1, keptGroups: Int = 1,
+    groupBest: Int = 1
+  ) {
+    self.choices = choices
+    self.gate = gate
+    self.normalized = normalized
+    self.scale = scale
+    self.groups = groups
+    self.keptGroups = keptGroups
+    self.groupBest = groupBest
   }
 }
 
@@ -297,9 +378,32 @@ extension Backend {
   public func upload(_ values: [Double], _ shape: [Int], as dtype: DType) -> Tensor {
     dtype == .f64 ? upload(values, shape) : upload(values.map(Float.init), shape)
   }
-  /// The values of an f32 (or widened bf16) tensor.
+  /// A copy of a matrix `[rows, columns]` as `[columns, rows]`. For loading and saving, not between products.
+  public func turned(_ x: Tensor) -> Tensor {
+    func turn<T>(_ type: T.Type, zero: T) -> Tensor {
+      let (rows, columns) = (x.rows, x.width)
+      var y = [T](repeating: zero, count: rows * columns)
+      withHostBytes(x) { bytes in
+        let from = bytes.bindMemory(to: T.self)
+        // Blocks that stay in cache while they are turned.
+        for block in stride(from: 0, to: columns, by: 32) {
+          for row in 0..<rows {
+            for column in block..<min(block + 32, columns) { y[column * rows + row] = from[row * columns + column] }
+          }
+        }
+      }
+      return y.withUnsafeBytes { upload($0, [columns, rows], x.dtype) }
+    }
+    switch x.dtype.size {
+    case 8: return turn(UInt64.self, zero: 0)
+    case 4: return turn(UInt32.self, zero: 0)
+    case 2: return turn(UInt16.self, zero: 0)
+    default: return turn(UInt8.self, zero: 0)
+    }
+  }
+  /// The values of an f32 tensor, or of a bf16 or f16 one, widened.
   public func floats(_ tensor: Tensor) -> [Float] {
-    if tensor.dtype == .bf16 {
+    if tensor.dtype == .bf16 || tensor.dtype == .f16 {
       let wide = empty(tensor.shape, .f32)
       convert(wide, tensor)
       return floats(wide)

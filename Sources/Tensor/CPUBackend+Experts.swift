@@ -2,27 +2,40 @@ import CKernels
 
 /// The primitives of mixtures of experts.
 extension CPUBackend {
-  public func route(_ weights: Tensor, _ scores: Tensor, choices: Int, normalized: Bool) -> [Int32] {
+  public func route(_ weights: Tensor, _ scores: Tensor, bias: Tensor?, _ rule: RoutingRule) -> [Int32] {
+    let experts = scores.width
     precondition(
-      choices > 0 && choices <= scores.width && weights.rows == scores.rows && weights.width == choices,
-      "\(choices) choices of scores \(scores.shape) with weights \(weights.shape)")
-    var chosen = [Int32](repeating: 0, count: scores.rows * choices)
+      rule.choices > 0 && rule.groups > 0 && experts % rule.groups == 0
+        && rule.choices <= experts / rule.groups * rule.keptGroups && rule.keptGroups <= rule.groups
+        && weights.rows == scores.rows && weights.width == rule.choices && bias?.count ?? experts == experts,
+      "\(rule) of scores \(scores.shape) with weights \(weights.shape)")
+    var chosen = [Int32](repeating: 0, count: scores.rows * rule.choices)
+    // What experts compete by, where that is not the scores themselves.
+    let competes = rule.gate == .sigmoid || rule.groups > 1 || bias != nil
+    let work = competes ? empty([scores.rows, experts + rule.groups], scores.dtype) : nil
+    var routing = routing(rule, bias)
     run(scores.dtype) {
-      $0.route($1, p(weights), &chosen, p(scores), scores.rows, scores.width, choices, normalized)
+      $0.route($1, p(weights), &chosen, p(work), p(scores), scores.rows, experts, &routing)
     }
     return chosen
   }
 
+  private func routing(_ rule: RoutingRule, _ bias: Tensor?) -> atk_routing {
+    atk_routing(
+      choices: rule.choices, groups: rule.groups, kept_groups: rule.keptGroups, group_best: rule.groupBest,
+      sigmoid: rule.gate == .sigmoid, normalized: rule.normalized, scale: rule.scale, bias: bias.map { raw($0) })
+  }
+
   public func routeBackward(
-    _ dScores: Tensor, _ dWeights: Tensor, _ weights: Tensor, _ scores: Tensor, _ chosen: [Int32], normalized: Bool
+    _ dScores: Tensor, _ dWeights: Tensor, _ weights: Tensor, _ scores: Tensor, _ chosen: [Int32], _ rule: RoutingRule
   ) {
     precondition(
       dScores.count == scores.count && dWeights.count == weights.count && chosen.count == weights.count,
       "gradients \(dScores.shape) and \(dWeights.shape) for scores \(scores.shape)")
+    var routing = routing(rule, nil)
     run(scores.dtype) {
       $0.route_backward(
-        $1, p(dScores), p(dWeights), p(weights), p(scores), chosen, scores.rows, scores.width, weights.width, normalized
-      )
+        $1, p(dScores), p(dWeights), p(weights), p(scores), chosen, scores.rows, scores.width, &routing)
     }
   }
 

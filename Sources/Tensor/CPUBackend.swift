@@ -141,13 +141,19 @@ public final class CPUBackend: Backend, @unchecked Sendable {
       pairs { $0.narrow($1, raw(y).assumingMemoryBound(to: UInt16.self), p(x), x.count) }
     case (.bf16, .f32):
       pairs { $0.widen($1, p(y), raw(x).assumingMemoryBound(to: UInt16.self), x.count) }
+    case (.f16, .f32):
+      pairs { $0.widen_half($1, p(y), raw(x).assumingMemoryBound(to: UInt16.self), x.count) }
+    case (.f16, .bf16):
+      let wide = empty(x.shape, .f32)
+      convert(wide, x)
+      convert(y, wide)
     default: copy(y, x)
     }
   }
 
   public func forget(_ tensor: Tensor) {
     guard let storage = tensor.storage as? HostStorage else { return }
-    storage.forgetMapped()
+    storage.forgetMapped(tensor.offset * tensor.dtype.size, tensor.count * tensor.dtype.size)
   }
 
   // MARK: Products
@@ -168,23 +174,48 @@ public final class CPUBackend: Backend, @unchecked Sendable {
       let last = n / 16 * 16 * summed * unit
       memset(storage.pointer + last, 0, storage.byteCount - last)
     }
-    var first = 0
-    for w in weights {
-      var source = w
-      let wanted: DType = precision == .bf16 ? .bf16 : wide
-      if w.dtype != wanted {
-        source = empty(w.shape, wanted)
-        convert(source, w)
+    let wanted: DType = precision == .bf16 ? .bf16 : wide
+    slabs(of: weights) { slab, first in
+      var source = slab
+      if slab.dtype != wanted {
+        source = empty(slab.shape, wanted)
+        convert(source, slab)
       }
       switch precision {
       case .full:
         let panels = storage.pointer.assumingMemoryBound(to: Float.self)
-        run(wide) { $0.pack_rows($1, panels, p(source), w.rows, k, first) }
+        run(wide) { $0.pack_rows($1, panels, p(source), slab.rows, k, first) }
       case .bf16:
         let panels = storage.pointer.assumingMemoryBound(to: UInt32.self)
-        pairs { $0.pack_rows($1, panels, raw(source).assumingMemoryBound(to: UInt16.self), w.rows, k, first) }
+        pairs { $0.pack_rows($1, panels, raw(source).assumingMemoryBound(to: UInt16.self), slab.rows, k, first) }
       }
-      first += w.rows
+    }
+    return PackedMatrix(storage: storage, k: k, n: n, dtype: wide, precision: precision, format: .plain)
+  }
+
+  public func packTurned(_ w: Tensor, for precision: Precision, as format: WeightFormat) -> PackedMatrix {
+    // Codes depend on whole rows.
+    guard format == .plain else { return pack([turned(w)], for: precision, as: format) }
+    let (k, n) = (w.rows, w.width)
+    (w.storage as? HostStorage)?.beginReading()
+    let wide: DType = w.dtype == .f64 ? .f64 : .f32
+    var source = w
+    if w.dtype != wide, precision == .full || w.dtype != .bf16 {
+      source = empty(w.shape, wide)
+      convert(source, w)
+    }
+    let summed = precision == .bf16 ? (k + 1) / 2 : k
+    let storage = memory.allocate(byteCount: (n + 15) / 16 * 16 * summed * (precision == .bf16 ? 4 : wide.size))
+    switch precision {
+    case .full:
+      run(wide) { $0.pack_columns($1, storage.pointer.assumingMemoryBound(to: Float.self), p(source), n, k, n, 16) }
+    case .bf16:
+      let isNarrow = source.dtype == .bf16
+      pairs {
+        $0.pair_columns(
+          $1, storage.pointer.assumingMemoryBound(to: UInt32.self), isNarrow ? nil : p(source),
+          isNarrow ? raw(source).assumingMemoryBound(to: UInt16.self) : nil, n, k, n, 16)
+      }
     }
     return PackedMatrix(storage: storage, k: k, n: n, dtype: wide, precision: precision, format: .plain)
   }
@@ -195,18 +226,41 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     let storage = memory.allocate(byteCount: (n + 15) / 16 * panel)
     if n % 16 != 0 { memset(storage.pointer + n / 16 * panel, 0, panel) }
     let panels = storage.pointer.assumingMemoryBound(to: UInt8.self)
-    var first = 0
-    for w in weights {
-      let isNarrow = w.dtype == .bf16
-      precondition(isNarrow || w.dtype == .f32, "codes of \(w.dtype) weights")
+    slabs(of: weights) { slab, first in
+      var source = slab
+      if slab.dtype == .f16 {
+        source = empty(slab.shape, .f32)
+        convert(source, slab)
+      }
+      let isNarrow = source.dtype == .bf16
+      precondition(isNarrow || source.dtype == .f32, "codes of \(source.dtype) weights")
       codes {
         $0.pack(
-          $1, panels, isNarrow ? nil : p(w), isNarrow ? raw(w).assumingMemoryBound(to: UInt16.self) : nil, bits, w.rows,
-          k, first)
+          $1, panels, isNarrow ? nil : p(source), isNarrow ? raw(source).assumingMemoryBound(to: UInt16.self) : nil,
+          bits, slab.rows, k, first)
+      }
+    }
+    return PackedMatrix(storage: storage, k: k, n: n, dtype: .f32, precision: .bf16, format: format)
+  }
+
+  /// Bytes of a matrix that are converted and packed at once.
+  static let slabBytes = 2 << 20
+
+  /// Calls `body` with a few rows of the matrices at a time, and the number of the first. What is mapped from a file is read
+  /// ahead, and forgotten once it is packed: file and panels are never in memory side by side.
+  private func slabs(of weights: [Tensor], _ body: (_ slab: Tensor, _ first: Int) -> Void) {
+    var first = 0
+    for w in weights {
+      let storage = w.storage as? HostStorage
+      storage?.beginReading()
+      let rows = max(1, CPUBackend.slabBytes / max(1, w.width * w.dtype.size * 16)) * 16
+      for from in stride(from: 0, to: w.rows, by: rows) {
+        let slab = w.rowRange(from..<min(from + rows, w.rows))
+        body(slab, first + from)
+        if w.rows > rows { storage?.forgetMapped(slab.offset * w.dtype.size, slab.count * w.dtype.size) }
       }
       first += w.rows
     }
-    return PackedMatrix(storage: storage, k: k, n: n, dtype: .f32, precision: .bf16, format: format)
   }
 
   /// The panels' bytes, and scratch for products of codes with so many inputs.
@@ -226,7 +280,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   }
 
   /// A view's first element.
-  private func p(_ view: ColumnView) -> UnsafeMutablePointer<Float> {
+  func p(_ view: ColumnView) -> UnsafeMutablePointer<Float> {
     (raw(view.tensor) + view.from * view.tensor.dtype.size).assumingMemoryBound(to: Float.self)
   }
 
@@ -429,6 +483,13 @@ public final class CPUBackend: Backend, @unchecked Sendable {
       }
       return
     }
+    if x.dtype == .f16 {
+      let rows = empty(y.shape, .f16)
+      for (r, i) in index.enumerated() {
+        memcpy(raw(rows) + r * x.width * 2, raw(x) + Int(i) * x.width * 2, x.width * 2)
+      }
+      return convert(y, rows)
+    }
     if x.dtype == .bf16 {
       pairs { $0.gather($1, p(y), raw(x).assumingMemoryBound(to: UInt16.self), index, index.count, y.width) }
       return
@@ -445,9 +506,27 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     check(index, below: x.rows)
     run(y.dtype) { $0.scatter_add($1, p(x), p(y), index, index.count, y.width, x.rows) }
   }
-  public func putColumns(_ x: Tensor, _ y: Tensor, from: Int) {
-    precondition(y.rows == x.rows && from >= 0 && from + y.width <= x.width, "columns \(from)+\(y.width) of \(x.shape)")
-    run(y.dtype) { $0.put_columns($1, p(x), p(y), y.rows, y.width, x.width, from) }
+  public func copyColumns(_ y: ColumnView, _ x: ColumnView) {
+    precondition(y.rows == x.rows && y.width == x.width, "\(x.rows) rows of \(x.width) into \(y.rows) of \(y.width)")
+    run(y.tensor.dtype) { $0.copy_columns($1, p(y), y.stride, p(x), x.stride, x.rows, x.width) }
+  }
+  public func groupRows(_ y: Tensor, _ x: Tensor, _ index: [Int32], group: Int) {
+    checkGroups(y, x, index, group)
+    run(x.dtype) { $0.group_rows($1, p(y), p(x), index, y.rows, x.width, group) }
+  }
+  public func groupRowsBackward(_ dx: Tensor, _ dy: Tensor, _ index: [Int32], group: Int) {
+    checkGroups(dy, dx, index, group)
+    var slots = [Int32](repeating: -1, count: dx.rows)
+    for (slot, row) in index.enumerated() where row >= 0 {
+      precondition(slots[Int(row)] < 0, "row \(row) is in two groups")
+      slots[Int(row)] = Int32(slot)
+    }
+    run(dx.dtype) { $0.ungroup_rows($1, p(dx), p(dy), slots, dx.rows, dx.width, group) }
+  }
+  private func checkGroups(_ y: Tensor, _ x: Tensor, _ index: [Int32], _ group: Int) {
+    precondition(
+      index.count == y.rows * group && y.width == x.width * group && index.allSatisfy { $0 < x.rows },
+      "\(index.count) rows of \(x.shape) in groups of \(group) into \(y.shape)")
   }
 
   /// Rows of a norm: as wide as its weight.
@@ -493,6 +572,44 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     }
   }
 
+  public func latentHeads(
+    _ q: Tensor, _ k: Tensor, _ v: Tensor, _ query: Tensor, _ keyValue: Tensor, _ key: ColumnView,
+    _ angles: RotaryAngles, _ heads: LatentHeads
+  ) {
+    var shape = latentShape(q, k, v, query, keyValue, key, angles, heads)
+    run(q.dtype) {
+      $0.latent_heads(
+        $1, p(q), p(k), p(v), p(query), p(keyValue), p(key), key.stride, p(angles.cosine), p(angles.sine), q.rows,
+        &shape)
+    }
+  }
+
+  public func latentHeadsBackward(
+    _ dQuery: Tensor, _ dKeyValue: Tensor, _ dKey: ColumnView, _ dq: Tensor, _ dk: Tensor, _ dv: Tensor,
+    _ angles: RotaryAngles, _ heads: LatentHeads
+  ) {
+    var shape = latentShape(dq, dk, dv, dQuery, dKeyValue, dKey, angles, heads)
+    run(dq.dtype) {
+      $0.latent_heads_backward(
+        $1, p(dQuery), p(dKeyValue), p(dKey), dKey.stride, p(dq), p(dk), p(dv), p(angles.cosine), p(angles.sine),
+        dq.rows,
+        &shape)
+    }
+  }
+
+  private func latentShape(
+    _ q: Tensor, _ k: Tensor, _ v: Tensor, _ query: Tensor, _ keyValue: Tensor, _ key: ColumnView,
+    _ angles: RotaryAngles, _ heads: LatentHeads
+  ) -> atk_latent_heads {
+    let wide = q.rows * heads.heads
+    precondition(
+      q.count == wide * (heads.plain + heads.turned) && k.count == q.count && query.count == q.count
+        && v.count == wide * heads.value && keyValue.count == wide * (heads.plain + heads.value)
+        && key.rows == q.rows && key.width == heads.turned && angles.cosine.count == q.rows * heads.turned / 2,
+      "q \(q.shape), key and value \(keyValue.shape), angles \(angles.cosine.shape) for \(heads)")
+    return atk_latent_heads(heads: heads.heads, plain: heads.plain, turned: heads.turned, value: heads.value)
+  }
+
   public func headNormBackward(
     _ dx: ColumnView, _ dw: Tensor?, _ dy: Tensor, _ x: ColumnView, _ norm: Tensor, _ epsilon: Double
   ) {
@@ -532,22 +649,25 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   }
 
   private func shape(_ heads: AttentionHeads, _ plan: AttentionPlan) -> atk_attention_shape {
-    let wide = heads.heads * heads.size
-    let narrow = heads.kvHeads * heads.size
+    precondition(heads.window == nil || plan.causal, "a window needs a causal plan")
+    let (wide, narrow, values) = (
+      heads.heads * heads.size, heads.kvHeads * heads.size, heads.kvHeads * heads.valueSize
+    )
     return atk_attention_shape(
-      heads: heads.heads, kv_heads: heads.kvHeads, size: heads.size, q_stride: wide, k_stride: narrow,
-      v_stride: narrow,
-      dq_stride: wide, dk_stride: narrow, dv_stride: narrow, longest_path: plan.longestPath, scale: heads.scale)
+      heads: heads.heads, kv_heads: heads.kvHeads, size: heads.size, value_size: heads.valueSize,
+      window: heads.window ?? 0, q_stride: wide, k_stride: narrow, v_stride: values, dq_stride: wide, dk_stride: narrow,
+      dv_stride: values, longest_path: plan.longestPath, scale: heads.scale)
   }
 
-  public func toPages(_ pages: Tensor, _ x: ColumnView, _ slots: [Int32]?, _ heads: AttentionHeads) {
-    precondition(x.width == heads.kvHeads * heads.size, "rows of \(x.width) for pages \(pages.shape)")
+  public func toPages(_ pages: Tensor, _ x: ColumnView, _ slots: [Int32]?) {
+    let (kvHeads, size) = (pages.shape[1], pages.shape[2])
+    precondition(x.width == kvHeads * size, "rows of \(x.width) for pages \(pages.shape)")
     if let slots { check(slots, below: pages.rows * KeyPiece.pageSize) }
     precondition(
       slots.map { $0.count == x.rows } ?? (x.rows <= pages.rows * KeyPiece.pageSize),
       "\(x.rows) rows for \(pages.rows) pages")
     run(x.tensor.dtype) {
-      $0.to_pages($1, p(pages), p(x), x.stride, slots, x.rows, heads.kvHeads, heads.size)
+      $0.to_pages($1, p(pages), p(x), x.stride, slots, x.rows, kvHeads, size)
     }
   }
 
@@ -555,7 +675,9 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     _ output: Tensor, _ lse: Tensor?, _ q: Tensor, _ keys: Tensor, _ values: ColumnView, _ plan: AttentionPlan,
     _ heads: AttentionHeads
   ) {
-    precondition(q.width == heads.heads * heads.size && output.count == q.count, "heads of \(q.shape)")
+    precondition(
+      q.width == heads.heads * heads.size && output.count == q.rows * heads.heads * heads.valueSize,
+      "heads of \(q.shape) for \(output.shape)")
     precondition(
       plan.piecePage.allSatisfy { $0 >= 0 && Int($0) < keys.rows }, "a path leads beyond the \(keys.rows) pages")
     var shape = shape(heads, plan)

@@ -102,7 +102,7 @@ public final class LowRankGroup {
       guard let magnitude = member.factors.magnitude else { continue }
       let ratio = backend.empty([1, norms.count], dtype)
       backend.divide(ratio, magnitude.value, norms)
-      backend.putColumns(ratios, ratio, from: member.columns.lowerBound)
+      backend.copyColumns(ratios.columns(member.columns), ratio.allColumns)
     }
     let excess = backend.empty([1, out], dtype)
     backend.copy(excess, ratios)

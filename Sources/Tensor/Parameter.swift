@@ -5,7 +5,17 @@
 public final class Parameter {
   /// The key in a checkpoint, such as `model.layers.0.self_attn.q_proj.weight`.
   public let name: String
-  public private(set) var value: Tensor
+  /// Made anew at every call where the values are held turned.
+  public private(set) var value: Tensor {
+    get { isTurned ? backend.turned(stored) : stored }
+    set {
+      stored = newValue
+      isTurned = false
+    }
+  }
+  /// The values, or the same matrix as `[in, out]`.
+  private var stored: Tensor
+  private var isTurned: Bool
   /// Sums of gradients since the last `clearGradient`; nil for a frozen parameter.
   public var gradient: Tensor? {
     settleRows()
@@ -35,21 +45,31 @@ public final class Parameter {
     var version: Int
   }
 
-  /// - Parameter format: how products hold the values while they are frozen; other than plain for bf16 products alone.
+  /// - Parameters:
+  ///   - format: how products hold the values while they are frozen; other than plain for bf16 products alone.
+  ///   - isTurned: `value` is the matrix as `[in, out]`, as a file has it; products read it from there.
   public init(
     name: String, value: Tensor, precision: Precision, format: WeightFormat = .plain, trainable: Bool,
-    backend: any Backend
+    isTurned: Bool = false, backend: any Backend
   ) {
     precondition(format == .plain || precision == .bf16, "\(name): \(format) weights in products of f32")
     self.name = name
     self.precision = precision
     frozenFormat = format
     self.backend = backend
-    self.value = value
+    stored = value
+    self.isTurned = isTurned
     if trainable { setTrainable(true) }
   }
 
-  public var shape: [Int] { value.shape }
+  public var shape: [Int] { isTurned ? stored.shape.reversed() : stored.shape }
+  /// Elements of one row.
+  var width: Int { shape.dropFirst().reduce(1, *) }
+  /// The values as `[in, out]`, where they are held so.
+  public var turnedValue: Tensor? { isTurned ? stored : nil }
+
+  /// What is mapped from a file need not stay in memory.
+  public func forget() { backend.forget(stored) }
   public var isTrainable: Bool { accumulator != nil }
 
   /// Makes the parameter trained (with a zero gradient) or frozen.
@@ -57,8 +77,10 @@ public final class Parameter {
     guard trainable != isTrainable else { return }
     if trainable {
       // The optimizer writes in place: the values must be f32 and nobody else's (a frozen one may be a mapped file).
-      let master = backend.empty(value.shape, value.dtype == .f64 ? .f64 : .f32)
-      backend.convert(master, value)
+      let own = value
+      let master = backend.empty(own.shape, own.dtype == .f64 ? .f64 : .f32)
+      backend.convert(master, own)
+      forget()
       value = master
     }
     accumulator = trainable ? backend.zeros(value.shape, value.dtype) : nil
@@ -78,13 +100,15 @@ public final class Parameter {
 
   private func settleRows() {
     guard let accumulator else { return }
-    for (rows, index) in waitingRows { backend.scatterAdd(accumulator, rows, index) }
+    for (rows, index) in waitingRows {
+      backend.scatterAdd(accumulator.reshaped([accumulator.count / rows.width, rows.width]), rows, index)
+    }
     waitingRows = []
   }
 
   /// Replaces the values.
   public func setValue(_ new: Tensor) {
-    precondition(new.shape == value.shape, "\(name) has shape \(value.shape), not \(new.shape)")
+    precondition(new.shape == shape, "\(name) has shape \(shape), not \(new.shape)")
     value = new
     valueChanged()
   }

@@ -30,13 +30,14 @@ final class HostStorage: Storage, @unchecked Sendable {
     super.init(byteCount: byteCount)
   }
 
+  /// All of it is about to be read: a mapped file is read ahead, here and behind.
+  func beginReading() {
+    (owner as? MappedFile)?.beginReading(UnsafeRawBufferPointer(start: pointer, count: byteCount))
+  }
+
   /// Tells the system that the pages of a mapped file may leave memory. Memory that is not mapped from a file stays.
-  func forgetMapped() {
-    guard owner is MappedFile else { return }
-    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
-    let first = (Int(bitPattern: pointer) + page - 1) / page * page
-    let last = (Int(bitPattern: pointer) + byteCount) / page * page
-    if last > first { madvise(UnsafeMutableRawPointer(bitPattern: first), last - first, MADV_DONTNEED) }
+  func forgetMapped(_ from: Int, _ count: Int) {
+    (owner as? MappedFile)?.forget(UnsafeRawBufferPointer(start: pointer + from, count: count))
   }
 
   deinit { release(pointer) }

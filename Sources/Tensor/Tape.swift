@@ -1,7 +1,7 @@
 /// Operations that can be differentiated. Each stands beside its gradient in `Operations/`.
 public enum DifferentiableOperation: String, CaseIterable, Sendable {
   case linear, embedding, add, gatherRows, putRows, addRows, rmsNorm, layerNorm, swiGLU, gelu
-  case attention, head, mixRows, recomputed
+  case attention, latentAttention, split, groupRows, head, mixRows, recomputed
   case route, expertRows, expertLinear, combineExperts
 }
 

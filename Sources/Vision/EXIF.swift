@@ -1,12 +1,13 @@
 /// The one thing that decoding needs of EXIF data: which way is up.
 ///
-/// Found in a JPEG's APP1 segments and a PNG's eXIf chunk. Every offset is checked against the bytes there are;
+/// Found in a JPEG's APP1 segments, a PNG's eXIf chunk and a WebP's EXIF chunk. Every offset is checked against the bytes there are;
 /// data that make no sense count as absent, as a picture without orientation is a picture still.
 enum EXIF {
   static func orientation(inFile bytes: UnsafeBufferPointer<UInt8>) -> PictureOrientation? {
     switch PictureFormat(sniffing: bytes) {
     case .jpeg: orientation(inJPEG: Reader(bytes))
     case .png: orientation(inPNG: Reader(bytes))
+    case .webP: orientation(inWebP: Reader(bytes))
     default: nil
     }
   }
@@ -38,6 +39,21 @@ enum EXIF {
     while let length = file.big32(at), length <= Int(Int32.max) {
       if file.begins(Array("eXIf".utf8), at: at + 4) { return orientation(inTIFF: file.slice(at + 8, length)) }
       at += 12 + length
+    }
+    return nil
+  }
+
+  /// Walks the RIFF chunks; EXIF stands behind the pixels, and only in the extended format.
+  private static func orientation(inWebP file: Reader) -> PictureOrientation? {
+    guard file.begins(Array("VP8X".utf8), at: 12) else { return nil }
+    var at = 12
+    while let length = file.little32(at + 4) {
+      if file.begins(Array("EXIF".utf8), at: at) {
+        // Some writers keep the marker that a JPEG has there.
+        let marker = file.begins(Array("Exif\0\0".utf8), at: at + 8) ? 6 : 0
+        return orientation(inTIFF: file.slice(at + 8 + marker, max(length - marker, 0)))
+      }
+      at += 8 + length + length % 2
     }
     return nil
   }
@@ -79,6 +95,7 @@ enum EXIF {
 
     func big16(_ at: Int) -> Int? { int16(at, little: false) }
     func big32(_ at: Int) -> Int? { int32(at, little: false) }
+    func little32(_ at: Int) -> Int? { int32(at, little: true) }
 
     func int16(_ at: Int, little: Bool) -> Int? {
       guard let first = byte(at), let second = byte(at + 1) else { return nil }

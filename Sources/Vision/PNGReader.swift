@@ -25,7 +25,7 @@ struct PNGReader {
     }
     if blends {
       let samples = try read(&header, layout: ATTUNE_PNG_RGBA8, bytesPerPixel: 4)
-      return Picture(width: width, height: height, pixels: Self.onWhite(samples, count: count))
+      return Picture(width: width, height: height, pixels: Transparency.onWhite(samples, count: count))
     }
     return Picture(
       width: width, height: height, pixels: try read(&header, layout: ATTUNE_PNG_RGB8, bytesPerPixel: 3))
@@ -86,23 +86,6 @@ struct PNGReader {
           pixels[i * 3] = level
           pixels[i * 3 + 1] = level
           pixels[i * 3 + 2] = level
-        }
-        initialized = count * 3
-      }
-    }
-  }
-
-  /// Pillow's `alpha_composite` over opaque white: 7 extra bits, one rounding at the end.
-  static func onWhite(_ rgba: [UInt8], count: Int) -> [UInt8] {
-    rgba.withUnsafeBufferPointer { source in
-      [UInt8](unsafeUninitializedCapacity: count * 3) { pixels, initialized in
-        for i in 0..<count {
-          let alpha = UInt32(source[i * 4 + 3])
-          for channel in 0..<3 {
-            let level = UInt32(source[i * 4 + channel])
-            let sum = (level &* alpha &+ 255 &* (255 &- alpha) &+ 128) << 7
-            pixels[i * 3 + channel] = UInt8(truncatingIfNeeded: (((sum >> 8) &+ sum) >> 8) >> 7)
-          }
         }
         initialized = count * 3
       }

@@ -1,9 +1,9 @@
 import Core
 
-/// PNG and JPEG bytes to 8-bit RGB, recognised by their content and never by a file's name.
+/// PNG, JPEG and WebP bytes to 8-bit RGB, recognised by their content and never by a file's name.
 ///
 /// PNG: every colour type and depth, interlaced or not. JPEG: baseline and progressive, any subsampling, grey, CMYK;
-/// the accurate integer transform and triangle upsampling. Gamma and colour profiles are ignored, as by the field's
+/// the accurate integer transform and triangle upsampling. WebP: lossy and lossless; of an animation the first frame. Gamma and colour profiles are ignored, as by the field's
 /// readers. Broken bytes end in an `AttuneError` that names the picture; a file that stops early is refused, damage
 /// inside a JPEG that leaves a picture is not.
 public enum PictureDecoder {
@@ -18,9 +18,10 @@ public enum PictureDecoder {
   ) throws -> Picture {
     try bytes.withUnsafeBufferPointer { buffer in
       let picture: Picture
-      switch try recognized(buffer, name: name) {
+      switch try recognized(buffer, name: name, options: options) {
       case .png: picture = try PNGReader(bytes: buffer, name: name, options: options).picture()
       case .jpeg: picture = try JPEGReader(bytes: buffer, name: name, options: options).picture()
+      case .webP: picture = try WebPReader(bytes: buffer, name: name, options: options).picture()
       }
       return options.upright ? orientation(of: buffer).upright(picture) : picture
     }
@@ -30,7 +31,7 @@ public enum PictureDecoder {
   ///
   /// - Throws: as `decode`, and if there is no such file or it cannot be read.
   public static func load(path: String, options: PictureDecodingOptions = .display) throws -> Picture {
-    try decode(PictureFile.read(path), name: path, options: options)
+    try decode(PictureFile.read(path, limit: options.maximumBytes), name: path, options: options)
   }
 
   /// Width and height that `decode` would give, from the header alone.
@@ -41,9 +42,10 @@ public enum PictureDecoder {
   ) throws -> (width: Int, height: Int) {
     try bytes.withUnsafeBufferPointer { buffer in
       let size: (width: Int, height: Int)
-      switch try recognized(buffer, name: name) {
+      switch try recognized(buffer, name: name, options: options) {
       case .png: size = try PNGReader(bytes: buffer, name: name, options: options).size()
       case .jpeg: size = try JPEGReader(bytes: buffer, name: name, options: options).size()
+      case .webP: size = try WebPReader(bytes: buffer, name: name, options: options).size()
       }
       return options.upright && orientation(of: buffer).swapsSides ? (size.height, size.width) : size
     }
@@ -58,13 +60,19 @@ public enum PictureDecoder {
     EXIF.orientation(inFile: bytes) ?? .up
   }
 
-  private enum Readable { case png, jpeg }
+  private enum Readable { case png, jpeg, webP }
 
-  private static func recognized(_ bytes: UnsafeBufferPointer<UInt8>, name: String) throws -> Readable {
+  private static func recognized(
+    _ bytes: UnsafeBufferPointer<UInt8>, name: String, options: PictureDecodingOptions
+  ) throws -> Readable {
+    guard bytes.count <= options.maximumBytes else {
+      throw PictureFile.tooLarge(bytes.count, limit: options.maximumBytes, name: name)
+    }
     let found = PictureFormat(sniffing: bytes)
     switch found {
     case .png: return .png
     case .jpeg: return .jpeg
+    case .webP: return .webP
     default: throw found.refusal(of: bytes, name: name)
     }
   }

@@ -24,17 +24,24 @@ public struct PictureDecodingOptions: Sendable, Equatable {
   public var maximumSide: Int
   /// Pixels the picture may have.
   public var maximumPixels: Int
+  /// Bytes the file may have.
+  public var maximumBytes: Int
 
+  /// The limits are checked against the header, before anything is allocated. Unless said otherwise: sides of
+  /// 16,384, 64 Mi pixels (8192 x 8192, four times what any model's processor keeps), files of 512 MiB.
   public init(
     transparency: Transparency = .dropped, sixteenBitGrey: SixteenBitGrey = .highByte, upright: Bool = true,
-    maximumSide: Int = 16_384, maximumPixels: Int = 178_000_000
+    maximumSide: Int = 16_384, maximumPixels: Int = 1 << 26, maximumBytes: Int = 1 << 29
   ) {
-    precondition((1...65_535).contains(maximumSide) && maximumPixels > 0, "limits of \(maximumSide), \(maximumPixels)")
+    precondition(
+      (1...65_535).contains(maximumSide) && maximumPixels > 0 && maximumBytes > 0,
+      "limits of \(maximumSide), \(maximumPixels), \(maximumBytes)")
     self.transparency = transparency
     self.sixteenBitGrey = sixteenBitGrey
     self.upright = upright
     self.maximumSide = maximumSide
     self.maximumPixels = maximumPixels
+    self.maximumBytes = maximumBytes
   }
 
   /// For people's eyes: upright, alpha dropped, 16-bit grey by its high byte.

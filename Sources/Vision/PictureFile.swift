@@ -3,10 +3,7 @@ import Foundation
 
 /// Reads a picture's file, refusing what is no ordinary file.
 enum PictureFile {
-  /// Larger than any picture within the decoder's limits.
-  private static let mostBytes = 1 << 30
-
-  static func read(_ path: String) throws -> [UInt8] {
+  static func read(_ path: String, limit: Int) throws -> [UInt8] {
     let place = AttuneError.Location(file: path)
     // stat first: opening a pipe would wait for a writer.
     var status = stat()
@@ -21,12 +18,10 @@ enum PictureFile {
     }
     guard status.st_mode & S_IFMT == S_IFREG else {
       let found = status.st_mode & S_IFMT == S_IFDIR ? "a folder" : "something that is not an ordinary file"
-      throw AttuneError.request("found \(found), expected a PNG or JPEG picture", at: place)
+      throw AttuneError.request("found \(found), expected a PNG, JPEG or WebP picture", at: place)
     }
     let size = Int(status.st_size)
-    guard size <= mostBytes else {
-      throw AttuneError.request("the file has \(size) bytes; a picture may have at most \(mostBytes)", at: place)
-    }
+    guard size <= limit else { throw tooLarge(size, limit: limit, name: path) }
     guard let file = fopen(path, "rb") else {
       throw AttuneError.request("the picture cannot be read: \(text(of: errno))", at: place)
     }
@@ -37,6 +32,12 @@ enum PictureFile {
         throw AttuneError.work("reading the picture failed: \(text(of: errno))", at: place)
       }
     }
+  }
+
+  static func tooLarge(_ bytes: Int, limit: Int, name: String) -> AttuneError {
+    .request(
+      "the file has \(bytes) bytes; a picture may have at most \(limit)", at: .init(file: name),
+      hint: "scale the picture down before it is used")
   }
 
   private static func text(of code: Int32) -> String { String(cString: strerror(code)) }

@@ -2,7 +2,7 @@ import Core
 
 /// What a file's first bytes say it is.
 enum PictureFormat: Equatable {
-  case png, jpeg
+  case png, jpeg, webP
   /// Not read; the name is for the error.
   case other(String)
   case empty
@@ -22,9 +22,14 @@ enum PictureFormat: Equatable {
     ("AVIF", 4, Array("ftypavis".utf8)),
     ("HEIC", 4, Array("ftypheic".utf8)),
     ("HEIC", 4, Array("ftypheix".utf8)),
+    ("HEIC", 4, Array("ftypheim".utf8)),
+    ("HEIC", 4, Array("ftypheis".utf8)),
+    ("HEIC", 4, Array("ftyphevc".utf8)),
     ("HEIC", 4, Array("ftypmif1".utf8)),
+    ("HEIC", 4, Array("ftypmsf1".utf8)),
     ("MP4 video", 4, Array("ftyp".utf8)),
     ("Matroska or WebM video", 0, [0x1A, 0x45, 0xDF, 0xA3]),
+    ("AVI video", 8, Array("AVI ".utf8)),
     ("Photoshop", 0, Array("8BPS".utf8)),
     ("Windows icon", 0, [0x00, 0x00, 0x01, 0x00]),
     ("QOI", 0, Array("qoif".utf8)),
@@ -46,7 +51,7 @@ enum PictureFormat: Equatable {
     } else if begins([0xFF, 0xD8, 0xFF]) {
       self = .jpeg
     } else if begins(Array("RIFF".utf8)) && begins(Array("WEBP".utf8), at: 8) {
-      self = .other("WebP")
+      self = .webP
     } else if let known = Self.signatures.first(where: { begins($0.bytes, at: $0.offset) }) {
       self = .other(known.name)
     } else {
@@ -65,26 +70,37 @@ enum PictureFormat: Equatable {
     return .unknown
   }
 
-  /// The error for a file that is neither PNG nor JPEG.
+  /// The error for a file that is not read, with what to do about it.
   func refusal(of bytes: UnsafeBufferPointer<UInt8>, name: String) -> AttuneError {
     let place = AttuneError.Location(file: name)
-    let hint = "PNG and JPEG are read, whatever the file's name; convert the picture to one of them"
+    let wanted = "expected a PNG, JPEG or WebP picture"
     let first = "it begins with the bytes \(Self.hexadecimal(bytes.prefix(8)))"
     switch self {
-    case .empty:
-      return .request("the file is empty, expected a PNG or JPEG picture", at: place, hint: hint)
-    case .other("a Git LFS pointer"):
-      return .request(
-        "found a Git LFS pointer, expected a PNG or JPEG picture", at: place,
-        hint: "the picture itself was not downloaded: run 'git lfs pull'")
-    case .other("a data URL"):
-      return .request(
-        "found a data URL, expected a PNG or JPEG picture", at: place,
-        hint: "decode the base64 text after the comma and save its bytes")
+    case .empty: return .request("the file is empty, \(wanted)", at: place, hint: Self.advice(""))
+    case .other(let format) where format.hasPrefix("a "):
+      return .request("found \(format), \(wanted)", at: place, hint: Self.advice(format))
     case .other(let format):
-      return .request("found \(format) (\(first)), expected a PNG or JPEG picture", at: place, hint: hint)
-    case .png, .jpeg, .unknown:
-      return .request("not a picture that is known here (\(first)), expected PNG or JPEG", at: place, hint: hint)
+      return .request("found \(format) (\(first)), \(wanted)", at: place, hint: Self.advice(format))
+    case .png, .jpeg, .webP, .unknown:
+      return .request("not a picture that is known here (\(first)), \(wanted)", at: place, hint: Self.advice(""))
+    }
+  }
+
+  private static func advice(_ format: String) -> String {
+    let general = "PNG, JPEG and WebP are read, whatever the file's name"
+    switch format {
+    case "a Git LFS pointer": return "the picture itself was not downloaded: run 'git lfs pull'"
+    case "a data URL": return "decode the base64 text after the comma and save its bytes"
+    case "HEIC": return "\(general); 'heif-convert picture.heic picture.png' converts it"
+    case "GIF":
+      return "\(general); save a frame as PNG, or give the animation as a video"
+    case "BMP", "TIFF", "AVIF", "JPEG 2000", "JPEG XL", "Photoshop", "Windows icon", "QOI":
+      return "\(general); 'magick picture picture.png' converts it"
+    case "SVG", "PDF": return "\(general); draw it to pixels first: 'magick -density 150 file picture.png'"
+    case "gzip", "ZIP": return "\(general); unpack the archive first"
+    case _ where format.hasSuffix("video"): return "\(general); give the file as a video, not as a picture"
+    case "HTML", "XML", "JSON": return "\(general); the download may have failed: look into the file"
+    default: return "\(general); convert the picture to one of them"
     }
   }
 

@@ -116,9 +116,8 @@ public struct QwenPictureProcessor: Sendable, Equatable {
         "the picture has \(picture.width) x \(picture.height) pixels; both sides must be at least 1",
         at: .init(file: name))
     }
-    let picture = try resized(picture, name: name)
-    let grid = PatchGrid(t: 1, h: picture.height / patchSize, w: picture.width / patchSize)
-    return ProcessedPicture(patches: patches(of: picture, grid: grid), grid: grid)
+    let (patches, grid) = matrix.patches(of: [try resized(picture, name: name)])
+    return ProcessedPicture(patches: patches, grid: grid)
   }
 
   /// Several pictures: their patches one after the other, and a grid each.
@@ -146,42 +145,7 @@ public struct QwenPictureProcessor: Sendable, Equatable {
     }
   }
 
-  private func patches(of picture: Picture, grid: PatchGrid) -> [Float] {
-    let area = patchSize * patchSize
-    let total = grid.patchCount * patchLength
-    let values = values
-    return [Float](unsafeUninitializedCapacity: total) { target, count in
-      picture.pixels.withUnsafeBufferPointer { pixels in
-        values.withUnsafeBufferPointer { values in
-          var at = 0
-          for block in 0..<(grid.h / mergeSize) {
-            for across in 0..<(grid.w / mergeSize) {
-              for inner in 0..<(mergeSize * mergeSize) {
-                let y = (block * mergeSize + inner / mergeSize) * patchSize
-                let x = (across * mergeSize + inner % mergeSize) * patchSize
-                for channel in 0..<3 {
-                  let table = channel * 256
-                  let frame = at
-                  for line in 0..<patchSize {
-                    var from = ((y + line) * picture.width + x) * 3 + channel
-                    for _ in 0..<patchSize {
-                      target[at] = values[table &+ Int(pixels[from])]
-                      at &+= 1
-                      from &+= 3
-                    }
-                  }
-                  // A still picture: every further frame of the patch is the first one again.
-                  for _ in 1..<temporalPatchSize {
-                    for i in 0..<area { target[at &+ i] = target[frame &+ i] }
-                    at += area
-                  }
-                }
-              }
-            }
-          }
-        }
-      }
-      count = total
-    }
+  private var matrix: PatchMatrix {
+    PatchMatrix(patchSize: patchSize, temporalPatchSize: temporalPatchSize, mergeSize: mergeSize, values: values)
   }
 }

@@ -133,8 +133,8 @@ enum CommandLineInterface {
     + rewardCommands
     + runsCommands
     + [
-      adapterMergeCommand, adapterExportCommand, adapterCombineCommand,
-      benchKernelsCommand, benchRolloutCommand, benchTrainCommand, benchCostCommand, doctorCommand,
+      adapterMergeCommand, adapterExportCommand, adapterCombineCommand, benchKernelsCommand, benchRolloutCommand,
+      benchTrainCommand, benchCostCommand, doctorCommand,
     ]
 
   /// Runs one command; never throws.

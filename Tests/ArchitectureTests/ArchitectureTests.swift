@@ -11,7 +11,7 @@ import Testing
     let mayImport: Set<String>
   }
 
-  private static let system: Set<String> = ["CYAML", "CSQLite", "CPNG", "CJPEG", "CPCRE2", "CCairo"]
+  private static let system: Set<String> = ["CYAML", "CSQLite", "CPNG", "CJPEG", "CWebP", "CPCRE2", "CCairo"]
 
   /// Ground floor first. A room may import only what is listed, and everything listed stands on a lower floor.
   private static let rooms: [Room] = [
@@ -21,7 +21,7 @@ import Testing
     Room(folder: "Tensor", module: "AttuneTensor", mayImport: ["Core", "CKernels"]),
     Room(folder: "RewardKit", module: "RewardKit", mayImport: ["CRewardABI"]),
     Room(folder: "Text", module: "Text", mayImport: ["Core", "CPCRE2"]),
-    Room(folder: "Vision", module: "AttuneVision", mayImport: ["Core", "CPNG", "CJPEG"]),
+    Room(folder: "Vision", module: "AttuneVision", mayImport: ["Core", "CPNG", "CJPEG", "CWebP"]),
     Room(folder: "Objectives", module: "Objectives", mayImport: ["Core"]),
     Room(folder: "Rewards", module: "Rewards", mayImport: ["Core", "CRewardABI"]),
     Room(folder: "Models", module: "Models", mayImport: ["Core", "AttuneTensor", "Text", "AttuneVision"]),

@@ -194,22 +194,6 @@ import Testing
     #expect(try lines(rendered.output)[0]["text"]?.string == "<s>x2031", "\(rendered.errors)")
   }
 
-  @Test func preprocessWritesWhatTheReaderReads() throws {
-    let folder = try Program.temporaryFolder()
-    let picture = Fixtures.path("images/files/rgb.png")
-    let result = try Program.run([
-      "preprocess", "--model", model("qwen3_vl"), "--output", folder + "/p.safetensors", picture,
-    ])
-    #expect(result.status == 0, "\(result.errors)")
-    let decoded = try Program.run(["preprocess", "--decoded", "--output", folder + "/d.safetensors", picture])
-    #expect(decoded.status == 0, "\(decoded.errors)")
-    let broken = folder + "/broken.png"
-    try Data(try Data(contentsOf: URL(fileURLWithPath: picture)).prefix(60)).write(to: URL(fileURLWithPath: broken))
-    let refused = try Program.run(["preprocess", "--decoded", "--output", folder + "/x.safetensors", broken])
-    #expect(refused.status == 2 && refused.errors.contains("broken.png"), "\(refused.errors)")
-    #expect(!FileManager.default.fileExists(atPath: folder + "/x.safetensors"))
-  }
-
   @Test func brokenCheckpointsAreRefused() throws {
     let folder = try Program.temporaryFolder() + "/qwen2"
     try FileManager.default.copyItem(atPath: model("qwen2"), toPath: folder)

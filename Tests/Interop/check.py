@@ -1,53 +1,54 @@
-"""Loads checkpoints and adapters that attune wrote into transformers and PEFT and compares log-probabilities."""
+"""Attune and the libraries whose formats it reads and writes, on the same files.
 
-import json
+    check.py ATTUNE WORK [--only SUBJECT]... [--family NAME]... [--sweep N] [--seed S]
+
+README.md beside this file says what each SUBJECT proves. WORK is a folder for what is written on the way.
+"""
+
+import argparse
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
-import torch
-from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
+import families
+from program import Program
+from report import Report
 
-attune, work = sys.argv[1:3]
-TEXT = "Which number is written here? 407 and 12."
-failures = 0
-
-
-def ours(folder, adapter=None):
-    command = [attune, "score", "--model", folder] + (["--adapter", adapter] if adapter else [])
-    out = subprocess.run(command, input=json.dumps({"text": TEXT}), capture_output=True, text=True, check=True)
-    line = json.loads(out.stdout)
-    return line["input_ids"], torch.tensor(line["logprobs"])
+SUBJECTS = ["checkpoints", "fine_tunes", "training", "merged", "adapters", "experts", "texts", "preprocess", "damage", "second_set"]
 
 
-def theirs(model, ids):
-    with torch.no_grad():
-        logits = model(input_ids=torch.tensor([ids])).logits[0].float()
-    return torch.log_softmax(logits[:-1], -1).gather(-1, torch.tensor(ids[1:])[:, None])[:, 0]
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("attune")
+    parser.add_argument("work")
+    parser.add_argument("--only", action="append", choices=SUBJECTS)
+    parser.add_argument("--family", action="append", choices=list(families.FAMILIES))
+    parser.add_argument("--sweep", type=int, default=0, help="random checkpoints besides the fixed ones")
+    parser.add_argument("--seed", type=int, default=1, help="first seed of the sweep")
+    options = parser.parse_args()
+    report, program = Report(), Program(options.attune)
+    wanted = options.family or list(families.FAMILIES)
+    for subject in options.only or SUBJECTS:
+        if subject == "adapters":
+            adapters(report, options)
+            continue
+        module = importlib.import_module(subject)
+        if subject == "second_set":
+            module.check(report, program, options.work, wanted, options.sweep, options.seed)
+        else:
+            module.check(report, program, options.work, wanted)
+    sys.exit(report.finish())
 
 
-def compare(name, a, b):
-    global failures
-    gap = (a - b).abs().max().item()
-    fine = gap < 2e-4
-    failures += not fine
-    print(f"{'ok    ' if fine else 'FAILED'} {name}: largest difference of log-probabilities {gap:.2e}")
+def adapters(report, options):
+    """A script of its own, which counts by itself."""
+    script = Path(__file__).resolve().parent / "adapters.py"
+    work = Path(options.work) / "adapters"
+    work.mkdir(parents=True, exist_ok=True)
+    status = subprocess.run([sys.executable, str(script), options.attune, str(work)]).returncode
+    report.expect("adapters", status == 0, f"exit status {status}")
 
 
-for folder, kind in [
-    (f"{work}/tiny", AutoModelForCausalLM),
-    (f"{work}/tiny-vl", AutoModelForImageTextToText),
-    (f"{work}/run/model", AutoModelForImageTextToText),
-]:
-    ids, logprobs = ours(folder)
-    tokens = AutoTokenizer.from_pretrained(folder)(TEXT, add_special_tokens=False)["input_ids"]
-    if tokens != ids:
-        failures += 1
-        print(f"FAILED {folder}: tokens {tokens}, attune says {ids}")
-    compare(folder.removeprefix(work), logprobs, theirs(kind.from_pretrained(folder, dtype=torch.float32), ids))
-
-ids, logprobs = ours(f"{work}/run/start", f"{work}/run/adapter")
-base = AutoModelForImageTextToText.from_pretrained(f"{work}/run/start", dtype=torch.float32)
-compare("adapter in PEFT", logprobs, theirs(PeftModel.from_pretrained(base, f"{work}/run/adapter"), ids))
-print(f"{4 - failures if failures <= 4 else 0} passed, {failures} failed")
-sys.exit(1 if failures else 0)
+if __name__ == "__main__":
+    main()

@@ -1,15 +1,33 @@
 #!/usr/bin/env bash
-# Other programs read what attune writes: transformers loads its checkpoints and PEFT its adapters, and they compute the same.
+# Other programs read what attune writes, attune reads what they write, and both compute the same.
+#
+#   Tests/Interop/run.sh [options of check.py]
+#
+# Makes a Python environment from requirements.txt on the first run, in INTEROP_ENVIRONMENT (default .build/interop), one folder
+# for each version of that file. Exit status 3: the environment could not be made, so nothing was compared.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-attune=${ATTUNE_BINARY:-.build/release/attune}
+attune=$(realpath "${ATTUNE_BINARY:-.build/release/attune}")
 python=${PYTHON:-python3}
-if [ ! -x .build/interop/bin/python ]; then
-  "$python" -m venv .build/interop
-  .build/interop/bin/pip install --quiet torch==2.13.0 transformers==5.23.0 peft==0.21.2 safetensors pillow numpy
+
+unavailable() {
+  echo "interop: $1" >&2
+  exit 3
+}
+
+version='import hashlib, sys
+print(hashlib.sha256(open("Tests/Interop/requirements.txt", "rb").read() + sys.version.encode()).hexdigest()[:12])'
+key=$("$python" -c "$version") || unavailable "there is no $python (Scripts/setup.sh interop installs it)"
+environment=${INTEROP_ENVIRONMENT:-.build/interop}/$key
+if [ ! -e "$environment/complete" ]; then
+  echo "interop: making $environment (once)"
+  rm -rf "$environment"
+  "$python" -m venv "$environment" || unavailable "$python has no venv (Scripts/setup.sh interop installs it)"
+  "$environment/bin/python" -m pip install --quiet --disable-pip-version-check -r Tests/Interop/requirements.txt \
+    || { rm -rf "$environment"; unavailable "pip could not install Tests/Interop/requirements.txt"; }
+  touch "$environment/complete"
 fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-for preset in tiny tiny-vl; do "$attune" init "$preset" "$work/$preset"; done
-"$attune" run recipes/smoke/digits.yaml --set model.train=lora --set model.lora.rank=4 --output "$work/run"
-.build/interop/bin/python Tests/Interop/check.py "$attune" "$work"
+export PYTHONDONTWRITEBYTECODE=1
+"$environment/bin/python" Tests/Interop/check.py "$attune" "$work" "$@"

@@ -130,7 +130,7 @@ import Testing
     try model.attachLoRA(LoRAConfiguration(rank: 2), seed: 1, parts: [.language])
     #expect(Self.adapted(model).allSatisfy { $0.contains("language_model") })
     // Nothing of the tower waits for the way back.
-    let patches = (0..<16 * model.configuration.vision!.patchWidth).map { Float($0 % 7) / 7 }
+    let patches = (0..<1536).map { Float($0 % 7) / 7 }
     let prompt = try model.encode(
       ids: [1, 91, 90, 90, 90, 90, 92, 2],
       pictures: [PictureInput(patches: patches, grid: (frames: 1, height: 4, width: 4))])

@@ -48,11 +48,10 @@ struct NumberDecoder: CompletionDecoder {
       var ids = (0..<1 + random.integer(below: 80)).map { _ in Int32(random.integer(below: 90)) }
       var pictures: [PictureInput] = []
       if let vision = model.configuration.vision, i % 3 != 2 {
-        let height = 2 * (1 + random.integer(below: 3))
-        let width = 2 * (1 + random.integer(below: 4))
-        let patches = (0..<height * width * vision.patchWidth).map { _ in Float(random.uniform(-1, 1)) }
-        pictures.append(PictureInput(patches: patches, grid: (frames: 1, height: height, width: width)))
-        ids.insert(contentsOf: [91] + [Int32](repeating: 90, count: height * width / 4) + [92], at: ids.count / 2)
+        let picture = TinyModels.picture(vision, &random)
+        let places = try vision.layOut(picture, from: 0).positions.count
+        pictures.append(picture)
+        ids.insert(contentsOf: [91] + [Int32](repeating: 90, count: places) + [92], at: ids.count / 2)
       }
       return try model.encode(ids: ids, pictures: pictures)
     }
@@ -124,7 +123,7 @@ struct NumberDecoder: CompletionDecoder {
     #expect(try sample(threads: 2, only: [0, 1, 2, 3, 4], group: 4, seed: 4) != all)
   }
 
-  static func pageBytes(_ c: TextConfiguration) -> Int { c.layers * c.kvHeads * c.headSize * 2 * 4 * 64 }
+  static func pageBytes(_ c: TextConfiguration) -> Int { c.layers * c.keyValueWidth * 4 * 64 }
 
   /// One random way to run the engine.
   private struct Setting: CustomStringConvertible {
@@ -145,6 +144,8 @@ struct NumberDecoder: CompletionDecoder {
     let page = Self.pageBytes(models[0].configuration.text)
     let parameters = SamplingParameters(
       temperature: 0.9, maxNewTokens: 200, stopIDs: [3], logprobTemperature: 0.9)
+    var preempted = 0
+    var cached = 0
     for round in 0..<3 {
       // Prompts that share beginnings of any length, some of them pictures, and some identical ones.
       let own = try Self.prompts(models[0], 4, round)
@@ -163,8 +164,6 @@ struct NumberDecoder: CompletionDecoder {
       let alone = try prompts.indices.map { i in
         try LocalEngine(models[0], decoder: NumberDecoder(), seed: 3).generate([request(i, counts[i])], parameters)[0]
       }
-      var preempted = 0
-      var cached = 0
       for _ in 0..<6 {
         let needed = prompts.map { ($0.ids.count + 63) / 64 }.max()! + 4
         var order = Array(prompts.indices)
@@ -190,7 +189,6 @@ struct NumberDecoder: CompletionDecoder {
           cached += engine.statistics.cachedTokens
         }
       }
-      #expect(preempted > 0 && cached > 0, "\(preempted) set aside, \(cached) tokens found")
       // Training, packed at random, with layers kept or computed again.
       var left = Array(prompts.indices)
       while !left.isEmpty {
@@ -213,6 +211,7 @@ struct NumberDecoder: CompletionDecoder {
         }
       }
     }
+    #expect(preempted > 0 && cached > 0, "\(preempted) set aside, \(cached) tokens found")
   }
 
   /// A dialogue's next turn finds what the turn before computed, its completion included.
@@ -339,15 +338,31 @@ struct NumberDecoder: CompletionDecoder {
   /// plain weights of the same values.
   @Test(arguments: TinyModels.all.map(\.name), [WeightFormat.int8, .int4])
   func adapterGradientsOnQuantizedWeights(family: String, weights: WeightFormat) throws {
-    // A head of its own: the rows of a tied one are also what tokens look up, which stays as it is.
-    let entries = TinyModels.all.first { $0.name == family }!.json.object!.entries.map { ($0, $1) }
-    let json = JSON(.object(.init(entries.filter { $0.0 != "tie_word_embeddings" } + [("tie_word_embeddings", false)])))
+    // A head of its own: the rows of a tied one are also what tokens look up, which stays as it is. And all experts take part:
+    // where rounding moves a token to another expert, gradients are not near each other.
+    func changed(_ json: JSON) -> JSON {
+      guard let object = json.object else { return json }
+      let experts = object["num_experts"] ?? object["n_routed_experts"]
+      return .object(
+        object.entries.map { key, value in
+          switch key {
+          case "tie_word_embeddings": (key, false)
+          case "num_experts_per_tok": (key, experts ?? value)
+          case "topk_group": (key, object["n_group"] ?? value)
+          default: (key, changed(value))
+          }
+        })
+    }
+    let json = changed(TinyModels.all.first { $0.name == family }!.json)
     func gradients(
       _ precision: Precision, _ weights: WeightFormat, threads: Int = 2, values: WeightFormat? = nil
     ) throws -> [[Float]] {
       let model = try Self.model(json, precision, weights: weights, threads: threads)
       if let values {
-        for weight in model.linears.map(\.weight) + model.head.weights where !weight.name.contains("patch_embed") {
+        // Experts that stand in one tensor are no linear layers, and are held as codes all the same.
+        let stacked = model.parameters.filter { $0.name.hasSuffix("]") }
+        for weight in model.linears.map(\.weight) + model.head.weights + stacked
+        where !weight.name.contains("patch_embed") {
           let held = model.backend.empty([weight.value.rows, weight.value.width], .f32)
           model.backend.unpack(held, model.backend.pack([weight.value], for: .bf16, as: values))
           weight.setValue(held)

@@ -50,7 +50,8 @@ extension KernelTests {
       for normalized in [true, false] {
         let scores = backend.upload(z, [rows, experts])
         let weights = backend.empty([rows, choices], .f32)
-        let ids = backend.route(weights, scores, choices: choices, normalized: normalized)
+        let rule = RoutingRule(choices: choices, normalized: normalized)
+        let ids = backend.route(weights, scores, bias: nil, rule)
         let expected = (0..<rows).map { naiveRoute(z[$0 * experts..<($0 + 1) * experts], choices, normalized) }
         #expect(ids == expected.flatMap(\.ids), "\(rows) \(experts) \(choices)")
         let w = backend.floats(weights)
@@ -58,8 +59,7 @@ extension KernelTests {
 
         let dw = values(rows * choices, 2)
         let dScores = backend.empty([rows, experts], .f32)
-        backend.routeBackward(
-          dScores, backend.upload(dw, [rows, choices]), weights, scores, ids, normalized: normalized)
+        backend.routeBackward(dScores, backend.upload(dw, [rows, choices]), weights, scores, ids, rule)
         let gradient = (0..<rows).flatMap { row -> [Float] in
           let own = z[row * experts..<(row + 1) * experts]
           let (first, largest) = (row * choices, own.max()!)
@@ -74,15 +74,68 @@ extension KernelTests {
     }
   }
 
+  /// Groups compete by their best experts, and only the kept ones give any; a bias moves choices and no weight.
+  @Test(arguments: [RoutingRule.Gate.softmax, .sigmoid])
+  func groupsAndBiasesChoose(gate: RoutingRule.Gate) throws {
+    let backend = try CPUBackend(threads: 2)
+    for (experts, groups, kept, best, choices) in [
+      (8, 4, 2, 1, 3), (24, 3, 1, 2, 8), (12, 1, 1, 2, 5), (6, 3, 3, 2, 6),
+    ] {
+      let rows = 30
+      let z = values(rows * experts, 3)
+      let bias = gate == .sigmoid ? values(experts, 4) : [Float](repeating: 0, count: experts)
+      for normalized in [true, false] {
+        let rule = RoutingRule(
+          choices: choices, gate: gate, normalized: normalized, scale: 2.5, groups: groups, keptGroups: kept,
+          groupBest: best)
+        let weights = backend.empty([rows, choices], .f32)
+        let ids = backend.route(
+          weights, backend.upload(z, [rows, experts]), bias: gate == .sigmoid ? backend.upload(bias, [experts]) : nil,
+          rule)
+        var expectedIDs: [Int32] = []
+        var expectedWeights: [Double] = []
+        for row in 0..<rows {
+          let own = z[row * experts..<(row + 1) * experts].map(Double.init)
+          let p: [Double]
+          switch gate {
+          case .softmax:
+            let e = own.map { PortableMath.exp($0 - own.max()!) }
+            p = e.map { $0 / e.reduce(0, +) }
+          case .sigmoid: p = own.map { 1 / (1 + PortableMath.exp(-$0)) }
+          }
+          let competing = zip(p, bias).map { $0 + Double($1) }
+          let size = experts / groups
+          let strength = (0..<groups).map { g in
+            competing[g * size..<(g + 1) * size].sorted(by: >).prefix(gate == .softmax ? 1 : best).reduce(0, +)
+          }
+          let allowed = (0..<groups).sorted { strength[$0] > strength[$1] }.prefix(kept)
+          let chosen = (0..<experts).filter { allowed.contains($0 / size) }.sorted { competing[$0] > competing[$1] }
+            .prefix(choices).sorted()
+          let sum = normalized ? chosen.reduce(0) { $0 + p[$1] } : 1
+          expectedIDs += chosen.map { Int32($0) }
+          expectedWeights += chosen.map { 2.5 * p[$0] / sum }
+        }
+        // Softmax keeps the order of the scores, and so the best of a group.
+        if gate == .softmax, best > 1, groups > 1 { continue }
+        #expect(ids == expectedIDs, "\(gate) \(experts) \(groups)")
+        expectClose(backend.floats(weights).map(Double.init), expectedWeights, relative: 1e-5, "\(gate) \(experts)")
+      }
+    }
+  }
+
   /// Scores that are not numbers choose experts all the same.
   @Test func routingSurvivesAnything() throws {
     let backend = try CPUBackend(threads: 1)
     for z in [
       [Float.nan, .nan, .nan, .nan], [1, .nan, 2, .infinity], [-.infinity, -.infinity, -.infinity, -.infinity],
     ] {
-      let ids = backend.route(
-        backend.empty([1, 2], .f32), backend.upload(z, [1, 4]), choices: 2, normalized: true)
-      #expect(ids[0] < ids[1] && ids[0] >= 0 && ids[1] < 4)
+      for rule in [
+        RoutingRule(choices: 2, normalized: true), RoutingRule(choices: 2, normalized: false, groups: 2, keptGroups: 1),
+        RoutingRule(choices: 2, gate: .sigmoid, normalized: true, groups: 2, keptGroups: 1, groupBest: 2),
+      ] {
+        let ids = backend.route(backend.empty([1, 2], .f32), backend.upload(z, [1, 4]), bias: nil, rule)
+        #expect(ids[0] < ids[1] && ids[0] >= 0 && ids[1] < 4)
+      }
     }
   }
 

@@ -170,11 +170,34 @@ private struct GradientCase: Sendable {
           x[0], HeadTransform(queryNorm: p[0], keyNorm: p[1], epsilon: 1e-6, angles: angles(20, 3)),
           forest.attentionPlan, AttentionHeads(heads: 4, kvHeads: 2, size: 6, scale: 0.4))
       },
+      GradientCase(name: "a window, nothing turned", inputs: [[20, 48]]) { tape, x, _ in
+        tape.attention(
+          x[0], HeadTransform(angles: nil), forest.attentionPlan,
+          AttentionHeads(heads: 4, kvHeads: 2, size: 6, scale: 0.4, window: 4))
+      },
       GradientCase(name: "frames", inputs: [[12, 48]]) { tape, x, _ in
         tape.attention(
           x[0], HeadTransform(angles: angles(12, 4)), frames(),
           AttentionHeads(heads: 2, kvHeads: 2, size: 8, scale: 0.35))
       },
+    ],
+    .latentAttention: [
+      GradientCase(name: "values of another size", inputs: [[20, 30], [20, 33], [20, 4]]) { tape, x, _ in
+        tape.latentAttention(
+          x[0], x[1], x[2], angles(20, 2), forest.attentionPlan,
+          LatentHeads(heads: 3, plain: 6, turned: 4, value: 5, scale: 0.4))
+      }
+    ],
+    .split: [
+      GradientCase(name: "three parts", inputs: [[4, 9]]) { tape, x, _ in
+        let parts = tape.split(x[0], [2, 3, 4])
+        return tape.add(tape.add(tape.gelu(parts[0], .tanh), parts[0]), tape.split(parts[2], [2, 2])[1])
+      }
+    ],
+    .groupRows: [
+      GradientCase(name: "some missing", inputs: [[5, 3]]) { tape, x, _ in
+        tape.groupRows(x[0], [3, -1, 0, 4, 1, -1, -1, 2], group: 4)
+      }
     ],
     .recomputed: [
       GradientCase(name: "a gated layer", inputs: [[3, 5]], parameters: [[8, 5], [5, 4]]) { tape, x, p in
@@ -190,13 +213,25 @@ private struct GradientCase: Sendable {
     ],
     .route: [
       GradientCase(name: "normalised over the chosen", inputs: [[6, 21]]) { tape, x, _ in
-        tape.route(x[0], choices: 4, normalized: true).weights
+        tape.route(x[0], RoutingRule(choices: 4, normalized: true)).weights
       },
       GradientCase(name: "over all experts", inputs: [[6, 21]]) { tape, x, _ in
-        tape.route(x[0], choices: 4, normalized: false).weights
+        tape.route(x[0], RoutingRule(choices: 4, normalized: false)).weights
       },
       GradientCase(name: "more choices than lanes", inputs: [[3, 21]]) { tape, x, _ in
-        tape.route(x[0], choices: 18, normalized: false).weights
+        tape.route(x[0], RoutingRule(choices: 18, normalized: false)).weights
+      },
+      GradientCase(name: "scaled, in groups", inputs: [[6, 21]]) { tape, x, _ in
+        tape.route(x[0], RoutingRule(choices: 4, normalized: false, scale: 2.5, groups: 3, keptGroups: 2)).weights
+      },
+      GradientCase(name: "sigmoids", inputs: [[6, 21]]) { tape, x, _ in
+        tape.route(x[0], RoutingRule(choices: 4, gate: .sigmoid, normalized: false, scale: 2.5)).weights
+      },
+      GradientCase(name: "sigmoids over their sum", inputs: [[6, 21]]) { tape, x, _ in
+        tape.route(
+          x[0],
+          RoutingRule(choices: 4, gate: .sigmoid, normalized: true, scale: 2.5, groups: 3, keptGroups: 2, groupBest: 2)
+        ).weights
       },
     ],
     .expertRows: [

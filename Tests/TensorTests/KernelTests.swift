@@ -259,9 +259,10 @@ import Testing
   }
 
   /// A row's attention and products do not depend on the rows beside it, nor on how its path is cut.
-  @Test func attentionOfAPackedForestEqualsEachPathAlone() throws {
+  @Test(arguments: [nil, 1, 15, 16, 40])
+  func attentionOfAPackedForestEqualsEachPathAlone(window: Int?) throws {
     let backend = try CPUBackend(threads: 2)
-    let heads = AttentionHeads(heads: 4, kvHeads: 2, size: 16, scale: 0.25)
+    let heads = AttentionHeads(heads: 4, kvHeads: 2, size: 16, scale: 0.25, window: window)
     let tokens = 37 + 3 * 11
     let q = values(tokens * 64, 1)
     let k = values(tokens * 32, 2)
@@ -279,7 +280,7 @@ import Testing
       let y = backend.empty([rows, 64], .f32)
       let paged = backend.upload([Float](repeating: .nan, count: count * 64 * 32), [count, 2, 16, 64])
       let valueRows = backend.upload([Float](repeating: .nan, count: count * 64 * 32), [count * 64, 32])
-      backend.toPages(paged, backend.upload(k, [keys, 32]).allColumns, slots, heads)
+      backend.toPages(paged, backend.upload(k, [keys, 32]).allColumns, slots)
       backend.scatter(
         valueRows, backend.upload(v, [keys, 32]).allColumns, slots ?? (0..<Int32(keys)).map { $0 })
       backend.attention(y, nil, backend.upload(q, [rows, 64]), paged, valueRows.allColumns, plan, heads)
@@ -341,7 +342,7 @@ import Testing
     }
     let y = backend.empty([tokens, heads * size], .f32)
     let pages = backend.empty([3, kvHeads, size, 64], .f32)
-    backend.toPages(pages, backend.upload(k, [tokens, kvHeads * size]).allColumns, nil, shape)
+    backend.toPages(pages, backend.upload(k, [tokens, kvHeads * size]).allColumns, nil)
     backend.attention(
       y, nil, backend.upload(q, [tokens, heads * size]), pages,
       backend.upload(v, [tokens, kvHeads * size]).allColumns, forest.attentionPlan, shape)

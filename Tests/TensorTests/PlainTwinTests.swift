@@ -1,4 +1,4 @@
-import AttuneTensor
+@testable import AttuneTensor
 import Core
 import Foundation
 import TestSupport
@@ -262,7 +262,7 @@ import Testing
     #expect(bits(backend.floats(db)) == bits(sums))
 
     let put = upload(old)
-    backend.putColumns(put, upload(x.columns(range)), from: range.lowerBound)
+    backend.copyColumns(put.columns(range), upload(x).columns(range))
     #expect(bits(backend.floats(put)) == bits(xf.indices.map { inside($0) ? xf[$0] : of[$0] }))
   }
 
@@ -305,7 +305,6 @@ import Testing
   /// Rows to random slots, to runs of slots, and to slots of their own numbers; other slots stay.
   @Test(arguments: [(1, 1, 1), (3, 2, 5), (70, 2, 16), (150, 3, 24), (0, 1, 4)])
   func pages(rows: Int, heads: Int, size: Int) {
-    let shape = AttentionHeads(heads: heads, kvHeads: heads, size: size, scale: 1)
     let width = heads * size
     let source = random(rows, width + 4, 1)
     let x = source.columns(1..<1 + width)
@@ -321,17 +320,106 @@ import Testing
         for c in 0..<width { twin[slot / 64 * width + c, slot % 64] = x[r, c] }
       }
       let pages = backend.upload(old.values, [count, heads, size, 64], as: .f32)
-      backend.toPages(pages, upload(source).columns(1..<1 + width), slots, shape)
+      backend.toPages(pages, upload(source).columns(1..<1 + width), slots)
       #expect(bits(backend.floats(pages)) == bits(floats(twin)))
     }
   }
 
+  /// Squares of rows side by side, some of them missing, and the way back.
+  @Test(arguments: [(1, 1, 1), (9, 5, 4), (40, 33, 9)])
+  func groupedRows(rows: Int, width: Int, group: Int) {
+    var order = Randomness(seed: 25, for: .testing).stream(rows)
+    let places = (rows / group + 2) * group
+    let index = Array(
+      ((0..<Int32(rows)) + [Int32](repeating: -1, count: max(0, places - rows))).shuffled(using: &order)
+        .prefix(places))
+    let x = random(rows, width, 1)
+    let twin = Grid(places / group, width * group) { r, c in
+      let from = index[r * group + c % group]
+      return from < 0 ? 0 : x[Int(from), c / group]
+    }
+    let y = backend.empty([places / group, width * group], .f32)
+    backend.groupRows(y, upload(x), index, group: group)
+    #expect(bits(backend.floats(y)) == bits(floats(twin)))
+    let dx = backend.empty([rows, width], .f32)
+    backend.groupRowsBackward(dx, y, index, group: group)
+    let back = Grid(rows, width) { index.contains(Int32($0)) ? x[$0, $1] : 0 }
+    #expect(bits(backend.floats(dx)) == bits(floats(back)))
+  }
+
   // MARK: Attention
 
+  /// Heads of latent attention, gathered and taken apart again.
+  @Test(arguments: [
+    LatentHeads(heads: 1, plain: 1, turned: 2, value: 1, scale: 1),
+    LatentHeads(heads: 3, plain: 14, turned: 6, value: 11, scale: 1),
+    LatentHeads(heads: 4, plain: 0, turned: 20, value: 33, scale: 1),
+  ])
+  func latentHeads(shape: LatentHeads) {
+    let (rows, h, plain, turned, value) = (13, shape.heads, shape.plain, shape.turned, shape.value)
+    let size = plain + turned
+    let (query, keyValue) = (random(rows, h * size, 1), random(rows, h * (plain + value), 2))
+    let source = random(rows, turned + 3, 3)
+    let key = source.columns(2..<2 + turned)
+    let (c, s) = (random(rows, turned / 2, 4), random(rows, turned / 2, 5))
+    let angles = RotaryAngles(cosine: upload(c), sine: upload(s))
+    func turn(_ r: Int, _ i: Int, _ sign: Float, _ x: (Int) -> Double) -> Double {
+      let (a, b) = (Float(x(i / 2 * 2)), Float(x(i / 2 * 2 + 1)))
+      let (cosine, sine) = (Float(c[r, i / 2]), Float(s[r, i / 2]) * sign)
+      return Double(i % 2 == 0 ? a * cosine - b * sine : b * cosine + a * sine)
+    }
+    let twinQ = Grid(rows, h * size) { r, i in
+      i % size < plain ? query[r, i] : turn(r, i % size - plain, 1) { query[r, i / size * size + plain + $0] }
+    }
+    let twinK = Grid(rows, h * size) { r, i in
+      i % size < plain
+        ? keyValue[r, i / size * (plain + value) + i % size] : turn(r, i % size - plain, 1) { key[r, $0] }
+    }
+    let twinV = Grid(rows, h * value) { r, i in keyValue[r, i / value * (plain + value) + plain + i % value] }
+    let (q, k) = (backend.empty([rows, h * size], .f32), backend.empty([rows, h * size], .f32))
+    let v = backend.empty([rows, h * value], .f32)
+    backend.latentHeads(
+      q, k, v, upload(query), upload(keyValue), upload(source).columns(2..<2 + turned), angles, shape)
+    #expect(bits(backend.floats(q)) == bits(floats(twinQ)))
+    #expect(bits(backend.floats(k)) == bits(floats(twinK)))
+    #expect(bits(backend.floats(v)) == bits(floats(twinV)))
+
+    let (dq, dk, dv) = (random(rows, h * size, 6), random(rows, h * size, 7), random(rows, h * value, 8))
+    let backQ = Grid(rows, h * size) { r, i in
+      i % size < plain ? dq[r, i] : turn(r, i % size - plain, -1) { dq[r, i / size * size + plain + $0] }
+    }
+    let backKV = Grid(rows, h * (plain + value)) { r, i in
+      let (head, at) = (i / (plain + value), i % (plain + value))
+      return at < plain ? dk[r, head * size + at] : dv[r, head * value + at - plain]
+    }
+    let sums = Grid(rows, turned) { r, i in
+      Double((0..<h).dropFirst().reduce(Float(dk[r, plain + i])) { $0 + Float(dk[r, $1 * size + plain + i]) })
+    }
+    let backKey = Grid(rows, turned + 3) { r, i in
+      i >= 2 && i < 2 + turned ? turn(r, i - 2, -1) { sums[r, $0] } : source[r, i]
+    }
+    let (dQuery, dKeyValue) = (backend.empty(q.shape, .f32), backend.empty([rows, h * (plain + value)], .f32))
+    let dKey = upload(source)
+    backend.latentHeadsBackward(
+      dQuery, dKeyValue, dKey.columns(2..<2 + turned), upload(dq), upload(dk), upload(dv), angles, shape)
+    #expect(bits(backend.floats(dQuery)) == bits(floats(backQ)))
+    #expect(bits(backend.floats(dKeyValue)) == bits(floats(backKV)))
+    #expect(bits(backend.floats(dKey)) == bits(floats(backKey)))
+  }
+
   /// Attention and its gradients on a forest whose prompt is shared by completions, one of them with a child of its own.
-  @Test(arguments: [(1, 1, 3), (4, 2, 12), (3, 1, 20), (2, 2, 16)])
-  func attentionAndItsGradients(heads: Int, kvHeads: Int, size: Int) {
-    let shape = AttentionHeads(heads: heads, kvHeads: kvHeads, size: size, scale: 0.3)
+  @Test(arguments: [
+    AttentionHeads(heads: 1, kvHeads: 1, size: 3, scale: 0.3),
+    AttentionHeads(heads: 4, kvHeads: 2, size: 12, scale: 0.3),
+    AttentionHeads(heads: 3, kvHeads: 1, size: 20, scale: 0.3),
+    AttentionHeads(heads: 2, kvHeads: 2, size: 16, scale: 0.3),
+    AttentionHeads(heads: 2, kvHeads: 2, size: 20, valueSize: 11, scale: 0.3),
+    AttentionHeads(heads: 4, kvHeads: 2, size: 5, valueSize: 18, scale: 0.3, window: 30),
+    AttentionHeads(heads: 3, kvHeads: 3, size: 16, scale: 0.3, window: 1),
+    AttentionHeads(heads: 2, kvHeads: 1, size: 16, scale: 0.3, window: 65),
+  ])
+  func attentionAndItsGradients(shape: AttentionHeads) {
+    let (heads, kvHeads, size, valueSize) = (shape.heads, shape.kvHeads, shape.size, shape.valueSize)
     var forest = Forest()
     forest.append(count: 6)
     let root = forest.append(count: 67)
@@ -351,28 +439,27 @@ import Testing
       }
       return keys
     }
-    let (wide, narrow) = (heads * size, kvHeads * size)
-    let (q, dOutput) = (random(tokens, wide, 1), random(tokens, wide, 2))
-    let k = random(tokens, narrow, 3)
+    let (wide, narrow, wideValue) = (heads * size, kvHeads * valueSize, heads * valueSize)
+    let (q, dOutput) = (random(tokens, wide, 1), random(tokens, wideValue, 2))
+    let k = random(tokens, kvHeads * size, 3)
     // Values, and their gradient, are columns of something wider.
     let source = random(tokens, narrow + 5, 4)
     let v = source.columns(4..<4 + narrow)
-    let twin = Plain.attention(
-      q, k, v, dOutput, heads: heads, kvHeads: kvHeads, size: size, scale: 0.3, seen: seen)
+    let twin = Plain.attention(q, k, v, dOutput, shape, seen: seen)
     for dtype in [DType.f32, .f64] {
       let pages = (tokens + 63) / 64
       let (keyPages, valuePages) = (
-        backend.zeros([pages, kvHeads, size, 64], dtype), backend.zeros([pages, kvHeads, size, 64], dtype)
+        backend.zeros([pages, kvHeads, size, 64], dtype), backend.zeros([pages, kvHeads, valueSize, 64], dtype)
       )
       let values = upload(source, dtype).columns(4..<4 + narrow)
-      backend.toPages(keyPages, upload(k, dtype).allColumns, nil, shape)
-      backend.toPages(valuePages, values, nil, shape)
-      let (output, lse) = (backend.empty([tokens, wide], dtype), backend.empty([tokens, heads], dtype))
+      backend.toPages(keyPages, upload(k, dtype).allColumns, nil)
+      backend.toPages(valuePages, values, nil)
+      let (output, lse) = (backend.empty([tokens, wideValue], dtype), backend.empty([tokens, heads], dtype))
       let plan = forest.attentionPlan
       backend.attention(output, lse, upload(q, dtype), keyPages, values, plan, shape)
       expect(output, twin.output.values, "attention")
       expect(lse, twin.lse.values, "log-sum-exp")
-      let (dq, dk) = (backend.empty([tokens, wide], dtype), backend.empty([tokens, narrow], dtype))
+      let (dq, dk) = (backend.empty([tokens, wide], dtype), backend.empty([tokens, kvHeads * size], dtype))
       let dv = upload(source, dtype)
       backend.attentionBackward(
         dq, dk, dv.columns(4..<4 + narrow), upload(dOutput, dtype), lse, upload(q, dtype), upload(k, dtype), keyPages,
@@ -382,7 +469,7 @@ import Testing
       let expected = Grid(tokens, narrow + 5) { $1 >= 4 && $1 < 4 + narrow ? twin.dv[$0, $1 - 4] : source[$0, $1] }
       expect(dv, expected.values, "dv")
       guard dtype == .f32 else { continue }
-      expectRounded([tokens, wide], "attention") {
+      expectRounded([tokens, wideValue], "attention") {
         backend.attention($0, nil, upload(q), keyPages, values, plan, shape)
       }
     }
@@ -572,6 +659,82 @@ import Testing
       return found[Int(i)] != (x.isSubnormal ? i & 0x8000 : i)
     }
     #expect(wrong == [])
+  }
+
+  /// Every half is the f32 number of the same value; a NaN keeps its bits.
+  @Test(arguments: CPUBackend.instructionSets) func everyHalfIsWidened(isa: String) throws {
+    let backend = try CPUBackend(threads: 2, isa: isa)
+    // More than a chunk of the kernel, and no multiple of a vector.
+    let all = (0...UInt16.max).map { $0 } + [0x3C00, 0x8001, 0x7BFF]
+    let halves = all.withUnsafeBytes { backend.upload($0, [all.count], .f16) }
+    #expect(bits(backend.floats(halves)) == all.map(Plain.half))
+    let rounded = backend.empty([all.count], .bf16)
+    backend.convert(rounded, halves)
+    for (found, half) in zip(backend.floats(rounded), all) {
+      let expected = Plain.bf16(Float(bitPattern: Plain.half(half)))
+      #expect(found.bitPattern == expected.bitPattern || (found.isNaN && expected.isNaN), "half \(half)")
+    }
+    let table = halves.reshaped([all.count, 1])
+    let taken = backend.empty([4, 1], .f32)
+    backend.gather(taken, table, [0x3C00, 65538, 1, 0xFBFF])
+    #expect(backend.floats(taken) == [1, 65504, 0x1p-24, -65504])
+  }
+
+  /// Matrices are packed a few rows at a time; where they are cut makes no difference, whatever they are stored as.
+  @Test(arguments: [DType.f32, .bf16, .f16]) func largeMatricesArePackedInSlabs(dtype: DType) throws {
+    let (n, k) = (2 * CPUBackend.slabBytes / (512 * dtype.size) + 21, 512)
+    var random = Randomness(seed: 27, for: .testing).stream()
+    // Halves without infinities and NaN; the same bits are bf16 numbers too.
+    let narrow = (0..<n * k).map { _ in UInt16(truncatingIfNeeded: random.next()) & 0xBBFF }
+    let w: Tensor
+    if dtype == .f32 {
+      w = backend.upload(narrow.map { Float(bitPattern: Plain.half($0)) }, [n, k])
+    } else {
+      w = narrow.withUnsafeBytes { backend.upload($0, [n, k], dtype) }
+    }
+    let wide = backend.upload(backend.floats(w), [n, k])
+    func contents(_ packed: PackedMatrix) -> [UInt8] {
+      let bytes = (packed.storage as! HostStorage)
+      return Array(UnsafeRawBufferPointer(start: bytes.pointer, count: bytes.byteCount))
+    }
+    for (precision, format) in [(Precision.full, WeightFormat.plain), (.bf16, .plain), (.bf16, .int8), (.bf16, .int4)] {
+      let whole = backend.pack([w], for: precision, as: format)
+      // Whole panels of the f32 matrix, packed one piece after the other.
+      let rows = 1616
+      let pieces = stride(from: 0, to: n, by: rows).flatMap { from in
+        contents(backend.pack([wide.rowRange(from..<min(from + rows, n))], for: precision, as: format))
+      }
+      #expect(contents(whole) == pieces, "\(precision) \(format)")
+    }
+  }
+
+  /// A matrix that a file holds turned gives the panels of the matrix.
+  @Test(arguments: CPUBackend.instructionSets) func turnedMatricesGiveTheSamePanels(isa: String) throws {
+    let backend = try CPUBackend(threads: 2, isa: isa)
+    var random = Randomness(seed: 28, for: .testing).stream()
+    for (n, k) in [(1, 1), (16, 32), (37, 21), (100, 64), (130, 131)] {
+      let values = (0..<n * k).map { _ in Float(random.normal()) }
+      for dtype in [DType.f32, .bf16, .f16] {
+        var w = backend.upload(values, [n, k])
+        if dtype != .f32 {
+          let narrow = backend.empty([n, k], .bf16)
+          backend.convert(narrow, w)
+          // The bits of a bf16 number around 1 are those of some half.
+          w = Tensor(storage: narrow.storage, dtype: dtype, shape: [n, k])
+        }
+        let turned = backend.turned(w)
+        #expect(turned.shape == [k, n] && backend.floats(backend.turned(turned)) == backend.floats(w))
+        for (precision, format) in [(Precision.full, WeightFormat.plain), (.bf16, .plain), (.bf16, .int8)] {
+          func contents(_ packed: PackedMatrix) -> [UInt8] {
+            let bytes = (packed.storage as! HostStorage)
+            return Array(UnsafeRawBufferPointer(start: bytes.pointer, count: bytes.byteCount))
+          }
+          #expect(
+            contents(backend.packTurned(turned, for: precision, as: format))
+              == contents(backend.pack([w], for: precision, as: format)), "\(n) x \(k) \(dtype) \(precision) \(format)")
+        }
+      }
+    }
   }
 
   @Test(arguments: CPUBackend.instructionSets) func wideNumbersRound(isa: String) throws {

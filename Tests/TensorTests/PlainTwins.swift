@@ -1,3 +1,4 @@
+import AttuneTensor
 import Foundation
 
 /// A matrix of doubles, row by row.
@@ -37,6 +38,18 @@ enum Plain {
     guard x.isNormal else { return x }
     let quantum = x.ulp * 65536
     return (x / quantum).rounded(.toNearestOrEven) * quantum
+  }
+
+  /// The bits of an IEEE half as an f32 number: sign, then exponent by its value, then the fraction.
+  static func half(_ half: UInt16) -> UInt32 {
+    let sign = UInt32(half >> 15) << 31
+    let exponent = Int(half >> 10 & 31)
+    let fraction = UInt32(half & 1023)
+    if exponent == 31 { return sign | 255 << 23 | fraction << 13 }
+    let size =
+      exponent == 0
+      ? Float(fraction) * 0x1p-24 : Float(sign: .plus, exponent: exponent - 15, significand: 1 + Float(fraction) / 1024)
+    return sign | size.bitPattern
   }
 
   /// One multiply-add of a bf16 product: subnormal operands are zero, the exact sum is rounded to 24 bits as if exponents
@@ -171,32 +184,38 @@ enum Plain {
 
   /// Attention of every token over those that `seen` lists, and its gradients for `dOutput`.
   static func attention(
-    _ q: Grid, _ k: Grid, _ v: Grid, _ dOutput: Grid, heads: Int, kvHeads: Int, size: Int, scale: Double,
-    seen: (Int) -> [Int]
+    _ q: Grid, _ k: Grid, _ v: Grid, _ dOutput: Grid, _ shape: AttentionHeads, seen: (Int) -> [Int]
   ) -> AttentionResult {
     func zeros(_ like: Grid) -> Grid { Grid(like.rows, like.width) { _, _ in 0 } }
+    let (size, valueSize) = (shape.size, shape.valueSize)
     var result = AttentionResult(
-      output: zeros(q), lse: Grid(q.rows, heads) { _, _ in 0 }, dq: zeros(q), dk: zeros(k), dv: zeros(v))
+      output: zeros(dOutput), lse: Grid(q.rows, shape.heads) { _, _ in 0 }, dq: zeros(q), dk: zeros(k), dv: zeros(v))
     for token in 0..<q.rows {
-      for head in 0..<heads {
-        let (own, shared) = (head * size, head / (heads / kvHeads) * size)
-        let keys = seen(token)
+      for head in 0..<shape.heads {
+        let kvHead = head / (shape.heads / shape.kvHeads)
+        let (own, shared) = (head * size, kvHead * size)
+        let (ownValue, sharedValue) = (head * valueSize, kvHead * valueSize)
+        let keys = Array(seen(token).suffix(shape.window ?? Int.max))
         let scores = keys.map { key in
-          scale * (0..<size).reduce(0) { $0 + q[token, own + $1] * k[key, shared + $1] }
+          shape.scale * (0..<size).reduce(0) { $0 + q[token, own + $1] * k[key, shared + $1] }
         }
         let largest = scores.max()!
         let total = scores.reduce(0) { $0 + exp($1 - largest) }
         result.lse[token, head] = largest + log(total)
         let p = scores.map { exp($0 - largest) / total }
-        let dp = keys.map { key in (0..<size).reduce(0) { $0 + dOutput[token, own + $1] * v[key, shared + $1] } }
+        let dp = keys.map { key in
+          (0..<valueSize).reduce(0) { $0 + dOutput[token, ownValue + $1] * v[key, sharedValue + $1] }
+        }
         let expected = zip(p, dp).reduce(0) { $0 + $1.0 * $1.1 }
         for (j, key) in keys.enumerated() {
           let ds = p[j] * (dp[j] - expected)
+          for d in 0..<valueSize {
+            result.output[token, ownValue + d] += p[j] * v[key, sharedValue + d]
+            result.dv[key, sharedValue + d] += p[j] * dOutput[token, ownValue + d]
+          }
           for d in 0..<size {
-            result.output[token, own + d] += p[j] * v[key, shared + d]
-            result.dv[key, shared + d] += p[j] * dOutput[token, own + d]
-            result.dq[token, own + d] += ds * scale * k[key, shared + d]
-            result.dk[key, shared + d] += ds * scale * q[token, own + d]
+            result.dq[token, own + d] += ds * shape.scale * k[key, shared + d]
+            result.dk[key, shared + d] += ds * shape.scale * q[token, own + d]
           }
         }
       }

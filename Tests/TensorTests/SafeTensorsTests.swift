@@ -106,6 +106,70 @@ import Testing
     expectAttuneError(containing: "m-9.safetensors", "no such file") { _ = try SafeTensorsFolder(folder) }
   }
 
+  @Test(arguments: [
+    (#"{"weight_map": {"a": "../m-1.safetensors"}}"#, "file in the same folder"),
+    (#"{"weight_map": {"a": "/etc/passwd"}}"#, "file in the same folder"),
+    (#"{"weight_map": {"a": ".."}}"#, "file in the same folder"),
+    (#"{"weight_map": {"a": ""}}"#, "file in the same folder"),
+    (#"{"weight_map": {"a": 3}}"#, "file in the same folder"), (#"{"weight_map": {}}"#, "no \"weight_map\""),
+    (#"{"metadata": {}}"#, "no \"weight_map\""), ("[]", "no \"weight_map\""), ("", "JSON"),
+    (#"{"weight_map": {"a": "m-1.safetensors", "a": "m-2.safetensors"}}"#, "twice"),
+    (#"{"weight_map": {"a": "m-2.safetensors"}}"#, "m-2.safetensors lacks tensor a"),
+  ])
+  func brokenIndicesAreRefused(index: String, words: String) throws {
+    try SafeTensors.write(
+      [("a", backend.upload([1, 2] as [Float], [2]))], to: folder + "/m-1.safetensors", from: backend)
+    try SafeTensors.write([("b", backend.upload([3] as [Float], [1]))], to: folder + "/m-2.safetensors", from: backend)
+    let path = folder + "/model.safetensors.index.json"
+    try AtomicFile.write(path, text: index)
+    expectAttuneError(containing: path, words) { _ = try SafeTensorsFolder(folder) }
+  }
+
+  @Test func aTensorInTwoShardsMustBeTheSame() throws {
+    func shard(_ number: Int, _ tensors: [(name: String, tensor: Tensor)]) throws {
+      try SafeTensors.write(tensors, to: folder + "/m-\(number).safetensors", from: backend)
+    }
+    let a = backend.upload([1, 2] as [Float], [2])
+    try shard(1, [("a", a)])
+    try shard(2, [("a", a), ("b", a)])
+    try AtomicFile.write(
+      folder + "/model.safetensors.index.json",
+      text: #"{"weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors"}}"#)
+    #expect(try SafeTensorsFolder(folder).names == ["a", "b"])
+    try shard(2, [("a", backend.upload([1, 3] as [Float], [2])), ("b", a)])
+    expectAttuneError(containing: "m-1.safetensors", "m-2.safetensors", "tensor a", "other values") {
+      _ = try SafeTensorsFolder(folder)
+    }
+    // A tensor that only the index lost is looked for in the shards.
+    try shard(2, [("c", a), ("b", a)])
+    expectAttuneError(containing: "index.json", "tensor c is in \(folder)/m-2.safetensors") {
+      _ = try SafeTensorsFolder(folder).tensor("c", shape: [2], on: backend)
+    }
+  }
+
+  /// Old writers did not pad the header, so tensors may stand at any byte.
+  @Test func tensorsAtOddAddressesAreRead() throws {
+    var header =
+      #"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F16","shape":[2,1],"data_offsets":[8,12]}}"#
+    while header.utf8.count % 2 == 0 { header += " " }
+    var bytes = withUnsafeBytes(of: UInt64(header.utf8.count).littleEndian) { Array($0) } + Array(header.utf8)
+    bytes += ([1.5, -2] as [Float]).withUnsafeBytes { Array($0) } + [0x00, 0x3C, 0x01, 0x80]
+    let path = folder + "/odd.safetensors"
+    try AtomicFile.write(path, bytes: bytes)
+    let file = try SafeTensors(path)
+    #expect(backend.floats(try file.mappedTensor("a", on: backend)) == [1.5, -2])
+    #expect(backend.floats(try file.mappedTensor("b", on: backend)) == [1, -0x1p-24])
+  }
+
+  @Test func quantisedWeightsAreRefusedWithWhatToDo() throws {
+    for type in ["F8_E4M3", "U8", "I8"] {
+      let path = try file(#"{"a": {"dtype": "\#(type)", "shape": [8], "data_offsets": [0, 8]}}"#, data: 8)
+      expectAttuneError(containing: path, "tensor a has type \(type)", "--weights int8") {
+        _ = try SafeTensors(path).mappedTensor("a", on: backend)
+      }
+    }
+  }
+
   @Test func aFailedWriteLeavesTheOldFile() throws {
     let path = folder + "/kept"
     try AtomicFile.write(path, text: "old")

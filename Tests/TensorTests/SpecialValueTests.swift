@@ -125,6 +125,11 @@ private struct Primitive: Sendable, CustomTestStringConvertible {
     return b.floats(y)
   }
 
+  /// The same bits, read as halves.
+  private static func halves(_ x: Tensor) -> Tensor {
+    Tensor(storage: x.storage, dtype: .f16, shape: x.shape, offset: x.offset)
+  }
+
   // Sums of products are short, or all of them would be NaN.
   private static let products: [Primitive] = [
     Primitive("copy") { b, x in output(b, 7, 37) { b.copy($0, x(b, 7, 37)) } },
@@ -135,6 +140,16 @@ private struct Primitive: Sendable, CustomTestStringConvertible {
     },
     Primitive("convert, to bf16") { b, x in output(b, 300, 61, .bf16) { b.convert($0, x(b, 300, 61)) } },
     Primitive("convert, to f32") { b, x in output(b, 300, 61) { b.convert($0, x(b, 300, 61, 0, .bf16)) } },
+    Primitive("convert, f16 to f32") { b, x in output(b, 300, 61) { b.convert($0, halves(x(b, 300, 61, 0, .bf16))) } },
+    Primitive("convert, f16 to bf16") { b, x in
+      output(b, 300, 61, .bf16) { b.convert($0, halves(x(b, 300, 61, 0, .bf16))) }
+    },
+    Primitive("pack, bf16 of f16") { b, x in contents(b, b.pack([halves(x(b, 33, 70, 0, .bf16))], for: .bf16)) },
+    Primitive("packTurned, f32") { b, x in contents(b, b.packTurned(x(b, 21, 37), for: .full, as: .plain)) },
+    Primitive("packTurned, bf16") { b, x in contents(b, b.packTurned(x(b, 21, 37), for: .bf16, as: .plain)) },
+    Primitive("packTurned, bf16 of bf16") { b, x in
+      contents(b, b.packTurned(x(b, 33, 70, 0, .bf16), for: .bf16, as: .plain))
+    },
     Primitive("pack, f32") { b, x in contents(b, b.pack([x(b, 21, 37), x(b, 16, 37, 1)], for: .full)) },
     Primitive("pack, bf16") { b, x in contents(b, b.pack([x(b, 21, 37), x(b, 16, 37, 1)], for: .bf16)) },
     Primitive("pack, bf16 of bf16") { b, x in contents(b, b.pack([x(b, 33, 70, 0, .bf16)], for: .bf16)) },
@@ -304,10 +319,32 @@ private struct Primitive: Sendable, CustomTestStringConvertible {
       b.scatterAdd(y, x(b, 5, 37, 1), [13, 0, 7, 7, 2])
       return b.floats(y)
     },
-    Primitive("putColumns") { b, x in
+    Primitive("copyColumns") { b, x in
       let y = x(b, 14, 37)
-      b.putColumns(y, x(b, 14, 20, 1), from: 3)
+      b.copyColumns(y.columns(3..<23), x(b, 14, 30, 1).columns(7..<27))
       return b.floats(y)
+    },
+    Primitive("groupRows") { b, x in
+      output(b, 4, 37 * 4) { b.groupRows($0, x(b, 14, 37), groups, group: 4) }
+    },
+    Primitive("groupRowsBackward") { b, x in
+      output(b, 14, 37) { b.groupRowsBackward($0, x(b, 4, 37 * 4), groups, group: 4) }
+    },
+    Primitive("latentHeads") { b, x in
+      let (k, v) = (b.empty([14, 60], .f32), b.empty([14, 33], .f32))
+      return output(b, 14, 60) {
+        b.latentHeads(
+          $0, k, v, x(b, 14, 60), x(b, 14, 3 * 25, 1), x(b, 14, 9, 2).columns(2..<8),
+          RotaryAngles(cosine: x(b, 14, 3, 3), sine: x(b, 14, 3, 4)), latent)
+      } + b.floats(k) + b.floats(v)
+    },
+    Primitive("latentHeadsBackward") { b, x in
+      let (dKeyValue, dKey) = (b.empty([14, 75], .f32), x(b, 14, 9, 5))
+      return output(b, 14, 60) {
+        b.latentHeadsBackward(
+          $0, dKeyValue, dKey.columns(2..<8), x(b, 14, 60), x(b, 14, 60, 1), x(b, 14, 33, 2),
+          RotaryAngles(cosine: x(b, 14, 3, 3), sine: x(b, 14, 3, 4)), latent)
+      } + b.floats(dKeyValue) + b.floats(dKey)
     },
     Primitive("rmsNorm, f32") { b, x in output(b, 14, 37) { b.rmsNorm($0, x(b, 14, 37), x(b, 1, 37, 1), 1e-6) } },
     Primitive("rmsNorm, no epsilon") { b, x in output(b, 14, 37) { b.rmsNorm($0, x(b, 14, 37), x(b, 1, 37, 1), 0) } },
@@ -350,6 +387,9 @@ private struct Primitive: Sendable, CustomTestStringConvertible {
     }
   }
 
+  private static let groups: [Int32] = [3, -1, 0, 7, 13, 12, -1, -1, 1, 2, 4, 5, 6, 8, 9, 10]
+  private static let latent = LatentHeads(heads: 3, plain: 14, turned: 6, value: 11, scale: 1)
+
   private static let heads = AttentionHeads(heads: 4, kvHeads: 2, size: 6, scale: 0.4)
   private static let plan: AttentionPlan = {
     var forest = Forest()
@@ -363,14 +403,14 @@ private struct Primitive: Sendable, CustomTestStringConvertible {
   /// Transposed rows; unwritten keys are zero.
   private static func paged(_ b: CPUBackend, _ rows: Tensor) -> Tensor {
     let pages = b.zeros([1, 2, 6, 64], .f32)
-    b.toPages(pages, rows.allColumns, nil, heads)
+    b.toPages(pages, rows.allColumns, nil)
     return pages
   }
 
   private static let attention: [Primitive] = [
     Primitive("toPages") { b, x in
       let pages = b.zeros([2, 2, 6, 64], .f32)
-      b.toPages(pages, x(b, 39, 12).allColumns, (0..<39).map { $0 < 30 ? $0 + 3 : $0 * 3 }, heads)
+      b.toPages(pages, x(b, 39, 12).allColumns, (0..<39).map { $0 < 30 ? $0 + 3 : $0 * 3 })
       return b.floats(pages)
     },
     Primitive("attention, f32") { b, x in
@@ -378,6 +418,12 @@ private struct Primitive: Sendable, CustomTestStringConvertible {
       return output(b, 39, 24) {
         b.attention($0, lse, x(b, 39, 24), paged(b, x(b, 39, 12, 1)), x(b, 39, 12, 2).allColumns, plan, heads)
       } + b.floats(lse)
+    },
+    Primitive("attention, window") { b, x in
+      let heads = AttentionHeads(heads: 4, kvHeads: 2, size: 6, scale: 0.4, window: 5)
+      return output(b, 39, 24) {
+        b.attention($0, nil, x(b, 39, 24), paged(b, x(b, 39, 12, 1)), x(b, 39, 12, 2).allColumns, plan, heads)
+      }
     },
     Primitive("attention, bf16") { b, x in
       output(b, 39, 24, .bf16) {
@@ -438,18 +484,34 @@ private struct Primitive: Sendable, CustomTestStringConvertible {
   private static let mixtures: [Primitive] = [
     Primitive("route, over the chosen") { b, x in
       let weights = b.empty([14, 3], .f32)
-      return integers(b.route(weights, x(b, 14, 21), choices: 3, normalized: true)) + b.floats(weights)
+      let rule = RoutingRule(choices: 3, normalized: true)
+      return integers(b.route(weights, x(b, 14, 21), bias: nil, rule)) + b.floats(weights)
     },
     Primitive("route, over all") { b, x in
       let weights = b.empty([14, 3], .f32)
-      return integers(b.route(weights, x(b, 14, 21), choices: 3, normalized: false)) + b.floats(weights)
+      let rule = RoutingRule(choices: 3, normalized: false)
+      return integers(b.route(weights, x(b, 14, 21), bias: nil, rule)) + b.floats(weights)
+    },
+    Primitive("route, groups") { b, x in
+      let weights = b.empty([14, 3], .f32)
+      let rule = RoutingRule(choices: 3, normalized: false, scale: 2.5, groups: 3, keptGroups: 2)
+      return integers(b.route(weights, x(b, 14, 21), bias: nil, rule)) + b.floats(weights)
+    },
+    Primitive("route, sigmoid") { b, x in
+      [true, false].flatMap { normalized in
+        let weights = b.empty([14, 3], .f32)
+        let rule = RoutingRule(
+          choices: 3, gate: .sigmoid, normalized: normalized, scale: 2.5, groups: 3, keptGroups: 2, groupBest: 2)
+        return integers(b.route(weights, x(b, 14, 21), bias: x(b, 1, 21, 1).reshaped([21]), rule)) + b.floats(weights)
+      }
     },
     Primitive("routeBackward") { b, x in
-      [true, false].flatMap { normalized in
+      [(RoutingRule.Gate.softmax, true), (.softmax, false), (.sigmoid, true), (.sigmoid, false)].flatMap {
+        gate, normalized in
         output(b, 14, 21) {
           b.routeBackward(
             $0, x(b, 14, 3, 1), x(b, 14, 3, 2), x(b, 14, 21), (0..<14).flatMap { [$0, $0 + 1, 20] },
-            normalized: normalized)
+            RoutingRule(choices: 3, gate: gate, normalized: normalized, scale: 1.5))
         }
       }
     },

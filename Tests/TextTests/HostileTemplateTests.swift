@@ -92,6 +92,19 @@ import Testing
     }
   }
 
+  /// Work that grows with the text alone, not with its square: each of these took minutes when it did.
+  @Test func longTextsAreWrittenInLinearTime() throws {
+    for (source, length) in [
+      ("{{ ('<' * 3000000) | escape | length }}", "12000000"), ("{{ ['\\n' * 1000000] | string | length }}", "2000004"),
+      ("{{ ['\\x01' * 500000] | string | length }}", "2000004"),
+    ] {
+      #expect(try JinjaTemplate(source: source, file: "long").render(.init()).text == length)
+    }
+    expectAttuneError(containing: "steps") {
+      _ = try JinjaTemplate(source: "{{ ('ab ' * 3000000) | wordwrap(1) | length }}", file: "wrap").render(.init())
+    }
+  }
+
   @Test func chainsThroughScopesAreReleasedFlat() {
     let sources = [
       "{% set ns = namespace(c=0) %}{% macro m() %}{% set ns.c = caller %}{% endmacro %}"

@@ -21,19 +21,31 @@ import Testing
 
   @Test func whatIsNotSupportedIsRefusedByName() throws {
     let cases: [(String, JSON, Bool, [String])] = [
-      ("normalizer", ["type": "NFKC"], false, ["NFKC", "supported: NFC"]),
-      ("pre_tokenizer", ["type": "BertPreTokenizer"], false, ["BertPreTokenizer", "Split"]),
-      ("decoder", ["type": "WordPiece"], false, ["WordPiece", "ByteLevel"]),
-      ("post_processor", ["type": "RobertaProcessing"], false, ["RobertaProcessing", "TemplateProcessing"]),
-      ("type", "Unigram", true, ["Unigram", "BPE"]), ("dropout", 0.1, true, ["dropout"]),
-      ("end_of_word_suffix", "</w>", true, ["end_of_word_suffix"]), ("merges", [["a"]], true, ["merge"]),
-      ("merges", ["zz qq"], true, ["not in the vocabulary"]), ("vocab", ["a": -1], true, ["-1"]),
-      ("vocab", ["a": 1e15], true, ["expected 0"]), ("added_tokens", [["content": "x"]], false, ["without an id"]),
       (
-        "pre_tokenizer", ["type": "Split", "pattern": ["Regex": "[a&&b]"], "behavior": "Isolated"], false, ["&&"]
+        "normalizer", ["type": "Precompiled"], false, ["normalizer: the normalizer \"Precompiled\"", "supported: Bert"]
       ),
-      ("pre_tokenizer", ["type": "Split", "pattern": ["Regex": "(a"], "behavior": "Isolated"], false, ["(a"]),
-      ("pre_tokenizer", ["type": "Split", "pattern": ["Regex": "a"], "behavior": "Gone"], false, ["Gone"]),
+      ("pre_tokenizer", ["type": "UnicodeScripts"], false, ["UnicodeScripts", "Split"]),
+      ("decoder", ["type": "Wordpiece"], false, ["Wordpiece", "did you mean \"WordPiece\""]),
+      ("post_processor", ["type": "Robert"], false, ["Robert", "TemplateProcessing"]),
+      ("type", "Unicorn", true, ["model.type", "Unicorn", "BPE"]), ("dropout", 0.1, true, ["model.dropout"]),
+      ("dropout", 2, true, ["model.dropout", "from 0 to 1"]),
+      ("merges", [["a"]], true, ["model.merges[0]", "a merge"]),
+      ("merges", ["zz a"], true, ["model.merges[0]", "\"zz\"", "not in the vocabulary"]),
+      ("merges", ["i n", "zz qq"], true, ["model.merges[1]", "\"zz\"", "not in the vocabulary"]),
+      ("vocab", ["a": -1], true, ["model.vocab.a", "-1"]), ("vocab", ["a": 1e15], true, ["expected an id, 0"]),
+      ("vocab", ["a": 0, "b": 0], true, ["model.vocab.b", "\"a\" has already"]),
+      ("added_tokens", [["content": "x"]], false, ["added_tokens[0]", "no \"id\""]),
+      (
+        "pre_tokenizer", ["type": "Split", "pattern": ["Regex": "(a"], "behavior": "Isolated", "invert": false], false,
+        ["pre_tokenizer.pattern.Regex", "(a"]
+      ),
+      (
+        "pre_tokenizer", ["type": "Split", "pattern": ["Regex": "a"], "behavior": "Gone", "invert": false], false,
+        ["pre_tokenizer.behavior", "Gone"]
+      ),
+      ("pre_tokenizer", ["type": "Split", "pattern": "a", "behavior": "Isolated"], false, ["pattern", "Regex"]),
+      ("paddin", 1, false, ["paddin: unknown key", "did you mean \"padding\""]),
+      ("version", "2.0", false, ["version", "2.0", "1.0"]),
     ]
     for (key, value, inModel, fragments) in cases {
       do {
@@ -66,6 +78,11 @@ import Testing
     #expect(try split(#"[^\s\p{L}\p{N}]+"#, "a\u{31350}!\u{1E4F0}") == ["a\u{31350}", "!", "\u{1E4F0}"])
     #expect(try split(#"[\P{L}x]+"#, "ab1x\u{31350}") == ["ab", "1x", "\u{31350}"])
     #expect(try split(#"[^\P{L}x]+"#, "ab1x\u{31350}") == ["ab", "1x", "\u{31350}"])
+    #expect(try split(#"[\p{L}&&[^\p{Han}]]+"#, "ab漢1") == ["ab", "漢1"])
+    #expect(try split(#"[a-c[0-9]]+"#, "ab1x2") == ["ab1", "x", "2"])
+    #expect(try split(#"[[:punct:]]+"#, "a+b.") == ["a", "+", "b", "."])
+    #expect(try split(#"\p{Han}+"#, "漢\u{3001}字") == ["漢", "\u{3001}", "字"])
+    #expect(try split(#"(?=\d)"#, "a12") == ["a", "1", "2"])
     #expect(try split(#"a{,2}b"#, "aaab") == ["a", "aab"])
   }
 
@@ -75,14 +92,47 @@ import Testing
     let letters = Array("theanrsi".utf8)
     for _ in 0..<200 {
       let piece = (0..<40).map { _ in letters[random.integer(below: letters.count)] }
-      var short: [BytePairEncoding.Symbol] = []
-      var long: [BytePairEncoding.Symbol] = []
+      var short: [PieceSymbol] = []
+      var long: [PieceSymbol] = []
       piece.withUnsafeBufferPointer { tokenizer.parts.model.encode($0, into: &short) }
       // Twice the piece with bytes that merge with nothing between takes the other algorithm.
       let doubled = piece + [0x01] + piece
       doubled.withUnsafeBufferPointer { tokenizer.parts.model.encode($0, into: &long) }
       #expect(long.map(\.id).starts(with: short.map(\.id)))
       #expect(long.count == 2 * short.count + 1)
+    }
+  }
+
+  /// Composed and decomposed characters are two tokens, though Swift's `String` takes them for one.
+  @Test func equivalentTextsAreTwoTokens() throws {
+    let model: JSON = [
+      "type": "BPE", "vocab": ["\u{E9}": 0, "e": 1, "\u{301}": 2, "e\u{301}": 3], "merges": ["e \u{301}"],
+    ]
+    let tokenizer = try Tokenizer(json: ["model": model], file: "t.json")
+    #expect(tokenizer.encode("\u{E9}e\u{301}") == [0, 3])
+    expectSame(tokenizer.decode([0, 3], skipSpecialTokens: false), "\u{E9} e\u{301}", "decoded")
+  }
+
+  /// Where the file's ids are not those that follow from its vocabulary, neither is taken silently.
+  @Test func idsThatClashAreRefused() throws {
+    func added(_ tokens: [(String, Int)]) -> JSON {
+      .array(
+        tokens.map { content, id in
+          let flags: [(String, JSON)] = ["single_word", "lstrip", "rstrip", "normalized", "special"].map { ($0, false) }
+          return .object([("id", .int(id)), ("content", .string(content))] + flags)
+        })
+    }
+    for (tokens, fragment) in [
+      ([("<x>", 3)], "found 3 for \"<x>\", expected 2"), ([("<x>", 1)], "expected 2"), ([("a", 2)], "expected 0"),
+      ([("<x>", 2), ("<x>", 2)], "added_tokens[1]"), ([("<x>", 2), ("<y>", 2)], "added_tokens[1].id"),
+    ] {
+      let file: JSON = [
+        "model": ["type": "BPE", "vocab": ["a": 0, "b": 1], "merges": []], "added_tokens": added(tokens),
+      ]
+      expectAttuneError(containing: fragment) { _ = try Tokenizer(json: file, file: "t.json") }
+    }
+    expectAttuneError(containing: "appears twice") {
+      _ = try JSON.parse(#"{"model": {"vocab": {"a": 0, "a": 1}}}"#.utf8.map { $0 }, refuseDuplicateKeys: true)
     }
   }
 

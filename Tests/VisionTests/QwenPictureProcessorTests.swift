@@ -197,6 +197,9 @@ struct QwenPictureProcessorTests {
     #expect(try QwenPictureProcessor(folder: folder).patchSize == 16)
     let own = #"{"image_processor_type": "Qwen2VLImageProcessor", "patch_size": 8}"#
     try Data(own.utf8).write(to: URL(fileURLWithPath: folder + "/preprocessor_config.json"))
+    // The library's order: the part of the whole processor's file first.
+    #expect(try QwenPictureProcessor(folder: folder).patchSize == 16)
+    try Data("{}".utf8).write(to: URL(fileURLWithPath: folder + "/processor_config.json"))
     #expect(try QwenPictureProcessor(folder: folder).patchSize == 8)
     try Data("{\n oops".utf8).write(to: URL(fileURLWithPath: folder + "/preprocessor_config.json"))
     expectAttuneError(containing: "preprocessor_config.json:2") { _ = try QwenPictureProcessor(folder: folder) }

@@ -3,7 +3,7 @@ import TestSupport
 
 @testable import AttuneVision
 
-/// The tensors of one safetensors fixture, read without the tensor room: 8-bit and float32 alone.
+/// The tensors of one safetensors fixture, read without the tensor room: 8-bit, int64 and float32 alone.
 struct ReferenceTensors {
   struct Unreadable: Error { let what: String }
 
@@ -30,6 +30,23 @@ struct ReferenceTensors {
   func floats(_ name: String) throws -> [Float] {
     try data(name, dtype: "F32").withUnsafeBytes { raw in
       (0..<(raw.count / 4)).map { raw.loadUnaligned(fromByteOffset: $0 * 4, as: Float.self) }
+    }
+  }
+
+  func integers(_ name: String) throws -> [Int] {
+    try data(name, dtype: "I64").withUnsafeBytes { raw in
+      (0..<(raw.count / 8)).map { Int(raw.loadUnaligned(fromByteOffset: $0 * 8, as: Int64.self)) }
+    }
+  }
+
+  /// The pictures of a `[count, height, width, 3]` tensor.
+  func pictures(_ name: String) throws -> [Picture] {
+    let shape = shape(name)
+    guard shape.count == 4, shape[3] == 3 else { throw Unreadable(what: "\(name) has shape \(shape)") }
+    let levels = try levels(name)
+    let size = shape[1] * shape[2] * 3
+    return (0..<shape[0]).map {
+      Picture(width: shape[2], height: shape[1], pixels: Array(levels[($0 * size)..<(($0 + 1) * size)]))
     }
   }
 

@@ -61,12 +61,29 @@ typedef struct atk_forest {
 
 /// Sizes of one attention call. The head h of a query row begins at h * size, that of a key or value row likewise.
 typedef struct atk_attention_shape {
-  size_t heads, kv_heads, size;
+  size_t heads, kv_heads, size, value_size;  // size of queries and keys, and of values
+  size_t window;                             // keys that a query sees, itself included; 0 for all
   size_t q_stride, k_stride, v_stride;     // elements between rows
   size_t dq_stride, dk_stride, dv_stride;  // the same for gradients
   size_t longest_path;                     // largest number of keys on a path
   double scale;                            // multiplies q
 } atk_attention_shape;
+
+/// Heads of latent attention: of a query and a key `plain` columns are their own, `turned` follow that rotary angles turn
+/// (an even number); a value has `value` columns.
+typedef struct atk_latent_heads {
+  size_t heads, plain, turned, value;
+} atk_latent_heads;
+
+/// How a router turns scores into choices and weights. The experts, in `groups` of equal size, compete by score, or by the
+/// sigmoid of it plus `bias` (of the scores' type; NULL: none); only the `kept_groups` whose `group_best` best values add up to most
+/// take part. Weights are probabilities by softmax or sigmoid, over the sum of the chosen if normalized, times `scale`.
+typedef struct atk_routing {
+  size_t choices, groups, kept_groups, group_best;
+  bool sigmoid, normalized;
+  double scale;
+  const void *_Nullable bias;
+} atk_routing;
 
 /// Per-token results of the fused head, each [rows], any may be NULL.
 /// logprob = z[target] - lse; entropy = -sum p log p; lse of z; mean of z over the vocabulary; log of sum p^2;
@@ -114,8 +131,13 @@ typedef struct atk_attention_shape {
     /* x[index[r],:] += y[r,:] with r ascending for each destination; destinations [0, destinations) */                     \
     void (*scatter_add)(atk_pool *pool, REAL *x, const REAL *y, const int32_t *index, size_t rows, size_t n,                \
                         size_t destinations);                                                                               \
-    /* x[r, from : from + n] = y[r,:] */                                                                                    \
-    void (*put_columns)(atk_pool *pool, REAL *x, const REAL *y, size_t rows, size_t n, size_t width, size_t from);          \
+    /* y[r, 0 : n] = x[r, 0 : n], rows their strides apart */                                                               \
+    void (*copy_columns)(atk_pool *pool, REAL *y, size_t y_stride, const REAL *x, size_t stride, size_t rows, size_t n);    \
+    /* y[rows, n * group]: y[r, c * group + i] = x[index[r * group + i], c], 0 where the index is negative */               \
+    void (*group_rows)(atk_pool *pool, REAL *y, const REAL *x, const int32_t *index, size_t rows, size_t n, size_t group);  \
+    /* its gradient, where row r of x is the member slots[r] % group of row slots[r] / group, or of none (negative) */      \
+    void (*ungroup_rows)(atk_pool *pool, REAL *dx, const REAL *dy, const int32_t *slots, size_t rows, size_t n,             \
+                         size_t group);                                                                                     \
     /* Where a kernel takes y16, the result goes there rounded to bf16 instead of to y. */                                  \
     void (*rmsnorm)(atk_pool *pool, REAL *_Nullable y, uint16_t *_Nullable y16, const REAL *x, const REAL *w, size_t rows,  \
                     size_t n, double eps);                                                                                  \
@@ -134,6 +156,14 @@ typedef struct atk_attention_shape {
     /* gradient of the norm of `heads`: dy [rows, heads*size] turned back already; dw += gradient; scratch [rows*heads] */  \
     void (*heads_backward)(atk_pool *pool, REAL *dx, size_t dx_stride, REAL *_Nullable dw, REAL *scratch, const REAL *dy,   \
                            const REAL *x, size_t stride, const REAL *w, size_t rows, size_t heads, size_t size, double eps);\
+    /* queries and keys [rows, heads * (plain + turned)] and values [rows, heads * value] of latent attention, from queries */ \
+    /* of that shape, rows of (plain key, value) for every head, and a key [rows, turned] that all heads share */           \
+    void (*latent_heads)(atk_pool *pool, REAL *q, REAL *k, REAL *v, const REAL *query, const REAL *key_value,               \
+                         const REAL *key, size_t key_stride, const REAL *cosine, const REAL *sine, size_t rows,             \
+                         const atk_latent_heads *shape);                                                                    \
+    void (*latent_heads_backward)(atk_pool *pool, REAL *d_query, REAL *d_key_value, REAL *d_key, size_t key_stride,         \
+                                  const REAL *dq, const REAL *dk, const REAL *dv, const REAL *cosine,                       \
+                                  const REAL *sine, size_t rows, const atk_latent_heads *shape);                            \
     /* y[rows,n] = silu(gate) * up for rows [gate | up] of x */                                                             \
     void (*swiglu)(atk_pool *pool, REAL *_Nullable y, uint16_t *_Nullable y16, const REAL *x, size_t rows, size_t n);       \
     void (*swiglu_backward)(atk_pool *pool, REAL *_Nullable dx, uint16_t *_Nullable dx16, const REAL *dy, const REAL *x, \
@@ -161,11 +191,11 @@ typedef struct atk_attention_shape {
     void (*head_backward)(atk_pool *pool, REAL *logits, size_t stride, const atk_head_streams_##T *d,                       \
                           const int32_t *targets, size_t rows, size_t vocabulary, double temperature);                      \
     /* the k experts with the largest scores[rows,n] of every row, ids[rows,k] ascending (the lowest among equals goes */   \
-    /* first), and weights[rows,k]: their probabilities by softmax, over the chosen alone if normalized */                  \
-    void (*route)(atk_pool *pool, REAL *weights, int32_t *ids, const REAL *scores, size_t rows, size_t n, size_t k,         \
-                  bool normalized);                                                                                         \
+    /* first), and their weights[rows,k]; work [rows, n + groups], wanted for sigmoid or several groups */                  \
+    void (*route)(atk_pool *pool, REAL *weights, int32_t *ids, REAL *_Nullable work, const REAL *scores, size_t rows,       \
+                  size_t n, const atk_routing *rule);                                                                       \
     void (*route_backward)(atk_pool *pool, REAL *d_scores, const REAL *d_weights, const REAL *weights,                      \
-                           const REAL *scores, const int32_t *ids, size_t rows, size_t n, size_t k, bool normalized);       \
+                           const REAL *scores, const int32_t *ids, size_t rows, size_t n, const atk_routing *rule);         \
     /* y[r] = x[index[r]], rows of any type, `bytes` long; zero where the index is negative */                              \
     void (*expert_rows)(atk_pool *pool, void *y, const void *x, const int32_t *index, size_t rows, size_t bytes);           \
     /* y[r,:n] = sum over j < k, ascending, of weights[r,j] x[places[r,j],:n]; weights NULL: 1 */                           \
@@ -250,6 +280,8 @@ typedef struct atk_table_bf16 {
   void (*peak)(atk_pool *pool, float *sink, size_t iterations);
   void (*narrow)(atk_pool *pool, uint16_t *y, const float *x, size_t count);
   void (*widen)(atk_pool *pool, float *y, const uint16_t *x, size_t count);
+  /// IEEE half precision to f32, every value exactly: subnormals stay, and so do the bits of a NaN.
+  void (*widen_half)(atk_pool *pool, float *y, const uint16_t *x, size_t count);
   /// y[r,:] = x[index[r],:], widened.
   void (*gather)(atk_pool *pool, float *y, const uint16_t *x, const int32_t *index, size_t rows, size_t n);
 } atk_table_bf16;

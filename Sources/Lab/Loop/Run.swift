@@ -167,6 +167,7 @@ public struct Run {
       case .int4: .int4
       }
     let policy = try Policy(folder: start, backend: backend, precision: precision, weights: weights)
+    for remark in policy.remarks { report("note: \(remark)") }
     try Run.prepare(policy, recipe)
     let saved = isNew ? nil : try checkpoints.newest(report: report)
     if let saved {

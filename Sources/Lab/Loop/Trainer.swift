@@ -206,6 +206,6 @@ final class Trainer {
 
   /// A sample's prompt for the policy.
   func encode(_ sample: Sample) throws -> Policy.Prompt {
-    try policy.prompt(messages: sample.prompt.map(\.json), pictures: sample.pictures)
+    try policy.prompt(messages: sample.prompt.map(\.json), media: PromptMedia(pictures: sample.pictures))
   }
 }

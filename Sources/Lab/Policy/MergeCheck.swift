@@ -13,7 +13,7 @@ public enum MergeCheck {
   /// Log-probabilities of the probes: 96 ids drawn at random, and the same behind a picture where the model takes one.
   public static func logprobs(_ policy: Policy) throws -> [Double] {
     var values = try logprobs(policy, prompt: policy.model.encode(ids: ids(policy)))
-    if policy.processor != nil, policy.template != nil {
+    if policy.takesPictures, policy.template != nil {
       var random = Randomness(seed: 1, for: .testing).stream(7)
       let side = 96
       let picture = Picture(
@@ -21,7 +21,7 @@ public enum MergeCheck {
       let prompt = try policy.prompt(
         messages: [
           ["role": "user", "content": [["type": "image"], ["type": "text", "text": "What number is it?"]]]
-        ], pictures: [picture])
+        ], media: PromptMedia(pictures: [picture]))
       values += try logprobs(policy, prompt: prompt.encoded)
     }
     return values
@@ -31,10 +31,10 @@ public enum MergeCheck {
   private static func ids(_ policy: Policy) -> [Int32] {
     var random = Randomness(seed: 1, for: .testing).stream(3)
     let vocabulary = min(policy.model.configuration.text.vocabularySize, policy.tokenizer.vocabularySize)
-    let special = policy.model.configuration.imageTokenID
+    let special = [policy.model.configuration.imageTokenID, policy.model.configuration.videoTokenID]
     return (0..<96).map { _ in
       let id = Int32(random.integer(below: vocabulary))
-      return id == special ? 0 : id
+      return special.contains(id) ? 0 : id
     }
   }
 

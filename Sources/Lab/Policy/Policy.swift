@@ -14,9 +14,13 @@ public final class Policy {
   public let model: LanguageModel
   public let tokenizer: Tokenizer
   public let template: ChatTemplate?
-  public let processor: QwenPictureProcessor?
+  /// What is wrong with the folder's files for pictures, where it has none, is told when the first picture comes.
+  private let processor: Result<PictureProcessor, any Error>
   /// Ids that end a completion; the first is appended to the targets of SFT.
   public let endIDs: [Int32]
+  /// What a person should know of the folder; sentences.
+  public let remarks: [String]
+  let source: CheckpointSource
   private var pieceCache: [String: [Int32]] = [:]
 
   /// Loads a Hugging Face checkpoint folder.
@@ -24,27 +28,55 @@ public final class Policy {
   /// - Throws: `.request` naming the file and what is wrong with it.
   public init(folder: String, backend: any Backend, precision: Precision, weights: WeightFormat = .plain) throws {
     self.folder = folder
-    let configuration = try ModelConfiguration.load(folder: folder)
-    tokenizer = try Tokenizer.load(folder: folder)
-    template = try ChatTemplate.load(folder: folder)
-    processor = configuration.vision == nil ? nil : try QwenPictureProcessor(folder: folder)
-    endIDs = try Policy.endIDs(folder: folder, configuration: configuration)
-    model = try LanguageModel(
-      configuration,
-      from: CheckpointSource(folder: folder, backend: backend, precision: precision, weights: weights))
+    (tokenizer, template, processor, endIDs, source, model) = try CheckpointFolder.explaining(folder) {
+      var configuration = try ModelConfiguration.load(folder: folder)
+      let tokenizer = try Tokenizer.load(folder: folder)
+      let template = try ChatTemplate.load(folder: folder)
+      let processor = Result { try PictureProcessor(folder: folder) }
+      let saysPictures = Policy.pictureFiles.contains { FileManager.default.fileExists(atPath: folder + "/" + $0) }
+      if configuration.vision != nil, saysPictures {
+        if case .tiles(let tiles) = try processor.get(), configuration.imageTokenID == nil {
+          guard let id = tokenizer.id(of: tiles.imageToken) else {
+            throw AttuneError.request(
+              "there is no token \(tiles.imageToken), which processor_config.json says stands for pictures",
+              at: .init(file: folder + "/tokenizer.json"))
+          }
+          configuration.imageTokenID = id
+        }
+      }
+      let endIDs = try Policy.endIDs(folder: folder, configuration: configuration)
+      let source = try CheckpointSource(folder: folder, backend: backend, precision: precision, weights: weights)
+      let model = try LanguageModel(configuration, from: source)
+      try source.checkTiedHead()
+      return (tokenizer, template, processor, endIDs, source, model)
+    }
+    remarks = source.remarks + [source.unusedRemark].compactMap { $0 }
   }
 
+  private static let pictureFiles = ["preprocessor_config.json", "processor_config.json"]
+
+  /// `eos_token_id` of generation_config.json, else of config.json.
   private static func endIDs(folder: String, configuration: ModelConfiguration) throws -> [Int32] {
-    func ids(_ json: JSON?) -> [Int32] {
-      if let id = json?.int { return [Int32(truncatingIfNeeded: id)] }
-      return (json?.array ?? []).compactMap { $0.int.map { Int32(truncatingIfNeeded: $0) } }
+    func ids(_ json: JSON?, _ file: String) throws -> [Int32] {
+      guard let json, !json.isNull else { return [] }
+      return try (json.array ?? [json]).map { id in
+        guard let id = id.int, (0..<configuration.text.vocabularySize).contains(id) else {
+          throw AttuneError.request(
+            "eos_token_id is \(json.text()), ids below vocab_size \(configuration.text.vocabularySize) were expected",
+            at: json.location(in: file))
+        }
+        return Int32(id)
+      }
     }
     let path = folder + "/generation_config.json"
     if FileManager.default.fileExists(atPath: path) {
-      let found = ids(try JSON.parse(MappedFile.read(path), file: path)["eos_token_id"])
+      let found = try ids(JSON.parse(MappedFile.read(path), file: path)["eos_token_id"], path)
       if !found.isEmpty { return found }
     }
-    return ids(configuration.json["eos_token_id"] ?? configuration.json["text_config"]?["eos_token_id"])
+    let json = configuration.json
+    return try ids(
+      json["eos_token_id"] ?? json["text_config"]?["eos_token_id"] ?? json["language_config"]?["eos_token_id"],
+      folder + "/config.json")
   }
 
   // MARK: From messages to tokens
@@ -56,24 +88,64 @@ public final class Policy {
     public let encoded: EncodedPrompt
   }
 
-  /// Renders messages with the chat template and encodes them with their pictures.
+  /// Renders messages with the chat template and encodes them with their pictures and films.
   public func prompt(
-    messages: [JSON], pictures: [Picture], tools: JSON? = nil, addGenerationPrompt: Bool = true,
-    names: [String] = []
+    messages: [JSON], media: PromptMedia = PromptMedia(), tools: JSON? = nil, addGenerationPrompt: Bool = true
   ) throws -> Prompt {
     guard let template else {
       throw AttuneError.request(
         "the checkpoint has no chat template, so messages cannot be rendered", at: .init(file: folder),
         hint: "give the prompt as text, or add a chat_template.jinja")
     }
+    try checkSpecialTokens(of: template)
     let text = try template.render(messages: messages, tools: tools, addGenerationPrompt: addGenerationPrompt).text
-    return Prompt(text: text, encoded: try encode(text: text, pictures: pictures, names: names))
+    guard !text.isEmpty else {
+      throw AttuneError.request(
+        "the chat template makes no text of \(messages.count) messages", at: .init(file: template.file),
+        hint: "copy or download the file again, or give the prompt as text")
+    }
+    return Prompt(text: text, encoded: try encode(text: text, media: media))
   }
 
-  /// Encodes text; each picture placeholder in it becomes as many places as its picture needs.
-  public func encode(text: String, pictures: [Picture], names: [String] = []) throws -> EncodedPrompt {
-    try model.encode(
-      ids: try expandPlaces(ids(of: text), pictures, names: names), pictures: try process(pictures, names: names))
+  /// Encodes text; each placeholder in it becomes as many places as its picture or film needs.
+  ///
+  /// - Parameter isRaw: a person's text and no template's: it gets the tokenizer's begin token.
+  public func encode(text: String, media: PromptMedia = PromptMedia(), isRaw: Bool = false) throws -> EncodedPrompt {
+    let inputs = try encoder.inputs(of: media)
+    // Prompts without pictures repeat, so a few are remembered.
+    if inputs.pictures.isEmpty, inputs.films.isEmpty, model.configuration.vision == nil, !isRaw {
+      return try model.encode(ids: ids(of: text))
+    }
+    return try model.encode(
+      ids: try encoder.ids(of: text, inputs, isRaw: isRaw), pictures: inputs.pictures, films: inputs.films)
+  }
+
+  /// Checks ids whose places are expanded already against pictures and films.
+  public func encode(ids: [Int32], media: PromptMedia) throws -> EncodedPrompt {
+    let inputs = try encoder.inputs(of: media)
+    return try model.encode(ids: ids, pictures: inputs.pictures, films: inputs.films)
+  }
+
+  /// The model sees, and its folder has what makes its inputs.
+  public var takesPictures: Bool {
+    guard model.configuration.vision != nil, case .success = processor else { return false }
+    return true
+  }
+
+  private var encoder: PromptEncoder {
+    PromptEncoder(configuration: model.configuration, tokenizer: tokenizer) { [processor] in try processor.get() }
+  }
+
+  /// A template names special tokens that tokenizer_config.json defines; without the file they would be rendered as nothing.
+  private func checkSpecialTokens(of template: ChatTemplate) throws {
+    guard template.specialTokens.isEmpty,
+      let name = ["bos_token", "eos_token", "pad_token", "unk_token"].first(where: { template.source.contains($0) }),
+      !FileManager.default.fileExists(atPath: folder + "/tokenizer_config.json")
+    else { return }
+    throw AttuneError.request(
+      "the chat template names \(name), but there is no tokenizer_config.json, which defines it",
+      at: .init(file: folder),
+      hint: "copy or download tokenizer_config.json into the folder")
   }
 
   /// The tokens of a text; prompts repeat, so a few are remembered.
@@ -85,80 +157,8 @@ public final class Policy {
     return ids
   }
 
-  public func process(_ pictures: [Picture], names: [String] = []) throws -> [PictureInput] {
-    guard !pictures.isEmpty else { return [] }
-    guard let processor else {
-      throw AttuneError.request(
-        "\(pictures.count) pictures for a \(model.configuration.family.rawValue) model, which reads text alone")
-    }
-    return try pictures.enumerated().map { i, picture in
-      let processed = try processor.process(picture, name: names.indices.contains(i) ? names[i] : "picture \(i + 1)")
-      return PictureInput(
-        patches: processed.patches,
-        grid: (frames: processed.grid.t, height: processed.grid.h, width: processed.grid.w))
-    }
-  }
-
-  private func expandPlaces(_ ids: [Int32], _ pictures: [Picture], names: [String]) throws -> [Int32] {
-    guard let imageID = model.configuration.imageTokenID, let processor else { return ids }
-    let places = ids.filter { $0 == imageID }.count
-    guard places == pictures.count else {
-      throw AttuneError.request(
-        "\(pictures.count) pictures, but \(places) placeholders in the text",
-        hint: "each picture needs one \(tokenizer.token(of: imageID) ?? "image token") or an image part in a message")
-    }
-    var next = 0
-    return try ids.flatMap { id -> [Int32] in
-      guard id == imageID else { return [id] }
-      defer { next += 1 }
-      let name = names.indices.contains(next) ? names[next] : "picture \(next + 1)"
-      let grid = try processor.grid(width: pictures[next].width, height: pictures[next].height, name: name)
-      return [Int32](repeating: imageID, count: grid.tokenCount(mergeSize: processor.mergeSize))
-    }
-  }
-
   /// The target of supervised training: the text's tokens and an end-of-sequence id.
   public func target(of completion: String) -> [Int32] { ids(of: completion) + endIDs.prefix(1) }
-
-  // MARK: Saving
-
-  /// Files of the folder that are not weights and travel with the model.
-  private static let companions = [
-    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt",
-    "special_tokens_map.json", "added_tokens.json", "chat_template.jinja", "chat_template.json",
-    "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json",
-  ]
-
-  /// Writes a checkpoint in Hugging Face's layout, the active adapter folded in.
-  ///
-  /// - Parameter dtype: f32 or bf16; nil takes f32, or bf16 when products are bf16.
-  public func save(to target: String, as dtype: DType? = nil) throws {
-    try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: true)
-    for name in Policy.companions {
-      let path = folder + "/" + name
-      guard FileManager.default.fileExists(atPath: path) else { continue }
-      if name == "config.json", model.adapterUntiesHead {
-        try AtomicFile.write(target + "/" + name, text: untied(JSON.parse(MappedFile.read(path), file: path)))
-      } else {
-        try AtomicFile.write(target + "/" + name, bytes: MappedFile.read(path))
-      }
-    }
-    try SafeTensors.write(model.mergedWeights(as: dtype), to: target + "/model.safetensors", from: model.backend)
-  }
-}
-
-extension Policy {
-  /// The configuration of a model whose head an adapter has told apart from its embedding.
-  private func untied(_ config: JSON) -> String {
-    var object = config.object ?? JSON.Object()
-    object["tie_word_embeddings"] = false
-    for (key, value) in object.entries {
-      guard var inner = value.object, inner["tie_word_embeddings"] != nil else { continue }
-      inner["tie_word_embeddings"] = false
-      object[key] = JSON(.object(inner))
-    }
-    return JSON(.object(object)).text(.pretty) + "\n"
-  }
 }
 
 extension Tokenizer: CompletionDecoder {

@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Models
 
 /// Reads a tree of values by the recipe table: finds what is wrong and fills in what is not written.
 struct RecipeReader {
@@ -298,6 +299,11 @@ struct RecipeReader {
       return .string(full + rest)
     }
     let full = RecipePaths.absolute(text, from: folder)
+    // A folder of Hugging Face's cache, or the name of a model in it, stands for the snapshot inside.
+    if role == .model, checkFiles {
+      if let found = try? CheckpointFolder.resolve(full) { return .string(found) }
+      if !RecipePaths.isFolder(full), let found = try? CheckpointFolder.cached(text) { return .string(found) }
+    }
     let wantsFile = role == .file
     if checkFiles, !(wantsFile ? RecipePaths.isFile(full) : RecipePaths.isFolder(full)) {
       addMissing(text, full, wantsFile ? "file" : "folder", node, path: path)

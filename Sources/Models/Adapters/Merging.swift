@@ -27,7 +27,7 @@ extension LanguageModel {
   }
 
   /// The layer's bias with that of its factors folded in, or nil if both have none.
-  private func mergedBias(_ linear: Linear) throws -> Tensor? {
+  func mergedBias(_ linear: Linear) throws -> Tensor? {
     guard let factors = linear.lora?.factors, let added = factors.bias else { return nil }
     guard let bias = linear.bias else {
       throw AttuneError.request(
@@ -70,35 +70,4 @@ extension LanguageModel {
     adapter.folded = []
     showActiveAdapter()
   }
-
-  /// The model's weights with the active adapter folded in, in the checkpoint's names.
-  ///
-  /// - Parameter dtype: f32 or bf16; nil takes f32, or bf16 when products are bf16.
-  public func mergedWeights(as dtype: DType? = nil) throws -> [(name: String, tensor: Tensor)] {
-    let adapted = Dictionary(
-      linears.filter { $0.lora != nil }.map { ($0.weight.name, $0) }, uniquingKeysWith: { a, _ in a })
-    var replaced: [String: Tensor] = [:]
-    for standIn in adapter?.standIns ?? [] {
-      replaced[standIn.parameter.name] = standIn.parameter.value(of: standIn.id)
-    }
-    for linear in adapted.values {
-      if let bias = try mergedBias(linear), let own = linear.bias { replaced[own.name] = bias }
-    }
-    let wanted = dtype ?? (precision == .bf16 ? .bf16 : nil)
-    func narrowed(_ value: Tensor) -> Tensor {
-      guard let wanted, value.dtype != wanted else { return value }
-      let other = backend.empty(value.shape, wanted)
-      backend.convert(other, value)
-      return other
-    }
-    var weights = parameters.map { parameter in
-      let value = adapted[parameter.name].map { merged($0) } ?? replaced[parameter.name] ?? parameter.value(of: 0)
-      return (name: parameter.name, tensor: narrowed(value))
-    }
-    if let head = adapter?.head { weights.append((head.parameter.name, narrowed(head.parameter.value))) }
-    return weights
-  }
-
-  /// True if the active adapter gives a head of its own to a model that ties it to the embedding.
-  public var adapterUntiesHead: Bool { adapter?.head != nil }
 }

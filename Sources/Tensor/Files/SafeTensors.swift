@@ -30,19 +30,31 @@ public struct SafeTensors: Sendable {
   private static let largestHeader = 100 << 20
 
   /// - Throws: `.request` naming the file, what was found and what was expected.
-  public init(_ path: String) throws {
+  public init(_ path: String) throws { try self.init(path, readAhead: nil) }
+
+  init(_ path: String, readAhead: ReadAhead?) throws {
     self.path = path
-    file = try MappedFile(path)
+    file = try MappedFile(path, readAhead: readAhead)
     (entries, metadata) = try file.withBytes { try Self.header(of: $0, path) }
     places = Dictionary(entries.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { a, _ in a })
   }
 
   /// Checks a header against the file's size.
   private static func header(of bytes: UnsafeRawBufferPointer, _ path: String) throws -> ([Entry], [String: String]) {
-    func refuse(_ what: String, hint: String? = nil) -> AttuneError {
+    func refuse(_ what: String, hint: String = "copy or download the file again, or have it written again")
+      -> AttuneError
+    {
       .request("not a valid safetensors file: \(what)", at: .init(file: path), hint: hint)
     }
-    guard bytes.count >= 8 else { throw refuse("it has \(bytes.count) bytes, a header length needs 8") }
+    let cutOff = "the file was cut off; copy or download it again"
+    guard bytes.count >= 8 else {
+      throw refuse("it has \(bytes.count) bytes, a header length needs 8", hint: cutOff)
+    }
+    guard !bytes.starts(with: "version https://git-lfs".utf8) else {
+      throw refuse(
+        "it is a Git LFS pointer, which stands for a file that was not fetched",
+        hint: "run `git lfs pull` in the repository, or download the file itself")
+    }
     let length = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
     guard length <= Self.largestHeader else {
       throw refuse("its header would be \(length) bytes long, the limit is \(Self.largestHeader)")
@@ -51,7 +63,7 @@ public struct SafeTensors: Sendable {
     guard begin <= bytes.count else {
       throw refuse(
         "its header would be \(length) bytes long, but only \(bytes.count - 8) follow",
-        hint: "the file was cut off; copy or download it again")
+        hint: cutOff)
     }
     let header: JSON
     do {
@@ -94,7 +106,7 @@ public struct SafeTensors: Sendable {
       guard to <= bytes.count - begin else {
         throw refuse(
           "tensor \(name) ends at byte \(to) of the data, the file has \(bytes.count - begin)",
-          hint: "the file was cut off; copy or download it again")
+          hint: cutOff)
       }
       entries.append(Entry(name: name, type: type, shape: shape, range: begin + from..<begin + to))
     }
@@ -145,7 +157,10 @@ public struct SafeTensors: Sendable {
       case "F64": (0..<bytes.count / 8).map { Float(bytes.loadUnaligned(fromByteOffset: $0 * 8, as: Double.self)) }
       default:
         throw AttuneError.request(
-          "tensor \(name) has type \(entry.type), a floating-point type was expected", at: .init(file: path))
+          "tensor \(name) has type \(entry.type), F32, BF16, F16 or F64 was expected", at: .init(file: path),
+          hint: entry.type.hasPrefix("F8") || ["I8", "U8", "I32"].contains(entry.type)
+            ? "quantised checkpoints are not read; take the model's plain one, and --weights int8 or int4 to save memory"
+            : nil)
       }
     }
   }
@@ -165,13 +180,28 @@ public struct SafeTensors: Sendable {
     }
   }
 
-  /// A weight as a tensor over the mapped file, without copying: F32 and BF16; other types become f32. Read only.
+  /// Types that tensors can be borrowed in from a mapped file.
+  private static func borrowed(_ type: String) -> DType? {
+    switch type {
+    case "F32": .f32
+    case "BF16": .bf16
+    case "F16": .f16
+    default: nil
+    }
+  }
+
+  /// A weight as a tensor over the mapped file, without copying: F32, BF16 and F16 that stand at a multiple of their size, as
+  /// nearly all files have them; others become f32. Read only.
   public func mappedTensor(_ name: String, on backend: any Backend) throws -> Tensor {
     let entry = try require(name)
-    switch entry.type {
-    case "F32": return withBytes(entry) { backend.borrow($0, entry.shape, .f32, owner: file) }
-    case "BF16": return withBytes(entry) { backend.borrow($0, entry.shape, .bf16, owner: file) }
-    default: return try tensor(name, on: backend)
+    guard let dtype = Self.borrowed(entry.type) else { return backend.upload(try floats(name), entry.shape) }
+    return withBytes(entry) { bytes in
+      guard Int(bitPattern: bytes.baseAddress) % dtype.size == 0 else {
+        return backend.upload(bytes, entry.shape, dtype)
+      }
+      // Vectors are converted at once; matrices are packed in the order in which they are asked for.
+      if entry.shape.count > 1, !bytes.isEmpty { file.announce(bytes) }
+      return backend.borrow(bytes, entry.shape, dtype, owner: file)
     }
   }
 
@@ -184,6 +214,16 @@ public struct SafeTensors: Sendable {
     default: return backend.upload(try floats(name), entry.shape)
     }
   }
+
+  /// Has the vectors read in the background. They stand between the matrices and are wanted first; each would be waited for, with
+  /// megabytes around it.
+  func askForVectors() {
+    for entry in entries where entry.shape.count < 2 { withBytes(entry) { file.willNeed($0) } }
+  }
+
+  /// The pages of a tensor need not stay in memory.
+  func forget(_ entry: Entry) { withBytes(entry) { file.forget($0) } }
+  func forget(_ bytes: UnsafeRawBufferPointer) { file.forget(bytes) }
 }
 
 private func widenHalf(_ half: UInt16) -> Float {
@@ -196,46 +236,5 @@ private func widenHalf(_ half: UInt16) -> Float {
     return sign == 0 ? size : -size
   case 31: return Float(bitPattern: sign | 0x7F80_0000 | fraction << 13)
   default: return Float(bitPattern: sign | (exponent + 112) << 23 | fraction << 13)
-  }
-}
-
-extension SafeTensors {
-  /// Writes tensors (f32, bf16, i32 or u8) in the order of their names; the file appears whole or not at all.
-  ///
-  /// The same tensors give the same bytes: nothing of time or machine goes in.
-  public static func write(
-    _ tensors: [(name: String, tensor: Tensor)], metadata: [String: String] = ["format": "pt"], to path: String,
-    from backend: any Backend
-  ) throws {
-    let sorted = tensors.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
-    var header = JSON.Object()
-    if !metadata.isEmpty {
-      header["__metadata__"] = .object(metadata.sorted { $0.key < $1.key }.map { ($0.key, .string($0.value)) })
-    }
-    var at = 0
-    for (name, tensor) in sorted {
-      let type: JSON
-      switch tensor.dtype {
-      case .f32: type = "F32"
-      case .bf16: type = "BF16"
-      case .i32: type = "I32"
-      case .u8: type = "U8"
-      case .f64: type = "F64"
-      case .i64: type = "I64"
-      }
-      let end = at + tensor.count * tensor.dtype.size
-      header[name] = [
-        "dtype": type, "shape": .array(tensor.shape.map { .int($0) }), "data_offsets": [.int(at), .int(end)],
-      ]
-      at = end
-    }
-    var text = JSON(.object(header)).text(JSON.Style(itemSeparator: ",", keySeparator: ":"))
-    while text.utf8.count % 8 != 0 { text += " " }
-    try AtomicFile.write(path) { writer in
-      var length = UInt64(text.utf8.count).littleEndian
-      try withUnsafeBytes(of: &length) { try writer.append($0) }
-      try Array(text.utf8).withUnsafeBytes { try writer.append($0) }
-      for (_, tensor) in sorted { try backend.withHostBytes(tensor) { try writer.append($0) } }
-    }
   }
 }

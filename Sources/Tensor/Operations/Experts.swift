@@ -3,18 +3,18 @@
 extension Tape {
   /// The experts with the largest scores of every token, and their weights.
   ///
-  /// The choice itself has no gradient. Ties go to the lowest id.
+  /// The choice itself has no gradient, and so none for the bias. Ties go to the lowest id.
   /// - Parameters:
   ///   - scores: `[tokens, experts]`.
-  ///   - normalized: weights are a softmax over the chosen experts; if false, over all.
-  /// - Returns: weights `[tokens, choices]` and ids, ascending for every token. Gradient: with p the weights,
-  ///   ds = p (dp − Σ p dp), where dp is 0 for an expert that was not chosen.
-  public func route(_ scores: Tensor, choices: Int, normalized: Bool) -> (weights: Tensor, chosen: [Int32]) {
-    let weights = backend.empty([scores.rows, choices], scores.dtype)
-    let chosen = backend.route(weights, scores, choices: choices, normalized: normalized)
+  ///   - bias: `[experts]`, added to what experts compete by and not to their weights (2408.15664).
+  /// - Returns: weights `[tokens, choices]` and ids, ascending for every token. Gradient: with p the weights by softmax,
+  ///   ds = p (dp − Σ p dp), where dp is 0 for an expert that was not chosen; by sigmoid ds = p (1 − p) dp.
+  public func route(_ scores: Tensor, bias: Tensor? = nil, _ rule: RoutingRule) -> (weights: Tensor, chosen: [Int32]) {
+    let weights = backend.empty([scores.rows, rule.choices], scores.dtype)
+    let chosen = backend.route(weights, scores, bias: bias, rule)
     record(.route, inputs: [scores], output: weights) { tape, dWeights in
       let dScores = tape.backend.empty(scores.shape, scores.dtype)
-      tape.backend.routeBackward(dScores, dWeights, weights, scores, chosen, normalized: normalized)
+      tape.backend.routeBackward(dScores, dWeights, weights, scores, chosen, rule)
       tape.accumulate(dScores, into: scores)
     }
     return (weights, chosen)

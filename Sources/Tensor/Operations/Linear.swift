@@ -12,7 +12,7 @@ public final class WeightGroup {
 
   public init(_ weights: [Parameter]) {
     precondition(
-      !weights.isEmpty && weights.allSatisfy { $0.value.width == weights[0].value.width },
+      !weights.isEmpty && weights.allSatisfy { $0.width == weights[0].width },
       "weights of one group read the same input")
     self.weights = weights
   }
@@ -41,9 +41,14 @@ public final class WeightGroup {
     }
     if !weights.contains(where: \.hasStandIns) { hidden = [:] }
     packed = nil
-    let panels = backend.pack(weights.map(\.value), for: precision, as: format)
+    let panels: PackedMatrix
+    if weights.count == 1, let turned = weights[0].turnedValue {
+      panels = backend.packTurned(turned, for: precision, as: format)
+    } else {
+      panels = backend.pack(weights.map(\.value), for: precision, as: format)
+    }
     // What comes from a mapped file need not stay in memory beside its panels.
-    for weight in weights where !weight.isTrainable { backend.forget(weight.value) }
+    for weight in weights where !weight.isTrainable { weight.forget() }
     packed = panels
     versions = now
     packedFormat = format
@@ -124,9 +129,12 @@ extension Tape {
   /// Rows of a table: y[t] = table[ids[t]].
   ///
   /// - Returns: `[tokens, width]`. Gradient: table[id] += dy[t], tokens ascending.
-  public func embedding(_ table: Parameter, _ ids: [Int32]) -> Tensor {
-    let y = backend.empty([ids.count, table.value.width], table.value.dtype == .f64 ? .f64 : .f32)
-    backend.gather(y, table.value, ids)
+  ///
+  /// - Parameter width: of a row, where that is not all of the table's axes but the first.
+  public func embedding(_ table: Parameter, _ ids: [Int32], width: Int? = nil) -> Tensor {
+    let width = width ?? table.value.width
+    let y = backend.empty([ids.count, width], table.value.dtype == .f64 ? .f64 : .f32)
+    backend.gather(y, table.value.reshaped([table.value.count / width, width]), ids)
     record(.embedding, inputs: [], parameters: [table], output: y) { tape, dy in
       if table.isTrainable { table.addRows(dy.reshaped(y.shape), at: ids) }
     }

@@ -151,7 +151,7 @@ extension Tape {
       let own = operand.columns(member.columns)
       backend.matmulTurned(part, own, member.b.panels(on: backend), accumulate: false)
       backend.scale(part, part, factor * member.factors.scale)
-      backend.putColumns(dInner, part, from: member.ranks.lowerBound)
+      backend.copyColumns(dInner.columns(member.ranks), part.allColumns)
       if let gradient = member.factors.b.accumulator {
         backend.matmulWeightGradient(gradient, own, inner.columns(member.ranks), group.a.precision)
       }

@@ -100,7 +100,7 @@ extension Jinja.Interpreter {
       }
       let text = try percentField(field, type, named ?? take())
       try charge(text.utf8.count)
-      out.append(contentsOf: text.unicodeScalars)
+      out.append(text: text)
     }
     if next < arguments.count, !usedName {
       // Whatever could be a mapping may be left unused.
@@ -258,7 +258,7 @@ extension Jinja.Interpreter {
       guard depth == 0 else { throw failure("expected '}' before end of string") }
       let text = try braceField(Array(scalars[start..<at - 1]), arguments, &automatic, level: level)
       try charge(text.utf8.count)
-      out.append(contentsOf: text.unicodeScalars)
+      out.append(text: text)
     }
     return String(out)
   }

@@ -106,7 +106,7 @@ extension Jinja.Interpreter {
     case .int(let value): return .int(value)
     case .double(let value): return Int(exactly: value).map { .int($0) } ?? .double(value)
     case .tuple(let items): return .tuple(try items.values.map { try hash($0) })
-    case .undefined(let undefined): throw failure(undefined.message)
+    case .undefined: return .undefined
     default: throw failure("unhashable type: '\(value.typeName)'")
     }
   }
@@ -310,9 +310,14 @@ extension Jinja.Interpreter {
       try charge(items.values.count * 16)
       return .tuple(try Jinja.Items(places(items.values.count).map { items.values[$0] }))
     case .range(let range):
-      return .list(try Jinja.Items(places(range.count).map { .int(range[$0]) }))
+      let places = places(range.count)
+      guard let first = places.first, let last = places.last else {
+        return .range(Jinja.Progression(start: 0, stop: 0, step: 1))
+      }
+      let step = places.count > 1 ? range[places[1]] - range[first] : range.step
+      return .range(Jinja.Progression(start: range[first], stop: range[last] + (step > 0 ? 1 : -1), step: step))
     case .undefined(let undefined): throw failure(undefined.message)
-    default: throw failure("'\(value.typeName)' object is not subscriptable")
+    default: return .undefined("'\(value.typeName)' object has no element of that kind")
     }
   }
 
@@ -479,14 +484,14 @@ func pythonRepresentation(of text: String) -> String {
     case "\\", quote:
       out.append("\\")
       out.append(scalar)
-    case "\n": out.append(contentsOf: "\\n".unicodeScalars)
-    case "\r": out.append(contentsOf: "\\r".unicodeScalars)
-    case "\t": out.append(contentsOf: "\\t".unicodeScalars)
+    case "\n": out.append(text: "\\n")
+    case "\r": out.append(text: "\\r")
+    case "\t": out.append(text: "\\t")
     case _ where scalar == " " || isPythonPrintable(scalar): out.append(scalar)
     default:
       let hex = String(scalar.value, radix: 16)
       let (letter, width) = scalar.value < 0x100 ? ("x", 2) : scalar.value < 0x10000 ? ("u", 4) : ("U", 8)
-      out.append(contentsOf: "\\\(letter)\(String(repeating: "0", count: width - hex.count))\(hex)".unicodeScalars)
+      out.append(text: "\\\(letter)\(String(repeating: "0", count: width - hex.count))\(hex)")
     }
   }
   out.append(quote)

@@ -180,7 +180,11 @@ extension Jinja {
     @inline(never)
     private func outputFiltered(_ filters: Expression, _ body: [Statement], _ scope: Scope) throws {
       let inner = try captured { _ = try run(body, Scope(parent: scope)) }
-      try write(text(of: evaluate(filters, scope, subject: .string(inner))))
+      let value = try evaluate(filters, scope, subject: .string(inner))
+      guard case .string(let text) = value else {
+        throw failure("the filters of a block made a '\(value.typeName)', expected a text")
+      }
+      try write(text)
     }
 
     @inline(never)

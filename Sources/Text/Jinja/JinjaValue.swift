@@ -80,6 +80,7 @@ extension Jinja {
   /// What a mapping finds its values by. Numbers that are equal are one key, as are 1 and true.
   enum Key: Hashable {
     case none
+    case undefined
     case int(Int)
     case double(Double)
     case string(ExactText)

@@ -294,3 +294,10 @@ enum PythonText {
     return padded(text, to: width, left: missing / 2 + (missing & width & 1), fill: fill)
   }
 }
+
+extension String.UnicodeScalarView {
+  /// Appends a text. One character at a time: appending a whole view copies what is there already.
+  mutating func append(text: String) {
+    for scalar in text.unicodeScalars { append(scalar) }
+  }
+}

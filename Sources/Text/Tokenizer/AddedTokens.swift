@@ -45,7 +45,8 @@ struct AddedTokenMatcher: Sendable {
           node = nodes.count - 1
         }
       }
-      nodes[node].token = Int32(index)
+      // Of two that are normalized to the same text the first is found.
+      if nodes[node].token < 0 { nodes[node].token = Int32(index) }
     }
   }
 
@@ -70,25 +71,23 @@ struct AddedTokenMatcher: Sendable {
         let after = at < text.count && isWordCharacter(firstCharacter(of: text[at...]))
         if before || after { continue }
       }
-      var range = start..<at
+      var first = start
+      var last = at
       if properties.stripsLeft {
-        var left = start
-        while left > end, let (scalar, length) = lastCharacter(of: text[..<left]), scalar.properties.isWhitespace {
-          left -= length
+        while first > end, let (scalar, length) = lastCharacter(of: text[..<first]), scalar.properties.isWhitespace {
+          first -= length
         }
-        range = max(left, end)..<range.upperBound
+        first = max(first, end)
       }
       if properties.stripsRight {
-        var right = range.upperBound
-        while right < text.count, let (scalar, length) = firstCharacter(of: text[right...]),
+        while last < text.count, let (scalar, length) = firstCharacter(of: text[last...]),
           scalar.properties.isWhitespace
         {
-          right += length
+          last += length
         }
-        range = range.lowerBound..<right
       }
-      // Spaces that the token before took along are not there any more.
-      if range.lowerBound < end { range = min(end, range.upperBound)..<range.upperBound }
+      let range = min(first, last)..<last
+      // A token before this one may have taken along spaces that begin it: it is found all the same, as elsewhere.
       found.append(Match(token: token, range: range))
       end = range.upperBound
     }
@@ -120,11 +119,6 @@ struct AddedTokenMatcher: Sendable {
   }
 
   private func isWordCharacter(_ character: (Unicode.Scalar, Int)?) -> Bool {
-    guard let properties = character?.0.properties else { return false }
-    if properties.isAlphabetic || properties.isJoinControl { return true }
-    switch properties.generalCategory {
-    case .nonspacingMark, .spacingMark, .enclosingMark, .decimalNumber, .connectorPunctuation: return true
-    default: return false
-    }
+    character.map { CharacterClass.isWord($0.0) } ?? false
   }
 }

@@ -17,6 +17,9 @@ enum ByteAlphabet {
     }
   }()
 
+  /// The character of each byte in UTF-8.
+  static let encoded: [[UInt8]] = scalars.map { Array(String(Character($0)).utf8) }
+
   /// The byte of each character below U+0144, or -1.
   private static let bytes: [Int16] = {
     var table = [Int16](repeating: -1, count: 0x144)
@@ -27,12 +30,28 @@ enum ByteAlphabet {
   /// The bytes that `token` stands for, or nil if a character of it is outside the alphabet.
   static func bytes(of token: String) -> [UInt8]? {
     var result: [UInt8] = []
-    result.reserveCapacity(token.utf8.count)
-    for scalar in token.unicodeScalars {
-      guard scalar.value < 0x144, bytes[Int(scalar.value)] >= 0 else { return nil }
-      result.append(UInt8(bytes[Int(scalar.value)]))
+    return append(token, to: &result) ? result : nil
+  }
+
+  /// Appends the bytes that `token` stands for, or nothing and false if a character of it is outside the alphabet.
+  static func append(_ token: String, to result: inout [UInt8]) -> Bool {
+    let count = result.count
+    var token = token
+    return token.withUTF8 { utf8 in
+      bytes.withUnsafeBufferPointer { bytes in
+        var at = 0
+        while at < utf8.count {
+          let (value, length) = decodeValue(utf8, at)
+          guard value < 0x144, bytes[Int(value)] >= 0 else {
+            result.removeLast(result.count - count)
+            return false
+          }
+          result.append(UInt8(truncatingIfNeeded: bytes[Int(value)]))
+          at += length
+        }
+        return true
+      }
     }
-    return result
   }
 
   /// `bytes` in the characters of a vocabulary.

@@ -89,7 +89,7 @@ public enum ByteLevelBPETrainer {
     var pieces: [(bytes: [UInt8], count: Int)] = []
     for text in texts {
       var working = WorkingText(bytes: Array(text.utf8), origins: nil, isFirst: true)
-      Normalizer.nfc.apply(to: &working)
+      UnicodeForm.nfc.apply(to: &working)
       try split.apply(to: &working, matcher)
       for range in working.pieces {
         let bytes = Array(working.bytes[range])

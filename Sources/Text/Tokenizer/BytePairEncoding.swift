@@ -1,13 +1,25 @@
 /// The merges of a byte-pair encoding and the vocabulary they lead into.
 ///
 /// Source: Sennrich, Haddow, Birch, *Neural Machine Translation of Rare Words with Subword Units* (ACL 2016).
-struct BytePairEncoding: Sendable {
+struct BytePairEncoding: PieceModel {
   /// What a piece is cut into before the first merge.
   enum Symbols: Sendable {
     /// One symbol a byte: the id of each, or -1 for a byte that the vocabulary lacks (it is left out, as elsewhere).
     case bytes([Int32])
-    /// One symbol a character; characters that the vocabulary lacks become byte tokens or the unknown token.
-    case characters(byteTokens: [Int32]?, unknown: Int32?, fusesUnknown: Bool)
+    /// One symbol a character.
+    case characters(Characters)
+  }
+
+  /// How characters become symbols. What the vocabulary lacks becomes byte tokens or the unknown token.
+  struct Characters: Sendable {
+    /// The token of each byte, -1 where there is none; nil if bytes are no fallback.
+    var byteTokens: [Int32]?
+    var unknown: Int32?
+    var fusesUnknown = false
+    /// Stands before every character of a piece but the first.
+    var prefix: [UInt8] = []
+    /// Stands behind the last character of a piece.
+    var suffix: [UInt8] = []
   }
 
   /// Tokens by the bytes that they stand for.
@@ -16,55 +28,76 @@ struct BytePairEncoding: Sendable {
   let symbols: Symbols
   /// A piece that is in the vocabulary as a whole is taken as it is.
   let ignoresMerges: Bool
+  /// Where long pieces may be cut without a change of the result; nil if nowhere.
+  let borders: MergeBorders?
 
-  /// One symbol while it is being merged: its id and the bytes of the piece that it covers.
-  struct Symbol {
-    var id: Int32
-    var start: Int32
-    var end: Int32
-  }
-
-  /// Encodes one piece into `out`; symbol positions count from the beginning of the piece.
-  func encode(_ piece: UnsafeBufferPointer<UInt8>, into out: inout [Symbol]) {
+  func encode(_ piece: UnsafeBufferPointer<UInt8>, into out: inout [PieceSymbol]) {
     out.removeAll(keepingCapacity: true)
     if ignoresMerges, let id = vocabulary.value(of: piece) {
-      out.append(Symbol(id: id, start: 0, end: Int32(piece.count)))
+      out.append(PieceSymbol(id: id, start: 0, end: Int32(piece.count)))
       return
     }
-    split(piece, into: &out)
+    switch symbols {
+    case .bytes(let ids):
+      for byte in piece where ids[Int(byte)] >= 0 { append(ids[Int(byte)], 1, &out) }
+    case .characters(let characters): split(piece, characters, into: &out)
+    }
     if out.count <= 48 { mergeByScanning(&out) } else { mergeByHeap(&out) }
   }
 
-  private func split(_ piece: UnsafeBufferPointer<UInt8>, into out: inout [Symbol]) {
-    switch symbols {
-    case .bytes(let ids):
-      for (i, byte) in piece.enumerated() where ids[Int(byte)] >= 0 {
-        out.append(Symbol(id: ids[Int(byte)], start: Int32(i), end: Int32(i + 1)))
+  func border(in piece: UnsafeBufferPointer<UInt8>, after start: Int) -> Int {
+    guard let borders, piece.count > PieceCache.longestPiece else { return piece.count }
+    return borders.next(in: piece, after: start) { vocabulary.value(of: $0) != nil }
+  }
+
+  /// Symbols stand one behind the other: what is left out moves those behind it forward, as elsewhere.
+  @inline(__always)
+  private func append(_ id: Int32, _ length: Int, _ out: inout [PieceSymbol]) {
+    let start = out.last?.end ?? 0
+    out.append(PieceSymbol(id: id, start: start, end: start + Int32(length)))
+  }
+
+  private func split(
+    _ piece: UnsafeBufferPointer<UInt8>, _ characters: Characters, into out: inout [PieceSymbol]
+  ) {
+    // An unknown character waits for the next known one: byte tokens go past it, as elsewhere.
+    var unknownLength = 0
+    var at = 0
+    var spelled: [UInt8] = []
+    while at < piece.count {
+      let end = min(piece.count, at + utf8Length(piece[at]))
+      defer { at = end }
+      let hasPrefix = at > 0 && !characters.prefix.isEmpty
+      let hasSuffix = end == piece.count && !characters.suffix.isEmpty
+      let slice = UnsafeBufferPointer(rebasing: piece[at..<end])
+      if hasPrefix || hasSuffix {
+        spelled = (hasPrefix ? characters.prefix : []) + slice + (hasSuffix ? characters.suffix : [])
       }
-    case .characters(let byteTokens, let unknown, let fusesUnknown):
-      var at = 0
-      while at < piece.count {
-        let end = min(piece.count, at + utf8Length(piece[at]))
-        defer { at = end }
-        if let id = vocabulary.value(of: UnsafeBufferPointer(rebasing: piece[at..<end])) {
-          out.append(Symbol(id: id, start: Int32(at), end: Int32(end)))
-        } else if let byteTokens {
-          for i in at..<end {
-            out.append(Symbol(id: byteTokens[Int(piece[i])], start: Int32(i), end: Int32(i + 1)))
-          }
-        } else if let unknown {
-          if fusesUnknown, let last = out.last, last.id == unknown, Int(last.end) == at {
-            out[out.count - 1].end = Int32(end)
-          } else {
-            out.append(Symbol(id: unknown, start: Int32(at), end: Int32(end)))
-          }
+      if let id = hasPrefix || hasSuffix ? vocabulary.value(of: spelled) : vocabulary.value(of: slice) {
+        if unknownLength > 0, let unknown = characters.unknown { append(unknown, unknownLength, &out) }
+        unknownLength = 0
+        append(id, end - at, &out)
+        continue
+      }
+      if let byteTokens = characters.byteTokens {
+        if !hasPrefix, !hasSuffix { spelled = Array(slice) }
+        if spelled.allSatisfy({ byteTokens[Int($0)] >= 0 }) {
+          for byte in spelled { append(byteTokens[Int(byte)], 1, &out) }
+          continue
         }
       }
+      guard let unknown = characters.unknown else { continue }
+      if !characters.fusesUnknown, unknownLength > 0 {
+        append(unknown, unknownLength, &out)
+        unknownLength = 0
+      }
+      unknownLength += end - at
     }
+    if unknownLength > 0, let unknown = characters.unknown { append(unknown, unknownLength, &out) }
   }
 
   /// Applies the lowest-ranked merge (the leftmost of them) until none is left: quick for short pieces.
-  private func mergeByScanning(_ symbols: inout [Symbol]) {
+  private func mergeByScanning(_ symbols: inout [PieceSymbol]) {
     var count = symbols.count
     guard count > 1 else { return }
     symbols.withUnsafeMutableBufferPointer { symbols in
@@ -97,7 +130,7 @@ struct BytePairEncoding: Sendable {
   }
 
   /// The same result for long pieces in n log n: candidates in a heap over a linked list of symbols.
-  private func mergeByHeap(_ symbols: inout [Symbol]) {
+  private func mergeByHeap(_ symbols: inout [PieceSymbol]) {
     struct Candidate: Comparable {
       var merge: UInt64
       var left: Int32
@@ -139,91 +172,4 @@ struct BytePairEncoding: Sendable {
     }
     symbols.removeLast(count - kept)
   }
-}
-
-/// Pairs of ids and what they merge into.
-///
-/// Safety: the two buffers are written by `init` alone and read only afterwards, so sharing them is safe.
-final class PairTable: @unchecked Sendable {
-  /// No merge: above every rank.
-  static let none = UInt64.max
-
-  private let keys: UnsafeMutablePointer<UInt64>
-  private let values: UnsafeMutablePointer<UInt64>
-  private let mask: Int
-
-  /// - Parameter merges: (left id, right id, merged id) by rising rank; of equal pairs the last one counts.
-  init(_ merges: [(left: Int32, right: Int32, merged: Int32)]) {
-    let size = max(16, (merges.count * 2).nextPowerOfTwo)
-    keys = .allocate(capacity: size)
-    values = .allocate(capacity: size)
-    keys.initialize(repeating: .max, count: size)
-    values.initialize(repeating: Self.none, count: size)
-    mask = size - 1
-    for (rank, merge) in merges.enumerated() {
-      let key = Self.key(merge.left, merge.right)
-      let slot = slot(of: key)
-      keys[slot] = key
-      values[slot] = UInt64(rank) << 32 | UInt64(UInt32(bitPattern: merge.merged))
-    }
-  }
-
-  deinit {
-    keys.deallocate()
-    values.deallocate()
-  }
-
-  /// Rank in the upper half and merged id in the lower, or `none`.
-  @inline(__always)
-  func merge(_ left: Int32, _ right: Int32) -> UInt64 { values[slot(of: Self.key(left, right))] }
-
-  private static func key(_ left: Int32, _ right: Int32) -> UInt64 {
-    UInt64(UInt32(bitPattern: left)) << 32 | UInt64(UInt32(bitPattern: right))
-  }
-
-  @inline(__always)
-  private func slot(of key: UInt64) -> Int {
-    var slot = Int(truncatingIfNeeded: mixed(key)) & mask
-    while keys[slot] != key, keys[slot] != .max { slot = (slot + 1) & mask }
-    return slot
-  }
-}
-
-/// A binary heap; the smallest element comes out first.
-struct BinaryHeap<Element: Comparable> {
-  private var items: [Element] = []
-
-  mutating func push(_ item: Element) {
-    items.append(item)
-    var child = items.count - 1
-    while child > 0 {
-      let parent = (child - 1) / 2
-      guard items[child] < items[parent] else { break }
-      items.swapAt(child, parent)
-      child = parent
-    }
-  }
-
-  mutating func pop() -> Element? {
-    guard let top = items.first else { return nil }
-    let last = items.removeLast()
-    guard !items.isEmpty else { return top }
-    items[0] = last
-    var parent = 0
-    while true {
-      var least = parent
-      for child in [2 * parent + 1, 2 * parent + 2] where child < items.count && items[child] < items[least] {
-        least = child
-      }
-      if least == parent { return top }
-      items.swapAt(parent, least)
-      parent = least
-    }
-  }
-}
-
-/// The length that a UTF-8 character's first byte announces; 1 for a byte that begins none.
-@inline(__always)
-func utf8Length(_ first: UInt8) -> Int {
-  first < 0xC0 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4
 }

@@ -7,15 +7,21 @@ struct ByteStringTable: Sendable {
   private var values: [Int32] = []
   private var slots: [Int32]
 
-  init(capacity: Int = 16) {
+  /// - Parameters:
+  ///   - capacity: how many keys are expected.
+  ///   - bytes: how long they are together.
+  init(capacity: Int = 0, bytes: Int = 0) {
     slots = Array(repeating: -1, count: max(16, (capacity * 2).nextPowerOfTwo))
+    arena.reserveCapacity(bytes)
+    starts.reserveCapacity(capacity + 1)
+    values.reserveCapacity(capacity)
   }
 
   var count: Int { values.count }
 
   /// The value of `key`, or nil.
   func value(of key: UnsafeBufferPointer<UInt8>) -> Int32? {
-    let entry = find(key)
+    let entry = find(key, fastHash(key))
     return entry.map { values[$0] }
   }
 
@@ -28,12 +34,13 @@ struct ByteStringTable: Sendable {
 
   /// Sets the value of `key`, over an earlier one if there is any.
   mutating func insert(_ key: UnsafeBufferPointer<UInt8>, _ value: Int32) {
-    if let entry = find(key) {
+    if (values.count + 1) * 2 > slots.count { grow() }
+    let hash = fastHash(key)
+    if let entry = find(key, hash) {
       values[entry] = value
       return
     }
-    if (values.count + 1) * 2 > slots.count { grow() }
-    place(Int32(values.count), hash: fastHash(key))
+    place(Int32(values.count), hash: hash)
     arena.append(contentsOf: key)
     starts.append(arena.count)
     values.append(value)
@@ -46,12 +53,12 @@ struct ByteStringTable: Sendable {
 
   mutating func insert(_ key: [UInt8], _ value: Int32) { key.withUnsafeBufferPointer { insert($0, value) } }
 
-  private func find(_ key: UnsafeBufferPointer<UInt8>) -> Int? {
+  private func find(_ key: UnsafeBufferPointer<UInt8>, _ hash: UInt64) -> Int? {
     arena.withUnsafeBufferPointer { arena in
       slots.withUnsafeBufferPointer { slots in
         starts.withUnsafeBufferPointer { starts in
           let mask = slots.count - 1
-          var slot = Int(truncatingIfNeeded: fastHash(key)) & mask
+          var slot = Int(truncatingIfNeeded: hash) & mask
           while slots[slot] >= 0 {
             let entry = Int(slots[slot])
             let start = starts[entry]

@@ -1,112 +1,118 @@
 /// A step that changes the text before it is cut into pieces.
 enum Normalizer: Sendable {
-  case nfc
+  /// The normalization forms of Unicode.
+  case form(UnicodeForm)
+  case lowercase
+  /// Marks go; what carried them stays.
+  case stripAccents
+  /// Marks that take no space go.
+  case stripNonspacing
+  /// White space at the edges goes.
+  case strip(left: Bool, right: Bool)
   /// Puts the string in front of a text that is not empty.
   case prepend([UInt8])
-  /// Replaces every occurrence of the first string by the second.
-  case replace([UInt8], with: [UInt8])
+  /// Replaces every occurrence of the first by the second.
+  case replace(Delimiter, with: [UInt8])
+  /// Control characters go, other white space becomes a space.
+  case cleanControls
+  /// The cleaning of SentencePiece's nmt rules.
+  case nmt
+  /// Spaces around every Chinese character.
+  case spaceChinese
+  /// Every byte becomes its character of the byte alphabet.
+  case byteCharacters
 
-  static let supported = ["NFC", "Prepend", "Replace", "Sequence"]
+  static let supported = [
+    "BertNormalizer", "ByteLevel", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Nmt", "Prepend", "Replace", "Sequence",
+    "Strip", "StripAccents",
+  ]
 
-  func apply(to text: inout WorkingText) {
+  /// - Throws: `AttuneError` if a pattern fails at work.
+  func apply(to text: inout WorkingText, _ matcher: PatternMatcher) throws {
     switch self {
-    case .nfc: Self.compose(&text)
+    case .form(let form): form.apply(to: &text)
+    case .lowercase:
+      text.rewriteCharacters { scalar in
+        if scalar.value < 0x80 {
+          return scalar.value >= 0x41 && scalar.value <= 0x5A ? [Unicode.Scalar(UInt8(scalar.value + 32))] : nil
+        }
+        return scalar.properties.changesWhenLowercased ? Array(scalar.properties.lowercaseMapping.unicodeScalars) : nil
+      }
+    case .stripAccents: text.rewriteCharacters { CharacterClass.isMark($0) ? [] : nil }
+    case .stripNonspacing: text.rewriteCharacters { CharacterClass.isNonspacing($0) ? [] : nil }
+    case .strip(let left, let right):
+      let kept = Self.trimmed(text.bytes, left: left, right: right)
+      if let origins = text.origins { text.origins = Array(origins[kept]) }
+      text.bytes = Array(text.bytes[kept])
+      text.pieces = text.bytes.isEmpty ? [] : [0..<text.bytes.count]
     case .prepend(let prefix):
       text.rewrite { piece, _, emit in
         for byte in prefix { emit(byte, piece.startIndex) }
         for i in piece.indices { emit(piece[i], i) }
       }
     case .replace(let old, let new):
-      text.rewrite { piece, _, emit in
-        var at = piece.startIndex
-        while at < piece.endIndex {
-          if piece[at] == old[0], piece[at...].starts(with: old) {
-            for byte in new { emit(byte, at + old.count - 1) }
-            at += old.count
-          } else {
-            emit(piece[at], at)
-            at += 1
+      try text.rewrite { piece, _, emit in
+        let start = piece.startIndex
+        try piece.withUnsafeBufferPointer { slice in
+          var end = 0
+          try old.forEachMatch(in: slice, matcher) { match in
+            for i in end..<match.lowerBound { emit(slice[i], start + i) }
+            for byte in new { emit(byte, start + match.upperBound - 1) }
+            end = match.upperBound
           }
+          for i in end..<slice.count { emit(slice[i], start + i) }
         }
+      }
+    case .cleanControls:
+      text.rewriteCharacters { scalar in
+        switch scalar {
+        case "\t", "\n", "\r": return [" "]
+        case "\0", "\u{FFFD}": return []
+        default:
+          if CharacterClass.isControl(scalar) { return [] }
+          return scalar.properties.isWhitespace ? [" "] : nil
+        }
+      }
+    case .nmt:
+      text.rewriteCharacters { scalar in
+        switch scalar.value {
+        case 0x01...0x08, 0x0B, 0x0E...0x1F, 0x7F, 0x8F, 0x9F: []
+        case 0x09, 0x0A, 0x0C, 0x0D, 0x1680, 0x200B...0x200F, 0x2028, 0x2029, 0x2581, 0xFEFF, 0xFFFD: [" "]
+        default: nil
+        }
+      }
+    case .spaceChinese:
+      text.rewriteCharacters { scalar in
+        switch scalar.value {
+        case 0x3400...0x4DBF, 0x4E00...0x9FFF, 0xF900...0xFAFF, 0x20000...0x2A6DF, 0x2A700...0x2B81F,
+          0x2B920...0x2CEAF, 0x2F800...0x2FA1F:
+          [" ", scalar, " "]
+        default: nil
+        }
+      }
+    case .byteCharacters:
+      text.rewrite { piece, _, emit in
+        for i in piece.indices { for byte in ByteAlphabet.encoded[Int(piece[i])] { emit(byte, i) } }
       }
     }
   }
 
-  /// NFC. Most texts are composed already, and then only their characters are looked at.
-  private static func compose(_ text: inout WorkingText) {
-    guard let first = firstToCompose(in: text.bytes) else { return }
-    let old = text.bytes
-    var bytes = Array(old[..<first])
-    bytes.reserveCapacity(old.count)
-    var origins = text.origins.map { Array($0[..<first]) }
-    var at = first
-    while at < old.count {
-      // A run: one inert character and those behind it that may join it.
-      var scalars: [Unicode.Scalar] = []
-      var starts: [Int] = []
-      repeat {
-        let (scalar, length) = decode(old, at)
-        if !scalars.isEmpty, CanonicalComposition.isInert(scalar.value) { break }
-        scalars.append(scalar)
-        starts.append(at)
-        at += length
-      } while at < old.count
-      if scalars.count == 1, CanonicalComposition.isInert(scalars[0].value) {
-        bytes += old[starts[0]..<at]
-        if let all = text.origins { origins?.append(contentsOf: all[starts[0]..<at]) }
-        continue
-      }
-      var consumed = 0
-      for unit in CanonicalComposition.normalize(scalars) {
-        let inserted = unit.change > 0
-        let source = min(max(0, inserted ? consumed - 1 : consumed), starts.count - 1)
-        let origin = text.origins?[starts[source]]
-        for byte in UTF8.encode(unit.scalar) ?? UTF8.encodedReplacementCharacter {
-          bytes.append(byte)
-          if let origin { origins?.append(origin) }
-        }
-        if !inserted { consumed += 1 - unit.change }
-      }
-    }
-    text.bytes = bytes
-    text.origins = origins
-    text.pieces = bytes.isEmpty ? [] : [0..<bytes.count]
-  }
-
-  /// The place of the character before the first one that may need composing, or nil.
-  private static func firstToCompose(in bytes: [UInt8]) -> Int? {
+  /// What is left of a text without the white space at its edges.
+  private static func trimmed(_ bytes: [UInt8], left: Bool, right: Bool) -> Range<Int> {
     bytes.withUnsafeBufferPointer { bytes in
-      var previous = 0
+      var first: Int?
+      var last = 0
       var at = 0
       while at < bytes.count {
-        // Below U+0300 (lead bytes up to 0xCB) nothing ever changes.
-        if bytes[at] < 0xCC {
-          previous = at
-          at += bytes[at] < 0x80 ? 1 : 2
-          continue
-        }
         let (value, length) = decodeValue(bytes, at)
-        if !CanonicalComposition.isInert(value) { return previous }
-        previous = at
+        if !(Unicode.Scalar(value)?.properties.isWhitespace ?? false) {
+          if first == nil { first = at }
+          last = at + length
+        }
         at += length
       }
-      return nil
+      guard let first else { return left || right ? 0..<0 : 0..<bytes.count }
+      return (left ? first : 0)..<(right ? last : bytes.count)
     }
   }
-
-  private static func decode(_ bytes: [UInt8], _ at: Int) -> (Unicode.Scalar, Int) {
-    let (value, length) = bytes.withUnsafeBufferPointer { decodeValue($0, at) }
-    return (Unicode.Scalar(value) ?? "\u{FFFD}", length)
-  }
-}
-
-/// The code point that begins at `at` of valid UTF-8, and its length in bytes.
-@inline(__always)
-func decodeValue(_ bytes: UnsafeBufferPointer<UInt8>, _ at: Int) -> (value: UInt32, length: Int) {
-  let first = UInt32(bytes[at])
-  let length = utf8Length(bytes[at])
-  guard length > 1, at + length <= bytes.count else { return (first, 1) }
-  var value = first & (0x7F >> UInt32(length))
-  for i in 1..<length { value = value << 6 | UInt32(bytes[at + i] & 0x3F) }
-  return (value, length)
 }

@@ -19,14 +19,14 @@ final class PieceCache {
   private var slots = [Entry](
     repeating: Entry(hash: 0, bytes: 0, length: -1, symbols: 0, symbolCount: 0), count: slotCount)
   private var arena: [UInt8] = []
-  private var symbols: [BytePairEncoding.Symbol] = []
+  private var symbols: [PieceSymbol] = []
   private var used = 0
 
   /// Calls `body` with the symbols of `piece`, encoding it if it is new.
   @inline(__always)
   func withSymbols(
-    of piece: UnsafeBufferPointer<UInt8>, _ model: BytePairEncoding, scratch: inout [BytePairEncoding.Symbol],
-    _ body: (UnsafeBufferPointer<BytePairEncoding.Symbol>) -> Void
+    of piece: UnsafeBufferPointer<UInt8>, _ model: any PieceModel, scratch: inout [PieceSymbol],
+    _ body: (UnsafeBufferPointer<PieceSymbol>) -> Void
   ) {
     guard piece.count <= Self.longestPiece else {
       model.encode(piece, into: &scratch)

@@ -9,43 +9,70 @@ enum PreTokenizer: Sendable {
     case contiguous = "Contiguous"
   }
 
-  enum Delimiter: Sendable {
-    case pattern(SplitPattern)
-    case literal([UInt8])
-  }
-
   case split(Delimiter, Behavior, inverted: Bool)
-  /// Numbers apart from the rest, each digit by itself or together.
-  case digits(SplitPattern, individual: Bool)
+  /// Characters of a class apart from the rest.
+  case characters(CharacterClass, Behavior)
+  /// Words (`\w+`) and runs of what is neither word nor white space; white space goes.
+  case words
+  /// Pieces of so many characters.
+  case fixedLength(Int)
   /// GPT-2's own step: a space in front of pieces that do not begin with one, then its split pattern.
   case byteLevel(addsPrefixSpace: Bool, pattern: SplitPattern?)
+  /// Every byte becomes its character of the byte alphabet. Left out where the model takes bytes.
+  case byteCharacters
   /// Spaces become `replacement`, and one is put in front.
   case metaspace(replacement: [UInt8], prepends: Prepending, splits: Bool)
 
-  enum Prepending: Sendable { case always, first, never }
+  enum Prepending: String, Sendable, CaseIterable { case always, first, never }
 
-  static let supported = ["ByteLevel", "Digits", "Metaspace", "Sequence", "Split"]
+  static let supported = [
+    "BertPreTokenizer", "ByteLevel", "CharDelimiterSplit", "Digits", "FixedLength", "Metaspace", "Punctuation",
+    "Sequence", "Split", "Whitespace", "WhitespaceSplit",
+  ]
 
   func apply(to text: inout WorkingText, _ matcher: PatternMatcher) throws {
     switch self {
     case .split(let delimiter, let behavior, let inverted):
       try Self.split(&text, delimiter, behavior, inverted: inverted, matcher)
-    case .digits(let pattern, let individual):
-      try Self.split(&text, .pattern(pattern), individual ? .isolated : .contiguous, inverted: false, matcher)
+    case .characters(let set, let behavior):
+      text.split { piece, emit in
+        var matches: [Range<Int>] = []
+        Self.forEachCharacter(of: piece) { scalar, range in if set.contains(scalar) { matches.append(range) } }
+        Self.arrange(matches, in: piece.count, behavior, inverted: false, emit)
+      }
+    case .words: text.split(Self.splitWords)
+    case .fixedLength(let length):
+      text.split { piece, emit in
+        var start = 0
+        var count = 0
+        Self.forEachCharacter(of: piece) { _, range in
+          count += 1
+          guard count == length else { return }
+          emit(start..<range.upperBound)
+          start = range.upperBound
+          count = 0
+        }
+        emit(start..<piece.count)
+      }
     case .byteLevel(let addsPrefixSpace, let pattern):
       if addsPrefixSpace {
         text.rewrite { piece, _, emit in
-          if !Self.beginsWithSpace(piece) { emit(0x20, piece.startIndex) }
+          if piece.first != 0x20 { emit(0x20, piece.startIndex) }
           for i in piece.indices { emit(piece[i], i) }
         }
       }
       if let pattern { try Self.split(&text, .pattern(pattern), .isolated, inverted: false, matcher) }
+    case .byteCharacters:
+      text.rewrite { piece, _, emit in
+        for i in piece.indices { for byte in ByteAlphabet.encoded[Int(piece[i])] { emit(byte, i) } }
+      }
     case .metaspace(let replacement, let prepends, let splits):
-      let isFirst = text.isFirst
+      let begins = text.pieces.indices.map { prepends == .first && text.beginsText($0) }
       text.rewrite { piece, index, emit in
-        let begins = piece.first == 0x20 || piece.starts(with: replacement)
-        let prefix = prepends == .always || (prepends == .first && isFirst && index == 0)
-        if prefix, !begins { for byte in replacement { emit(byte, piece.startIndex) } }
+        let hasOne = piece.first == 0x20 || piece.starts(with: replacement)
+        if prepends == .always || begins[index], !hasOne {
+          for byte in replacement { emit(byte, piece.startIndex) }
+        }
         for i in piece.indices {
           if piece[i] == 0x20 { for byte in replacement { emit(byte, i) } } else { emit(piece[i], i) }
         }
@@ -54,19 +81,40 @@ enum PreTokenizer: Sendable {
     }
   }
 
-  private static func beginsWithSpace(_ piece: ArraySlice<UInt8>) -> Bool {
-    String(decoding: piece.prefix(4), as: UTF8.self).unicodeScalars.first?.properties.isWhitespace ?? false
+  private static func forEachCharacter(
+    of text: UnsafeBufferPointer<UInt8>, _ body: (Unicode.Scalar, Range<Int>) -> Void
+  ) {
+    var at = 0
+    while at < text.count {
+      let (value, length) = decodeValue(text, at)
+      body(Unicode.Scalar(value) ?? "\u{FFFD}", at..<at + length)
+      at += length
+    }
+  }
+
+  private static func splitWords(_ piece: UnsafeBufferPointer<UInt8>, _ emit: (Range<Int>) -> Void) {
+    // nil between pieces, else whether the running piece is a word.
+    var isWord: Bool?
+    var start = 0
+    forEachCharacter(of: piece) { scalar, range in
+      let kind: Bool? =
+        CharacterClass.isWord(scalar) ? true : CharacterClass.whitespace.contains(scalar) ? nil : false
+      guard kind != isWord else { return }
+      if isWord != nil { emit(start..<range.lowerBound) }
+      isWord = kind
+      start = range.lowerBound
+    }
+    if isWord != nil { emit(start..<piece.count) }
   }
 
   private static func split(
     _ text: inout WorkingText, _ delimiter: Delimiter, _ behavior: Behavior, inverted: Bool, _ matcher: PatternMatcher
   ) throws {
     try text.split { piece, emit in
-      var matches: [Range<Int>] = []
       // The commonest case by far keeps no list.
-      if case .pattern(let pattern) = delimiter, behavior == .isolated {
+      if behavior == .isolated {
         var end = 0
-        try matcher.forEachMatch(of: pattern, in: piece) { match in
+        try delimiter.forEachMatch(in: piece, matcher) { match in
           emit(end..<match.lowerBound)
           emit(match)
           end = match.upperBound
@@ -74,26 +122,10 @@ enum PreTokenizer: Sendable {
         emit(end..<piece.count)
         return
       }
-      switch delimiter {
-      case .pattern(let pattern): try matcher.forEachMatch(of: pattern, in: piece) { matches.append($0) }
-      case .literal(let literal): matches = occurrences(of: literal, in: piece)
-      }
+      var matches: [Range<Int>] = []
+      try delimiter.forEachMatch(in: piece, matcher) { matches.append($0) }
       arrange(matches, in: piece.count, behavior, inverted: inverted, emit)
     }
-  }
-
-  private static func occurrences(of literal: [UInt8], in text: UnsafeBufferPointer<UInt8>) -> [Range<Int>] {
-    var found: [Range<Int>] = []
-    var at = 0
-    while !literal.isEmpty, at + literal.count <= text.count {
-      if text[at] == literal[0], text[at..<at + literal.count].elementsEqual(literal) {
-        found.append(at..<at + literal.count)
-        at += literal.count
-      } else {
-        at += 1
-      }
-    }
-    return found
   }
 
   /// Joins or drops the parts as `behavior` says.

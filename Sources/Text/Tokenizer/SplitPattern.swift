@@ -32,36 +32,41 @@ final class SplitPattern: @unchecked Sendable {
   deinit { pcre2_code_free_8(code) }
 }
 
-/// What one thread needs to match: PCRE2's result block and a stack for compiled code.
+/// What one thread needs to match: PCRE2's result block and a stack for compiled code, made when first needed.
 final class PatternMatcher {
-  private let data: OpaquePointer?
-  private let context: OpaquePointer?
-  private let stack: OpaquePointer?
+  private final class Resources {
+    let data = pcre2_match_data_create_8(1, nil)
+    let context = pcre2_match_context_create_8(nil)
+    let stack = pcre2_jit_stack_create_8(32 << 10, 4 << 20, nil)
 
-  init() {
-    data = pcre2_match_data_create_8(1, nil)
-    context = pcre2_match_context_create_8(nil)
-    stack = pcre2_jit_stack_create_8(32 << 10, 4 << 20, nil)
-    if let stack { pcre2_jit_stack_assign_8(context, nil, UnsafeMutableRawPointer(stack)) }
-    // Pieces of megabytes are legitimate; time stays linear for the patterns of published tokenizers.
-    pcre2_set_match_limit_8(context, .max)
-    pcre2_set_depth_limit_8(context, .max)
+    init() {
+      if let stack { pcre2_jit_stack_assign_8(context, nil, UnsafeMutableRawPointer(stack)) }
+      // Pieces of megabytes are legitimate; time stays linear for the patterns of published tokenizers.
+      pcre2_set_match_limit_8(context, .max)
+      pcre2_set_depth_limit_8(context, .max)
+    }
+
+    deinit {
+      pcre2_match_data_free_8(data)
+      pcre2_match_context_free_8(context)
+      pcre2_jit_stack_free_8(stack)
+    }
   }
 
-  deinit {
-    pcre2_match_data_free_8(data)
-    pcre2_match_context_free_8(context)
-    pcre2_jit_stack_free_8(stack)
-  }
+  private lazy var resources = Resources()
 
-  /// Calls `found` with every match in `text`, from left to right. Empty matches are passed over.
+  /// Calls `found` with every match in `text`, from left to right. An empty match right behind the one before it does
+  /// not count.
   func forEachMatch(
     of pattern: SplitPattern, in text: UnsafeBufferPointer<UInt8>, _ found: (Range<Int>) -> Void
   ) throws {
-    guard let base = text.baseAddress else { return }
+    guard let base = text.baseAddress, !text.isEmpty else { return }
+    let data = resources.data
+    let context = resources.context
     let results = pcre2_get_ovector_pointer_8(data)
     var at = 0
-    while at < text.count {
+    var lastEnd = -1
+    while at <= text.count {
       var code: Int32
       if pattern.usesJIT {
         code = pcre2_jit_match_8(pattern.code, base, text.count, at, PCRE2_NO_UTF_CHECK, data, context)
@@ -77,13 +82,13 @@ final class PatternMatcher {
         throw AttuneError.work("matching the tokenizer's split pattern failed (PCRE2 error \(code))")
       }
       let range = results[0]..<max(results[0], results[1])
-      if range.isEmpty {
-        guard range.lowerBound < text.count else { return }
-        at = range.lowerBound + utf8Length(text[range.lowerBound])
-      } else {
-        found(range)
-        at = range.upperBound
+      if range.isEmpty, range.lowerBound == lastEnd {
+        at += at < text.count ? utf8Length(text[at]) : 1
+        continue
       }
+      found(range)
+      at = range.upperBound
+      lastEnd = range.upperBound
     }
   }
 }

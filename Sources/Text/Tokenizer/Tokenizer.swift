@@ -2,8 +2,8 @@ import Core
 
 /// A tokenizer as its `tokenizer.json` describes it: text to ids and back.
 ///
-/// Byte-pair encodings over bytes (Qwen, Llama 3, DeepSeek) and over characters with byte fallback (Llama 2) are
-/// supported; a pipeline with anything else in it is refused when it is read. Lengths are the caller's matter:
+/// Byte-pair encodings over bytes (Qwen, Llama 3, DeepSeek) and over characters with byte fallback (Llama 2), and the
+/// models of other families; a step that is not supported is refused when it is read. Lengths are the caller's matter:
 /// `truncation` and `padding` of the file are not applied. Values are immutable and may be shared between threads.
 public final class Tokenizer: Sendable {
   /// A token and the code points of the text that it covers: from `start` up to, not including, `end`.
@@ -30,7 +30,8 @@ public final class Tokenizer: Sendable {
   /// The id of a token's text, as `tokenizer.json` writes it (`Ġthe`, `<|im_end|>`).
   public func id(of token: String) -> Int32? { parts.ids.value(of: token) }
 
-  /// The text of a token as `tokenizer.json` writes it, or nil for an id without a token.
+  /// The text of a token as `tokenizer.json` writes it (an added one that is `normalized`, normalized), or nil for an id
+  /// without a token.
   public func token(of id: Int32) -> String? {
     parts.tokens.indices.contains(Int(id)) ? parts.tokens[Int(id)] : nil
   }
@@ -50,43 +51,52 @@ public final class Tokenizer: Sendable {
   /// - Parameter addSpecialTokens: also puts what the post-processor adds (a begin token) around them.
   public func encode(_ text: String, addSpecialTokens: Bool = false) -> [Int32] {
     var ids: [Int32] = []
-    if addSpecialTokens { ids += parts.postProcessor.before }
-    run(text, tracksOrigins: false) { id, _, _ in ids.append(id) }
-    if addSpecialTokens { ids += parts.postProcessor.after }
-    return ids
+    run(text, tracksOrigins: parts.needsOrigins) { id, _, _ in ids.append(id) }
+    return parts.postProcessor.arranged(ids, addSpecialTokens: addSpecialTokens) { $0 }
   }
 
   /// The ids of `text` and where each stood. Added special tokens cover nothing: their offsets are 0 and 0.
   public func encodeWithOffsets(_ text: String, addSpecialTokens: Bool = false) -> [Token] {
     var tokens: [Token] = []
     run(text, tracksOrigins: true) { id, start, end in tokens.append(Token(id: id, start: start, end: end)) }
-    if parts.postProcessor.trimsOffsets { trim(&tokens) }
-    guard addSpecialTokens else { return tokens }
-    func added(_ ids: [Int32]) -> [Token] { ids.map { Token(id: $0, start: 0, end: 0) } }
-    return added(parts.postProcessor.before) + tokens + added(parts.postProcessor.after)
+    if parts.postProcessor.trimsOffsets { trim(&tokens, of: text) }
+    return parts.postProcessor.arranged(tokens, addSpecialTokens: addSpecialTokens) {
+      Token(id: $0, start: 0, end: 0)
+    }
   }
 
   private func run(_ text: String, tracksOrigins: Bool, _ emit: (Int32, Int, Int) -> Void) {
     let bytes = Array(text.utf8)
     if bytes.isEmpty { return }
     let workspace = pool.take()
-    var scratch: [BytePairEncoding.Symbol] = []
+    var scratch: [PieceSymbol] = []
+    let model = parts.model
+    let cache = workspace.cache
     let origins = tracksOrigins ? Self.origins(of: bytes) : nil
 
+    func encode(_ piece: Range<Int>, of section: WorkingText, _ bytes: UnsafeBufferPointer<UInt8>) {
+      let slice = UnsafeBufferPointer(rebasing: bytes[piece])
+      cache.withSymbols(of: slice, model, scratch: &scratch) { symbols in
+        for symbol in symbols {
+          guard let origins = section.origins else {
+            emit(symbol.id, 0, 0)
+            continue
+          }
+          let first = min(piece.lowerBound + Int(symbol.start), piece.upperBound - 1)
+          let last = min(piece.lowerBound + Int(symbol.end), piece.upperBound) - 1
+          emit(symbol.id, Int(origins[first].start), Int(origins[max(first, last)].end))
+        }
+      }
+    }
     func encodePieces(of section: WorkingText) {
       section.bytes.withUnsafeBufferPointer { bytes in
         for piece in section.pieces {
           let slice = UnsafeBufferPointer(rebasing: bytes[piece])
-          workspace.cache.withSymbols(of: slice, parts.model, scratch: &scratch) { symbols in
-            for symbol in symbols {
-              guard let origins = section.origins else {
-                emit(symbol.id, 0, 0)
-                continue
-              }
-              let first = origins[piece.lowerBound + Int(symbol.start)]
-              let last = origins[piece.lowerBound + Int(symbol.end) - 1]
-              emit(symbol.id, Int(first.start), Int(last.end))
-            }
+          var start = 0
+          while start < slice.count {
+            let end = model.border(in: slice, after: start)
+            encode(piece.lowerBound + start..<piece.lowerBound + end, of: section, bytes)
+            start = end
           }
         }
       }
@@ -105,7 +115,9 @@ public final class Tokenizer: Sendable {
       var end = 0
       for match in matches {
         if match.range.lowerBound > end { rest(part(end..<match.range.lowerBound)) }
-        let origins = match.range.isEmpty ? nil : section.origins
+        // All of it may have gone along with the token before.
+        if match.range.isEmpty { continue }
+        let origins = section.origins
         emit(
           parts.added[match.token].id, Int(origins?[match.range.lowerBound].start ?? 0),
           Int(origins?[match.range.upperBound - 1].end ?? 0))
@@ -116,11 +128,11 @@ public final class Tokenizer: Sendable {
 
     cut(WorkingText(bytes: bytes, origins: origins, isFirst: true), parts.plainMatcher) { section in
       var section = section
-      for normalizer in parts.normalizers { normalizer.apply(to: &section) }
+      // A pattern that fails on a text (it ran out of memory) leaves it as it is; ids stay valid.
+      for normalizer in parts.normalizers { try? normalizer.apply(to: &section, workspace.matcher) }
       cut(section, parts.normalizedMatcher) { section in
         var section = section
         for step in parts.preTokenizers {
-          // A pattern that fails on a text (it ran out of memory) leaves the text in fewer pieces; ids stay valid.
           try? step.apply(to: &section, workspace.matcher)
         }
         encodePieces(of: section)
@@ -140,15 +152,22 @@ public final class Tokenizer: Sendable {
     return result
   }
 
-  /// Takes the spaces at the edges of byte-level tokens out of their offsets.
-  private func trim(_ tokens: inout [Token]) {
+  /// Takes the spaces at the edges of byte-level tokens out of their offsets. An added token may have taken spaces of the
+  /// text along, and what is unknown may be one.
+  private func trim(_ tokens: inout [Token], of text: String) {
     func isSpace(_ scalar: Unicode.Scalar) -> Bool { scalar == "Ġ" || scalar.properties.isWhitespace }
+    var added = Set(parts.added.lazy.filter { $0.stripsLeft || $0.stripsRight }.map(\.id))
+    if let unknown = parts.model.spelledUnknown { added.insert(unknown) }
+    let scalars = added.isEmpty ? [] : Array(text.unicodeScalars)
     for i in tokens.indices {
-      let text = (token(of: tokens[i].id) ?? "").unicodeScalars
+      let text =
+        added.contains(tokens[i].id)
+        ? scalars[tokens[i].start..<tokens[i].end] : Array((token(of: tokens[i].id) ?? "").unicodeScalars)[...]
       var leading = text.prefix(while: isSpace).count
       let trailing = text.reversed().prefix(while: isSpace).count
       if leading > 0 {
-        if i == 0 || tokens[i].start == 0, parts.postProcessor.keepsPrefixSpace { leading -= 1 }
+        // One space may be the one that was put in front; of more, all stood in the text.
+        if leading == 1, i == 0 || tokens[i].start == 0, parts.postProcessor.keepsPrefixSpace { leading = 0 }
         tokens[i].start = min(tokens[i].start + leading, tokens[i].end)
       }
       if trailing > 0, tokens[i].end >= trailing { tokens[i].end = max(tokens[i].end - trailing, tokens[i].start) }
@@ -213,7 +232,9 @@ struct TokenizerParts: Sendable {
   var normalizedMatcher = AddedTokenMatcher([], of: [])
   var normalizers: [Normalizer] = []
   var preTokenizers: [PreTokenizer] = []
-  var model: BytePairEncoding
+  var model: any PieceModel
+  /// True if a step depends on where in the original text a piece stood.
+  var needsOrigins = false
   var postProcessor = PostProcessor()
   var decoder = Decoder.byteLevel
   /// For byte-level decoding: the bytes of every token, one after the other, and where those of each id begin.

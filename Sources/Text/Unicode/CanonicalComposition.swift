@@ -1,7 +1,8 @@
-/// Unicode normalization form C that can say which character each character of its result came from.
+/// Unicode normalization that can say which character each character of its result came from.
 ///
 /// Source: Unicode Standard Annex #15. Origins are counted as the tokenizers library counts them, because offsets of
-/// tokens are compared with its own: a composed character comes from the first of its parts.
+/// tokens are compared with its own: a composed character comes from the first of its parts. As there, characters that
+/// came after Unicode 9 are taken for unassigned.
 enum CanonicalComposition {
   /// A character of the result and how many characters of the source it stands for, less one: 0 replaces one, 1 is
   /// inserted, -n replaces n + 1.
@@ -16,11 +17,17 @@ enum CanonicalComposition {
     value < 0x300 || tables.attention[Int(value >> 6)] >> UInt64(value & 63) & 1 == 0
   }
 
-  /// The normalised form of a whole run: a starter and the characters that may join it.
-  static func normalize(_ source: some Sequence<Unicode.Scalar>) -> [Unit] {
-    var decomposed: [(scalar: Unicode.Scalar, change: Int, ccc: UInt8)] = []
+  private typealias Part = (scalar: Unicode.Scalar, change: Int, ccc: UInt8)
+
+  /// Characters taken apart (NFD, NFKD), marks in their canonical order.
+  static func decomposed(_ source: some Sequence<Unicode.Scalar>, compatibility: Bool) -> [Unit] {
+    parts(of: source, compatibility).map { Unit(scalar: $0.scalar, change: $0.change) }
+  }
+
+  private static func parts(of source: some Sequence<Unicode.Scalar>, _ compatibility: Bool) -> [Part] {
+    var decomposed: [Part] = []
     var sorted = 0
-    func sortPending(_ list: inout [(scalar: Unicode.Scalar, change: Int, ccc: UInt8)]) {
+    func sortPending(_ list: inout [Part]) {
       let pending = list[sorted...]
       if zip(pending, pending.dropFirst()).contains(where: { $0.ccc > $1.ccc }) {
         let order = pending.indices.sorted { (list[$0].ccc, $0) < (list[$1].ccc, $1) }
@@ -29,15 +36,28 @@ enum CanonicalComposition {
       sorted = list.count
     }
     for scalar in source {
-      for (i, part) in decomposition(of: scalar).enumerated() {
-        let ccc = part.properties.canonicalCombiningClass.rawValue
+      let all = compatibility ? compatibilityDecomposition(of: scalar) : decomposition(of: scalar)
+      for (i, part) in all.enumerated() {
+        let ccc = combiningClass(of: part)
         if ccc == 0 { sortPending(&decomposed) }
         decomposed.append((part, i == 0 ? 0 : 1, ccc))
         if ccc == 0 { sorted = decomposed.count }
       }
     }
     sortPending(&decomposed)
+    return decomposed
+  }
 
+  private static func combiningClass(of scalar: Unicode.Scalar) -> UInt8 {
+    if scalar.value < 0x300 { return 0 }
+    let properties = scalar.properties
+    let ccc = properties.canonicalCombiningClass.rawValue
+    return ccc == 0 || (properties.age.map { $0.major > 9 } ?? true) ? 0 : ccc
+  }
+
+  /// The normalised form (NFC, NFKC) of a whole run: a starter and the characters that may join it.
+  static func normalize(_ source: some Sequence<Unicode.Scalar>, compatibility: Bool = false) -> [Unit] {
+    let decomposed = parts(of: source, compatibility)
     var result: [Unit] = []
     result.reserveCapacity(decomposed.count)
     var starter: Unit?
@@ -87,6 +107,28 @@ enum CanonicalComposition {
     return decomposition(of: a) + (second.flatMap(Unicode.Scalar.init).map { [$0] } ?? [])
   }
 
+  /// The compatibility decomposition of one character, all levels.
+  static func compatibilityDecomposition(of scalar: Unicode.Scalar) -> [Unicode.Scalar] {
+    if scalar.value < 0xA0 { return [scalar] }
+    if let parts = compatibilityTable[scalar.value] { return parts.flatMap(compatibilityDecomposition) }
+    let parts = decomposition(of: scalar)
+    return parts == [scalar] ? parts : parts.flatMap(compatibilityDecomposition)
+  }
+
+  private static let compatibilityTable: [UInt32: [Unicode.Scalar]] = {
+    var table: [UInt32: [Unicode.Scalar]] = [:]
+    for item in CompatibilityMappings.all.utf8.split(separator: UInt8(ascii: " ")) {
+      let fields = item.split(separator: UInt8(ascii: ":"))
+      let range = fields[0].split(separator: UInt8(ascii: "-")).compactMap { UInt32(Substring($0), radix: 16) }
+      let parts = fields[1...].compactMap { UInt32(Substring($0), radix: 16) }
+      guard let first = range.first, let last = range.last else { continue }
+      for value in first...last {
+        table[value] = (parts.count == 1 ? [parts[0] + value - first] : parts).compactMap(Unicode.Scalar.init)
+      }
+    }
+    return table
+  }()
+
   private static let hangulBase: UInt32 = 0xAC00
   private static let hangulCount: UInt32 = 11172
 
@@ -115,7 +157,8 @@ enum CanonicalComposition {
       for (table, composes) in [(CanonicalMappings.composing, true), (CanonicalMappings.decomposingOnly, false)] {
         for item in table.utf8.split(separator: UInt8(ascii: " ")) {
           let fields = item.split(separator: UInt8(ascii: ":")).compactMap { UInt32(Substring($0), radix: 16) }
-          guard fields.count >= 2 else { continue }
+          // U+11938 came with Unicode 13.
+          guard fields.count >= 2, fields[0] != 0x11938 else { continue }
           let second = fields.count > 2 ? fields[2] : nil
           decompositions[fields[0]] = (fields[1], second)
           if composes, let second {

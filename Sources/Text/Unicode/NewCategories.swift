@@ -36,10 +36,44 @@ enum NewCategories {
   static func classText(of category: String) -> String {
     var text = ""
     for (name, list) in ranges.sorted(by: { $0.key < $1.key }) where name.hasPrefix(category) {
-      for range in list.split(separator: " ") {
-        text += range.split(separator: "-").map { "\\x{\($0)}" }.joined(separator: "-")
-      }
+      text += self.text(list)
     }
     return text
   }
+
+  /// The same for scripts and binary properties.
+  static let properties: [String: String] = [
+    "Han": "2B739 2EBF0-2EE5D 31350-323AF", "Hiragana": "1B132", "Katakana": "1B155",
+    "Latin": "A7CB-A7CD A7DA-A7DC 1DF25-1DF2A", "Cyrillic": "1C89-1C8A 1E030-1E06D 1E08F",
+    "Arabic": "897 10EC2-10EC4 10EFC-10EFF", "Devanagari": "11B00-11B09",
+    "Emoji":
+      "1F6DC 1FA75-1FA77 1FA87-1FA89 1FA8F 1FAAD-1FAAF 1FABB-1FABF 1FAC6 1FACE-1FACF 1FADA-1FADC 1FADF "
+      + "1FAE8-1FAE9 1FAF7-1FAF8",
+  ]
+
+  /// The new characters of a script or a binary property as the inside of a PCRE2 class.
+  static func classText(ofProperty name: String) -> String { text(properties[name] ?? "") }
+
+  private static func text(_ list: String) -> String {
+    list.split(separator: " ").map { range in
+      range.split(separator: "-").map { "\\x{\($0)}" }.joined(separator: "-")
+    }.joined()
+  }
+
+  /// The characters with the property Alphabetic in Unicode 16, as the inside of a PCRE2 class.
+  static let alphabetic: String = {
+    var ranges: [ClosedRange<UInt32>] = []
+    for value in UInt32(0)..<0x32400 {
+      guard let scalar = Unicode.Scalar(value), scalar.properties.isAlphabetic,
+        scalar.properties.age.map({ $0.major <= 16 }) ?? false
+      else { continue }
+      if let last = ranges.last, last.upperBound + 1 == value {
+        ranges[ranges.count - 1] = last.lowerBound...value
+      } else {
+        ranges.append(value...value)
+      }
+    }
+    func hex(_ value: UInt32) -> String { "\\x{\(String(value, radix: 16))}" }
+    return ranges.map { hex($0.lowerBound) + "-" + hex($0.upperBound) }.joined()
+  }()
 }

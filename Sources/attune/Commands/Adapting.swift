@@ -13,6 +13,7 @@ let adapterMergeCommand = Command(
     .init(
       name: "--tolerance", value: "T",
       help: "largest difference of log-probabilities, nats (default 0.001, for bf16 0.25)"),
+    .init(name: "--shard-size", value: "SIZE", help: "largest file of weights, such as 500MB or 2GiB (default 5GB)"),
     CommonFlags.threads,
   ],
   example: "attune adapter merge --model checkpoints/tiny --adapter runs/latest/adapter merged",
@@ -43,7 +44,8 @@ let adapterMergeCommand = Command(
   let files = FileManager.default
   let unchecked = (target.hasSuffix("/") ? String(target.dropLast()) : target) + ".unchecked-\(getpid())"
   defer { try? files.removeItem(atPath: unchecked) }
-  try policy.save(to: unchecked, as: dtype)
+  let shardSize = try arguments.string("--shard-size").map { try CommonFlags.byteCount($0, of: "--shard-size") }
+  try policy.save(to: unchecked, shardSize: shardSize ?? Policy.shardSize, dtype: dtype)
   let after = try MergeCheck.logprobs(Policy(folder: unchecked, backend: backend, precision: .full))
   let gap = zip(before, after).map { abs($0 - $1) }.max() ?? 0
   guard gap <= bound else {

@@ -7,7 +7,8 @@ import Models
 /// Flags that several commands share.
 enum CommonFlags {
   static let model = Command.Option(
-    name: "--model", value: "DIR", help: "a Hugging Face checkpoint folder, or preset:NAME")
+    name: "--model", value: "DIR",
+    help: "a Hugging Face checkpoint folder, the name of a model in Hugging Face's cache, or preset:NAME")
   static let adapter = Command.Option(
     name: "--adapter", value: "[NAME=]DIR", help: "a PEFT adapter folder to put on the model", repeats: true)
   static let dtype = Command.Option(
@@ -53,6 +54,20 @@ enum CommonFlags {
     }
   }
 
+  /// A size as huggingface_hub writes it: a number and KB, MB, GB, TB (powers of 1,000) or KiB, MiB, GiB, TiB (of 1,024).
+  static func byteCount(_ text: String, of flag: String) throws -> Int {
+    let number = text.prefix { $0.isNumber || $0 == "." }
+    let unit = text.dropFirst(number.count).trimmingCharacters(in: .whitespaces).uppercased()
+    let units: [(String, Double)] = [
+      ("", 1), ("B", 1), ("KB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12), ("KIB", 1024), ("MIB", 1_048_576),
+      ("GIB", 1_073_741_824), ("TIB", 1_099_511_627_776),
+    ]
+    guard let value = Double(number), let factor = units.first(where: { $0.0 == unit })?.1,
+      let bytes = Int(exactly: (value * factor).rounded()), bytes > 0
+    else { throw AttuneError.request("\(flag) is '\(text)', a size such as 5GB or 500MiB was expected") }
+    return bytes
+  }
+
   static func seed(_ arguments: Arguments) throws -> UInt64 {
     let seed = try arguments.int("--seed") ?? 1
     guard seed >= 0 else { throw AttuneError.request("--seed is \(seed), 0 or more was expected") }
@@ -65,6 +80,7 @@ enum CommonFlags {
     let folder = try modelFolder(arguments)
     let policy = try Policy(
       folder: folder, backend: backend, precision: precision(arguments), weights: weights(arguments))
+    for remark in policy.remarks { printNote("note: \(remark)") }
     for (name, path) in adapters(arguments) {
       try policy.model.loadAdapter(folder: path, name: name, trainable: false)
     }
@@ -86,15 +102,13 @@ enum CommonFlags {
   }
 
   /// The folder of `--model`; a preset is written to a temporary folder first.
-  static func modelFolder(_ arguments: Arguments) throws -> String {
+  ///
+  /// - Parameter files: a folder that holds one of these is enough, without `config.json` and weights.
+  static func modelFolder(_ arguments: Arguments, holding files: [String] = []) throws -> String {
     let path = try arguments.require("--model")
+    if files.contains(where: { FileManager.default.fileExists(atPath: path + "/" + $0) }) { return path }
     guard path.hasPrefix("preset:") else {
-      var isFolder: ObjCBool = false
-      guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
-        throw AttuneError.request(
-          "there is no such folder", at: .init(file: path), hint: "--model takes a checkpoint folder or preset:NAME")
-      }
-      return path
+      return try CheckpointFolder.resolve(path)
     }
     let preset = try Preset.named(String(path.dropFirst("preset:".count)))
     let folder = NSTemporaryDirectory() + "attune-\(preset.name)-\(getpid())"

@@ -25,10 +25,6 @@ extension TextRequest {
   /// Reads `{"input_ids"}`, `{"text"}`, `{"messages"}` or `{"prompt"}` (with `{"completion"}` when scoring).
   init(_ line: JSON, policy: Policy, folder: String, scoring: Bool) throws {
     guard let object = line.object else { throw AttuneError.request("found \(line.kind), a mapping was expected") }
-    if line["videos"]?.array?.isEmpty == false {
-      throw AttuneError.request(
-        "\"videos\" is not empty; pictures are read, films are not", at: line["videos"]!.location(in: ""))
-    }
     adapter = try Self.adapter(line["adapter"], of: policy.model)
     let forms = ["input_ids", "text", "messages", "prompt"].filter { object[$0] != nil }
     guard forms.count == 1 else {
@@ -39,13 +35,14 @@ extension TextRequest {
           nearestName(to: key, among: Self.keys.sorted()).map { "did you mean \"\($0)\" instead of \"\(key)\"?" }
         })
     }
-    let (pictures, names) = try Self.pictures(line["images"], folder: folder)
+    var media = try Self.pictures(line["images"], folder: folder)
+    media.films = try Self.films(line["videos"], folder: folder)
     func render(_ value: JSON, generation: Bool) throws -> EncodedPrompt {
       guard let messages = value.array else {
         throw AttuneError.request("messages are \(value.kind), a list was expected", at: value.location(in: ""))
       }
       return try policy.prompt(
-        messages: messages, pictures: pictures, tools: line["tools"], addGenerationPrompt: generation, names: names
+        messages: messages, media: media, tools: line["tools"], addGenerationPrompt: generation
       ).encoded
     }
     switch forms[0] {
@@ -53,15 +50,14 @@ extension TextRequest {
       guard let ids = object["input_ids"]!.array?.map(\.int), ids.allSatisfy({ $0 != nil }) else {
         throw AttuneError.request("input_ids is no list of whole numbers", at: object["input_ids"]!.location(in: ""))
       }
-      prompt = try policy.model.encode(
-        ids: ids.map { Int32(clamping: $0!) }, pictures: try policy.process(pictures, names: names))
+      prompt = try policy.encode(ids: ids.map { Int32(clamping: $0!) }, media: media)
       completion = nil
     case "text":
       guard let text = object["text"]!.string else {
         throw AttuneError.request(
           "text is \(object["text"]!.kind), a string was expected", at: object["text"]!.location(in: ""))
       }
-      prompt = try policy.encode(text: text, pictures: pictures, names: names)
+      prompt = try policy.encode(text: text, media: media, isRaw: true)
       completion = nil
     case "messages":
       prompt = try render(object["messages"]!, generation: object["add_generation_prompt"]?.bool ?? !scoring)
@@ -69,7 +65,7 @@ extension TextRequest {
     default:
       let value = object["prompt"]!
       if let text = value.string {
-        prompt = try policy.encode(text: text, pictures: pictures, names: names)
+        prompt = try policy.encode(text: text, media: media, isRaw: true)
       } else {
         prompt = try render(value, generation: true)
       }
@@ -110,19 +106,38 @@ extension TextRequest {
     return messages[0]["content"]?.string
   }
 
-  private static func pictures(_ value: JSON?, folder: String) throws -> ([Picture], [String]) {
-    guard let value, !value.isNull else { return ([], []) }
+  private static func pictures(_ value: JSON?, folder: String) throws -> PromptMedia {
+    guard let value, !value.isNull else { return PromptMedia() }
     guard let paths = value.array?.map(\.string), paths.allSatisfy({ $0 != nil }) else {
       throw AttuneError.request("images is no list of paths", at: value.location(in: ""))
     }
     let names = paths.map { $0! }
-    return (
-      try names.map {
-        let path = $0.hasPrefix("/") || folder.isEmpty ? $0 : folder + "/" + $0
-        return try PictureDecoder.load(
-          path: FileManager.default.fileExists(atPath: path) ? path : $0, options: .reference)
-      }, names
-    )
+    return PromptMedia(
+      pictures: try names.map { try PictureDecoder.load(path: find($0, in: folder), options: .reference) },
+      pictureNames: names)
+  }
+
+  /// Films: lists of their frames' paths, or paths of files or folders.
+  private static func films(_ value: JSON?, folder: String) throws -> [VideoSource] {
+    guard let value, !value.isNull else { return [] }
+    guard let films = value.array else {
+      throw AttuneError.request("videos is \(value.kind), a list was expected", at: value.location(in: ""))
+    }
+    return try films.enumerated().map { i, film in
+      if let path = film.string { return try VideoSource(path: find(path, in: folder)) }
+      guard let frames = film.array?.map(\.string), !frames.isEmpty, frames.allSatisfy({ $0 != nil }) else {
+        throw AttuneError.request(
+          "videos holds \(film.kind), the paths of a film's frames or the path of a file were expected",
+          at: film.location(in: ""))
+      }
+      return .frames(frames.map { find($0!, in: folder) }, name: "video \(i + 1)")
+    }
+  }
+
+  /// Paths stand in the folder of the file that names them, or else where the command was called.
+  private static func find(_ path: String, in folder: String) -> String {
+    let own = path.hasPrefix("/") || folder.isEmpty ? path : folder + "/" + path
+    return FileManager.default.fileExists(atPath: own) ? own : path
   }
 }
 
@@ -139,7 +154,7 @@ let scoreCommand = Command(
   example: #"echo '{"text": "hello"}' | attune score --model checkpoints/tiny"#,
   details: """
     Lines: {"input_ids": [..]}, {"text": ".."}, {"messages": [..]} or {"prompt": .., "completion": ".."}, each with optional
-    "images": ["path", ..]. Out: {"input_ids": [..], "logprobs": [..]}: logprobs[i] is that of input_ids[i+1]; with prompt and
+    "images": ["path", ..] and "videos": [["frame path", ..], ..]. Out: {"input_ids": [..], "logprobs": [..]}: logprobs[i] is that of input_ids[i+1]; with prompt and
     completion the completion's alone, and "completion_ids". With several adapters (--adapter a=DIR --adapter b=DIR)
     "adapter": "b" chooses one for the line, null none; without it the first computes.
     """

@@ -16,19 +16,26 @@ struct PNGReader {
     var header = try header()
     let (width, height) = try checkedSize(width: header.width, height: header.height, name: name, options: options)
     let count = width * height
+    let named = header.transparent_color
+    let color =
+      options.transparency == .dropped && header.has_transparent_color
+      ? Picture.Color(red: named.0, green: named.1, blue: named.2) : nil
     let blends = options.transparency == .onWhite && header.has_transparency
     // Colour type 0 is grey without an alpha channel.
     if header.color_type == 0, header.bit_depth == 16, options.sixteenBitGrey == .clipped || blends {
       let samples = try read(
         &header, layout: blends ? ATTUNE_PNG_GREY16_KEY : ATTUNE_PNG_GREY16, bytesPerPixel: blends ? 4 : 2)
-      return Picture(width: width, height: height, pixels: rgb(fromGrey16: samples, withAlpha: blends, count: count))
+      return Picture(
+        width: width, height: height, pixels: rgb(fromGrey16: samples, withAlpha: blends, count: count),
+        transparentColor: color)
     }
     if blends {
       let samples = try read(&header, layout: ATTUNE_PNG_RGBA8, bytesPerPixel: 4)
       return Picture(width: width, height: height, pixels: Transparency.onWhite(samples, count: count))
     }
     return Picture(
-      width: width, height: height, pixels: try read(&header, layout: ATTUNE_PNG_RGB8, bytesPerPixel: 3))
+      width: width, height: height, pixels: try read(&header, layout: ATTUNE_PNG_RGB8, bytesPerPixel: 3),
+      transparentColor: color)
   }
 
   private func header() throws -> attune_png_header {

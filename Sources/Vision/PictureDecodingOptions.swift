@@ -2,7 +2,8 @@
 public struct PictureDecodingOptions: Sendable, Equatable {
   /// What becomes of an alpha channel, a transparent palette entry or a transparent colour.
   public enum Transparency: Sendable {
-    /// The stored colour stays as it is (Pillow's `convert("RGB")`).
+    /// The stored colour stays as it is (Pillow's `convert("RGB")`); a transparent colour is kept beside the pixels, as Pillow
+    /// does (`Picture.transparentColor`).
     case dropped
     /// Blended onto white with Pillow's rounding (`alpha_composite`).
     case onWhite

@@ -54,6 +54,6 @@ public enum PictureOrientation: Int, Sendable, CaseIterable {
         count = total
       }
     }
-    return Picture(width: width, height: height, pixels: pixels)
+    return Picture(width: width, height: height, pixels: pixels, transparentColor: stored.transparentColor)
   }
 }

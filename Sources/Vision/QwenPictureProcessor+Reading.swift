@@ -54,7 +54,7 @@ extension QwenPictureProcessor {
       mean: try reader.triple("image_mean", default: [0.48145466, 0.4578275, 0.40821073]), std: std,
       rescaleFactor: try reader.number("rescale_factor", default: 1 / 255), filter: try reader.filter(),
       resizes: try reader.flag("do_resize", default: true), rescales: try reader.flag("do_rescale", default: true),
-      normalizes: normalizes)
+      normalizes: normalizes, putsOnWhite: try reader.flag("do_convert_rgb", default: true))
   }
 }
 

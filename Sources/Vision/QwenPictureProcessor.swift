@@ -24,6 +24,8 @@ public struct QwenPictureProcessor: Sendable, Equatable {
   public let resizes: Bool
   public let rescales: Bool
   public let normalizes: Bool
+  /// Whether pixels of a picture's transparent colour become white.
+  public let putsOnWhite: Bool
 
   /// A processor from its numbers.
   ///
@@ -34,7 +36,7 @@ public struct QwenPictureProcessor: Sendable, Equatable {
   public init(
     patchSize: Int, temporalPatchSize: Int, mergeSize: Int, minPixels: Int, maxPixels: Int, mean: [Double],
     std: [Double], rescaleFactor: Double = 1 / 255, filter: Resampling = .bicubic, resizes: Bool = true,
-    rescales: Bool = true, normalizes: Bool = true
+    rescales: Bool = true, normalizes: Bool = true, putsOnWhite: Bool = true
   ) {
     precondition(
       patchSize > 0 && temporalPatchSize > 0 && mergeSize > 0 && minPixels > 0 && minPixels <= maxPixels,
@@ -52,6 +54,7 @@ public struct QwenPictureProcessor: Sendable, Equatable {
     self.resizes = resizes
     self.rescales = rescales
     self.normalizes = normalizes
+    self.putsOnWhite = putsOnWhite
   }
 
   /// Both sides of a processed picture are multiples of this.
@@ -101,7 +104,7 @@ public struct QwenPictureProcessor: Sendable, Equatable {
   /// - Throws: as `size(width:height:name:)`.
   public func resized(_ picture: Picture, name: String) throws -> Picture {
     let size = try size(width: picture.width, height: picture.height, name: name)
-    return filter.resize(picture, width: size.width, height: size.height)
+    return filter.resize(putsOnWhite ? picture.onWhite : picture, width: size.width, height: size.height)
   }
 
   /// One picture's patches.

@@ -61,7 +61,8 @@ public enum VideoSource: Sendable, Equatable {
     }
   }
 
-  /// Decodes the chosen frames (`PictureDecodingOptions.reference`); of a list only those are opened.
+  /// Decodes the chosen frames (`PictureDecodingOptions.reference`, transparent colours as they are); of a list only those are
+  /// opened.
   ///
   /// - Parameters:
   ///   - frameRate: frames a second of a list; a file says its own.

@@ -26,6 +26,8 @@ typedef struct attune_png_header {
   uint32_t width, height;
   int32_t bit_depth, color_type;  // as in the IHDR chunk
   bool has_transparency;          // an alpha channel or a tRNS chunk
+  bool has_transparent_color;     // transparent_color is one
+  uint8_t transparent_color[3];   // as attune_png_find_transparent_color says
 } attune_png_header;
 
 typedef struct attune_png_context {
@@ -73,6 +75,46 @@ static inline void attune_png_write_bytes(png_structp png, png_bytep bytes, size
 
 static inline void attune_png_flush_nothing(png_structp png) { (void)png; }
 
+// The colour that Pillow takes for transparent in what it has made RGB, or false if there is none. It knows one for pictures
+// without an alpha channel and for palettes in which one entry is clear and all others are opaque; it compares 8-bit levels
+// with the low bytes of the chunk's samples, however deep the picture is, and of bilevel and 16-bit grey with red alone.
+static inline bool attune_png_find_transparent_color(png_structp png, png_infop info, uint8_t color[3]) {
+  png_bytep alphas = NULL;
+  png_color_16p key = NULL;
+  int count = 0;
+  if (png_get_tRNS(png, info, &alphas, &count, &key) == 0) return false;
+  int color_type = png_get_color_type(png, info), bit_depth = png_get_bit_depth(png, info);
+  if (color_type == PNG_COLOR_TYPE_PALETTE) {
+    png_colorp palette = NULL;
+    int entries = 0, clear = -1;
+    for (int i = 0; i < count; i++) {
+      if (alphas[i] == 255) continue;
+      if (alphas[i] != 0 || clear >= 0) return false;
+      clear = i;
+    }
+    png_get_PLTE(png, info, &palette, &entries);
+    if (clear < 0 || clear >= entries) return false;
+    color[0] = palette[clear].red;
+    color[1] = palette[clear].green;
+    color[2] = palette[clear].blue;
+    return true;
+  }
+  if (color_type == PNG_COLOR_TYPE_RGB) {
+    color[0] = (uint8_t)key->red;
+    color[1] = (uint8_t)key->green;
+    color[2] = (uint8_t)key->blue;
+    return true;
+  }
+  if (color_type != PNG_COLOR_TYPE_GRAY) return false;
+  if (bit_depth == 1 || bit_depth == 16) {
+    // (level, 0, 0): of greys black alone.
+    color[0] = color[1] = color[2] = 0;
+    return bit_depth == 1 ? key->gray == 0 : (key->gray & 255) == 0;
+  }
+  color[0] = color[1] = color[2] = key->gray > 255 ? 255 : (uint8_t)key->gray;
+  return true;
+}
+
 static inline attune_png_status attune_png_status_of(const attune_png_context *context, char *error, size_t capacity) {
   snprintf(error, capacity, "%s", context->text[0] ? context->text : "out of memory");
   return context->truncated ? ATTUNE_PNG_TRUNCATED : ATTUNE_PNG_BROKEN;
@@ -117,6 +159,7 @@ static inline __attribute__((noinline)) attune_png_status attune_png_read(
     header->bit_depth = bit_depth;
     header->color_type = color_type;
     header->has_transparency = transparent;
+    header->has_transparent_color = attune_png_find_transparent_color(png, info, header->transparent_color);
   } else {
     if (width != header->width || height != header->height) png_error(png, "the header changed while reading");
     if (layout == ATTUNE_PNG_GREY16 || layout == ATTUNE_PNG_GREY16_KEY) {

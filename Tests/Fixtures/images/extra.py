@@ -3,7 +3,8 @@
     python extra.py
 
 Made with Pillow 13.0.0, transformers 5.23.0, torch 2.13.0 and torchvision 0.28.0. extra.json: `files` as in decoded.json
-(tensors `<file>.rgb`, `.white`, `.upright`), `smart_resize_video` as in resize.json but for small and short films,
+(tensors `<file>.rgb`, `.white`, `.upright`), `transparent` (pictures with one transparent colour: `.rgb` as `load_image` gives
+them, `.reference` as processors then see them), `smart_resize_video` as in resize.json but for small and short films,
 `sampling` (frames that Qwen3VLVideoProcessor takes of a list of frames, with and without metadata), `tiles` (published
 settings of DeepSeek-VL2: size of a picture, tiles, places).
 """
@@ -11,6 +12,7 @@ settings of DeepSeek-VL2: size of a picture, tiles, places).
 import io
 import json
 import math
+import struct
 import sys
 from pathlib import Path
 
@@ -20,11 +22,14 @@ from safetensors.numpy import save_file
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
+import pngwrite
 import torchvision_shim
 from tiles import best_resolution
 
 torchvision_shim.load()
 from transformers import Qwen3VLVideoProcessor
+from transformers.image_transforms import convert_to_rgb
+from transformers.image_utils import load_image
 from transformers.models.qwen3_vl.video_processing_qwen3_vl import smart_resize
 from transformers.video_utils import VideoMetadata
 
@@ -57,6 +62,37 @@ def make_files():
         # The same data read as YCCK: only the transform in the Adobe marker says which it is.
         "ycck.jpg": inks[:marker] + b"\x02" + inks[marker + 1 :],
     }
+
+
+def make_transparent():
+    """The chunk's numbers meet 8-bit levels in ways of Pillow's own: low bytes, unscaled greys, red alone of 1 and 16 bits."""
+    def levels(*values):
+        return np.resize(np.array(values), (5, 7))[..., None]
+
+    colors = np.resize(np.array([(1, 2, 3), (52, 120, 188), (0, 0, 0), (255, 0, 0)]), (5, 6, 3))
+    deep = np.resize(np.array([(0x1234, 0x5678, 0x9ABC), (0x3400, 0x7800, 0xBC00), (0, 255, 1), (65535, 65535, 65535)]), (5, 6, 3))
+    palette = np.array([(9, 9, 9), (1, 2, 3), (1, 2, 3), (4, 4, 4)], np.uint8)
+    files = {}
+    for name, key in {"rgb": (52, 120, 188), "rgb_wide": (257, 2, 3), "rgb_beyond": (300, 300, 300)}.items():
+        files[name] = pngwrite.encode(colors, color=2, transparency=struct.pack(">HHH", *key))
+    for name, key in {"rgb16": (0x1234, 0x5678, 0x9ABC), "rgb16_high": (0x3400, 0x7800, 0xBC00)}.items():
+        files[name] = pngwrite.encode(deep, depth=16, color=2, transparency=struct.pack(">HHH", *key))
+    for depth, values, keys in [(1, (0, 1), (0, 1)), (2, (0, 1, 2, 3), (0, 2)), (4, (0, 1, 2, 15), (0, 15)), (8, (0, 1, 44, 255), (44, 300)),
+                                (16, (0, 1, 256, 65535), (0, 1, 256))]:
+        for key in keys:
+            files[f"grey{depth}_{key}"] = pngwrite.encode(levels(*values), depth=depth, color=0, transparency=struct.pack(">H", key))
+    for name, alphas in {"palette": b"\xff\0", "palette_two": b"\0\0", "palette_half": b"\xff\0\x80", "palette_opaque": b"\xff\xff"}.items():
+        files[name] = pngwrite.encode(levels(0, 1, 2, 3), color=3, palette=palette, transparency=alphas)
+    return {f"transparent_{name}.png": data for name, data in files.items()}
+
+
+def decode_transparent(files):
+    tensors = {}
+    for name, data in files.items():
+        image = load_image(Image.open(io.BytesIO(data)))
+        tensors[f"{name}.rgb"] = np.asarray(image)
+        tensors[f"{name}.reference"] = convert_to_rgb(image, return_numpy=True)
+    return tensors
 
 
 def on_white(image):
@@ -131,10 +167,14 @@ def main():
     for name, data in files.items():
         (folder / name).write_bytes(data)
     tensors, rows = decode(files)
+    keyed = make_transparent()
+    for name, data in keyed.items():
+        (folder / name).write_bytes(data)
+    tensors.update(decode_transparent(keyed))
     save_file(tensors, folder / "extra.safetensors")
     lines = lambda rows: "[\n" + ",\n".join(json.dumps(r) for r in rows) + "]"
     found = tiles()
-    parts = {"files": lines(rows), "smart_resize_video": lines(sizes()), "sampling": lines(sampling()),
+    parts = {"files": lines(rows), "transparent": json.dumps(list(keyed)), "smart_resize_video": lines(sizes()), "sampling": lines(sampling()),
              "tiles": "{\n" + f'"candidates": {json.dumps(found["candidates"])},\n"rows": ' + lines(found["rows"]) + "}"}
     text = "{\n" + ",\n".join(f'"{k}": {v}' for k, v in parts.items()) + "\n}\n"
     json.loads(text)

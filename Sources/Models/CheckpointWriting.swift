@@ -23,10 +23,11 @@ extension LanguageModel {
     /// The values of a parameter, as the matrix that it is or turned, in the type that is written.
     func make(_ parameter: Parameter, isTurned: Bool = false) -> Tensor {
       var value: Tensor
-      if isTurned {
-        value = parameter.turnedValue ?? backend.turned(parameter.value)
+      if isTurned, adapted[parameter.name] == nil, let turned = parameter.turnedValue {
+        value = turned
       } else {
         value = adapted[parameter.name].map { merged($0) } ?? replaced[parameter.name] ?? parameter.value(of: 0)
+        if isTurned { value = backend.turned(value) }
       }
       if value.dtype != dtype {
         let converted = backend.empty(value.shape, dtype)

@@ -2,7 +2,7 @@ import AttuneTensor
 
 /// y = x wᵀ + b: a named layer of the checkpoint, with an optional low-rank adapter beside the weight.
 public final class Linear {
-  /// The checkpoint's key without `.weight`.
+  /// The checkpoint's key without `.weight`; of an expert in a stacked tensor the tensor's, with its number in brackets.
   public let name: String
   public let weight: Parameter
   public let bias: Parameter?
@@ -21,6 +21,13 @@ public final class Linear {
     self.name = name
     weight = try source.matrix("\(name).weight", [out, width])
     self.bias = bias ? try source.parameter("\(name).bias", [out], .zeros) : nil
+  }
+
+  /// A layer without a bias whose weight was taken from the source already.
+  init(_ name: String, weight: Parameter) {
+    self.name = name
+    self.weight = weight
+    bias = nil
   }
 }
 

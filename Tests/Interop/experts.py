@@ -1,4 +1,5 @@
-"""Adapters on experts that PEFT wrote, in its older form (factors of each expert) and its newer one (of a layer's experts together).
+"""Adapters on experts: those that PEFT wrote, in its older form (factors of each expert) and its newer one (of a layer's experts
+together), and those that Attune trained, in PEFT.
 
 Of the newer form PEFT itself is the truth. Of the older one it is the weights with the products of the factors added here: PEFT, which
 converts such files, loses the factors of dense layers and shared experts on the way.
@@ -6,6 +7,7 @@ converts such files, loses the factors of dense layers and shared experts on the
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 from libraries import torch
@@ -15,7 +17,9 @@ from safetensors.torch import load_file, save_file
 
 import cases
 from compare import close_logprobs
-from families import family
+from families import PICTURED, family
+from fine_tunes import PICTURE_DATA, TEXT_DATA, recipe
+from merged import placed
 from program import Refused
 from reference import ROUTER_GAP, Reference
 from weights import random_tensor, write_checkpoint, write_json
@@ -34,6 +38,18 @@ TOGETHER = {
 }
 # Of each expert, and of dense layers and shared experts as well: the layers' names.
 APART = {"all": UNITS, "down": ["down_proj"]}
+# Of those that Attune trains: keys of the recipe.
+TRAINED = {
+    "everything": dict(targets=".*"),
+    "experts alone": dict(targets=r".*\.experts\..*"),
+    "down and the routers": dict(targets=["experts.down_proj", "gate", "q_proj"]),
+    "no experts": dict(rank_pattern={"o_proj": 2}),
+    "various ranks": dict(
+        targets=".*", rank_stabilized=True, rank_pattern={r".*layers\.1\..*": 3, "o_proj": 1},
+        alpha_pattern={r".*layers\.2\..*(down|gate_up)_proj": 30, r".*layers\.0\.mlp.*": 5}),
+    "magnitudes": dict(dora=True, targets="all-linear"),
+    "dropout": dict(dropout=0.2, targets="all-linear"),
+}
 
 
 def check(report, program, work, wanted):
@@ -42,6 +58,8 @@ def check(report, program, work, wanted):
             continue
         for label, options in TOGETHER.items():
             report.guard(f"{name}, experts together, {label}", together, report, program, work, name, label, options)
+        for label, lora in TRAINED.items():
+            report.guard(f"{name}, trained, {label}", trained, report, program, work, name, label, lora)
         if name != "qwen3_vl_moe":
             for label, targets in APART.items():
                 report.guard(f"{name}, experts apart, {label}", apart, report, program, work, name, label, targets)
@@ -58,6 +76,19 @@ def together(report, program, work, name, label, options):
                 value.copy_(0.4 * random_tensor(key, tuple(value.shape), "experts"))
     model.save_pretrained(folder / "adapter")
     compare(report, program, f"{name}, experts together, {label}", base, folder / "adapter", Reference(base, folder / "adapter"))
+
+
+def trained(report, program, work, name, label, lora):
+    folder = Path(f"{work}/experts/{name}-trained-{label.replace(' ', '-')}")
+    base = write_checkpoint(folder / "base", family(name, 53))
+    path, run = folder / "recipe.yaml", folder / "run"
+    data = PICTURE_DATA if name in PICTURED else TEXT_DATA
+    write_json(path, recipe(base, data, "f32", train="lora", lora={"rank": 4, "alpha": 12, **lora}))
+    shutil.rmtree(run, ignore_errors=True)
+    program.run("run", path, "--output", run)
+    reference = Reference(base, run / "adapter")
+    compare(report, program, f"{name}, trained, {label}", base, run / "adapter", reference)
+    report.expect(f"{name}, trained, {label}: every factor placed", placed(reference.model, run / "adapter"), "all of the file's tensors are in the model")
 
 
 def apart(report, program, work, name, label, targets):

@@ -8,7 +8,10 @@ import Testing
 /// What adapters promise to the bit: sampler equals trainer, and dropout is a function of a token's place in its update.
 @Suite struct AdapterBitsTests {
   private static func attach(_ model: LanguageModel, _ change: (inout LoRAConfiguration) -> Void) throws {
-    var configuration = LoRAConfiguration(rank: 4, alpha: 8, targets: .pattern(".*"))
+    // What PEFT has as parameters takes neither magnitudes nor dropout; DeepSeek-VL2's experts are linear layers, its routers not.
+    let asParameters = ["qwen3_moe", "qwen3_vl_moe", "deepseek_v2"].contains(model.configuration.family.name)
+    var configuration = LoRAConfiguration(
+      rank: 4, alpha: 8, targets: asParameters ? .allLinear : .pattern(#".*\.(?!gate$)[^.]*"#))
     change(&configuration)
     try model.attachLoRA(configuration, seed: 1)
     var random = Randomness(seed: 2, for: .testing).stream()

@@ -169,6 +169,7 @@ public struct Run {
     let policy = try Policy(folder: start, backend: backend, precision: precision, weights: weights)
     for remark in policy.remarks { report("note: \(remark)") }
     try Run.prepare(policy, recipe)
+    if let remark = policy.model.adapter?.remark { report("note: \(remark)") }
     let saved = isNew ? nil : try checkpoints.newest(report: report)
     if let saved {
       try store.forget(after: saved.position.stage, step: saved.position.step - 1)

@@ -70,9 +70,18 @@ extension LanguageModel {
     let randomness = Randomness(seed: seed, for: .initialization)
     let matching = try ModuleMatching(configuration)
     try checkNames(configuration)
-    let chosen = try adaptable.filter { try parts.contains(ModelPart(of: $0.name)) && matching.isTarget($0.name) }
+    var chosen = try adaptable.filter { try parts.contains(ModelPart(of: $0.name)) && matching.isTarget($0.name) }
     guard !chosen.isEmpty || !configuration.modulesToSave.isEmpty else { throw nothingAdapted(configuration) }
     let adapter = try newAdapter(configuration, name: name)
+    if configuration.targets == .allLinear, let reason = configuration.reasonAgainstParameters {
+      let (left, rest) = (chosen.filter { isParameter($0.name) }, chosen.filter { !isParameter($0.name) })
+      if !left.isEmpty {
+        let names = Set(left.map { String(ModuleMatching.plain($0.name).split(separator: ".").last!) }).sorted()
+        adapter.remark =
+          "\(names.joined(separator: ", ")) get no factors: \(reason) does not go with them in PEFT on a \(self.configuration.family.name) model"
+        chosen = rest
+      }
+    }
     for linear in chosen {
       let (rank, scaling) = (try matching.rank(of: linear.name), try matching.scaling(of: linear.name))
       let (width, out) = (linear.weight.value.width, linear.weight.value.rows)
@@ -98,6 +107,7 @@ extension LanguageModel {
                 "lora_magnitude_vector.weight", backend.rowNorms(of: linear.weight, a, b, scale: scaling))
               : nil), adapter: adapter))
     }
+    try checkExperts(adapter)
     for saved in try savedParameters(configuration, layers: adapter.layers)
     where saved.parameter.map({ parts.contains(ModelPart(of: $0.name)) }) ?? parts.contains(.language) {
       addStandIn(saved, copy(saved.parameter ?? ownHead.weights[0]), to: adapter)
@@ -115,13 +125,13 @@ extension LanguageModel {
   /// Every name that was given must mean something.
   private func checkNames(_ configuration: LoRAConfiguration) throws {
     guard case .names(let names) = configuration.targets else { return }
-    for name in names where !adaptable.contains(where: { ModuleMatching.ends($0.name, in: name) }) {
+    for name in names where !adaptable.contains(where: { ModuleMatching.means(name, $0.name) }) {
       if let known = ["lm_head", "embed_tokens"].first(where: { ModuleMatching.ends(name, in: $0) }) {
         throw AttuneError.request(
           "\(known) takes no low-rank factors: products with the whole vocabulary are computed by the fused head",
           hint: "modules_to_save: [\(known)] trains a full copy of it")
       }
-      let ends = Set(adaptable.map { String($0.name.split(separator: ".").last!) }).sorted()
+      let ends = Set(adaptable.map { String(ModuleMatching.plain($0.name).split(separator: ".").last!) }).sorted()
       throw AttuneError.request(
         "no linear layer is called \(name)",
         hint: (nearestName(to: name, among: ends).map { "did you mean \($0)? " } ?? "")

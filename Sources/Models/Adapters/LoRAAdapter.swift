@@ -13,6 +13,8 @@ public final class LoRAAdapter {
   var head: (group: WeightGroup, parameter: Parameter, isSaved: Bool)?
   /// Keys of the configuration file that the adapter was read from, to be written again.
   var fileKeys: JSON.Object?
+  /// What a person should know of what is adapted; a sentence.
+  public internal(set) var remark: String?
   /// Weights and biases with the factors folded in, while they are.
   var folded: [(parameter: Parameter, id: Int)] = []
   /// True while the factors are folded into the weights.

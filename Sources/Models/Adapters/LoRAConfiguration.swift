@@ -30,6 +30,9 @@ public struct LoRAConfiguration: Sendable, Equatable {
   /// Probability that an input of the factors is dropped in training.
   public var dropout = 0.0
   public var targets: Modules
+  /// Parameters that are adapted, by whole names or ends behind a dot: PEFT's way to weights that are no linear layers to it,
+  /// such as `experts.down_proj` of all experts or `gate.weight` of a router.
+  public var targetParameters: [String] = []
   public var excluded: Modules?
   /// Indices of the layers that are adapted; nil for all. Goes with a list of names alone.
   public var layers: [Int]?

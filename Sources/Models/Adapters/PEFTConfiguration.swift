@@ -11,7 +11,6 @@ struct PEFTConfiguration {
   private static let refused: [(key: String, reason: String)] = [
     ("fan_in_fan_out", "weights are stored [out, in] in every model that is read here"),
     ("layer_replication", "the model keeps the layers of its checkpoint"),
-    ("target_parameters", "factors stand beside linear layers alone"),
     ("trainable_token_indices", "an embedding is trained whole, by modules_to_save"),
     ("alora_invocation_tokens", "an adapter is on for all tokens or for none"),
     ("megatron_config", "the model is not split among machines"),
@@ -69,6 +68,7 @@ struct PEFTConfiguration {
     var c = LoRAConfiguration(rank: try reader.int("r") ?? 8, alpha: try reader.number("lora_alpha") ?? 8)
     c.dropout = try reader.number("lora_dropout") ?? 0
     c.targets = try reader.modules("target_modules") ?? .names([])
+    c.targetParameters = try reader.strings("target_parameters") ?? []
     c.excluded = try reader.modules("exclude_modules")
     c.layers = try reader.layers("layers_to_transform")
     c.layersPatterns = try reader.strings("layers_pattern") ?? []
@@ -152,7 +152,7 @@ struct PEFTConfiguration {
 
   /// The file's text: PEFT's keys in its order, then those of the file that the adapter came from.
   static func text(
-    _ c: LoRAConfiguration, targets: LoRAConfiguration.Modules, kept: JSON.Object?, base: String?
+    _ c: LoRAConfiguration, kept: JSON.Object?, base: String?
   ) -> String {
     var keys = defaults
     for (key, value) in kept?.entries ?? JSON.Object().entries { keys[key] = value }
@@ -170,7 +170,8 @@ struct PEFTConfiguration {
     keys["r"] = .int(c.rank)
     keys["lora_alpha"] = number(c.alpha)
     keys["lora_dropout"] = .double(c.dropout)
-    keys["target_modules"] = list(targets)
+    keys["target_modules"] = list(c.targets)
+    keys["target_parameters"] = c.targetParameters.isEmpty ? .null : .array(c.targetParameters.map { .string($0) })
     keys["exclude_modules"] = list(c.excluded)
     keys["layers_to_transform"] = c.layers.map { .array($0.map { .int($0) }) } ?? .null
     keys["layers_pattern"] = c.layersPatterns.isEmpty ? .null : .array(c.layersPatterns.map { .string($0) })

@@ -33,19 +33,31 @@ extension LanguageModel {
           "ensure_weight_tying is true, which is not available: a saved embedding and the head are told apart",
           at: (file.keys["ensure_weight_tying"]!).location(in: configurationPath))
       }
+      let aims = configuration.targetParameters
+      guard aims.isEmpty || adaptable.contains(where: { matching.isTargetedParameter($0.name) }) else {
+        throw AttuneError.request(
+          "target_parameters is \(aims), of which the model has none that takes factors",
+          at: file.keys["target_parameters"]!.location(in: configurationPath))
+      }
       // The tensors say which modules are adapted; those that the configuration means must be among them.
       var modules = reading.modules
       let known = Set(adaptable.map(\.name))
       for module in modules where !known.contains(module) { throw unknown(module, reading, among: known) }
-      let found = Set(modules)
-      for linear in adaptable
-      where !found.contains(linear.name) && !ModuleMatching.isRoutedExpert(linear.name) {
-        if try matching.isTarget(linear.name) { modules.append(linear.name) }
+      let adapter = try newAdapter(configuration, name: name)
+      adapter.layers = try readExperts(reading, matching, adapter, trainable: trainable && parts.contains(.language))
+      let found = Set(modules + adapter.layers.map(\.module))
+      for linear in adaptable where !found.contains(linear.name) {
+        // A list of names means experts where a file has any: files of older programs may have none.
+        guard try matching.isTarget(linear.name) else { continue }
+        guard !ModuleMatching.isRoutedExpert(linear.name) else {
+          if matching.isTargetedParameter(linear.name) { throw missingExperts(linear.name, reading) }
+          continue
+        }
+        modules.append(linear.name)
       }
-      guard !modules.isEmpty || !configuration.modulesToSave.isEmpty else {
+      guard !modules.isEmpty || !adapter.layers.isEmpty || !configuration.modulesToSave.isEmpty else {
         throw AttuneError.request("no tensor ends in .lora_A.weight", at: .init(file: reading.path))
       }
-      let adapter = try newAdapter(configuration, name: name)
       adapter.fileKeys = file.keys
       let places = Dictionary(adaptable.map { ($0.name, $0) }, uniquingKeysWith: { a, _ in a })
       for module in modules {
@@ -54,6 +66,10 @@ extension LanguageModel {
             places[module]!, reading, matching, configuration, adapter,
             trainable: trainable && parts.contains(ModelPart(of: module))))
       }
+      let order = Dictionary(
+        adaptable.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
+      adapter.layers.sort { order[$0.module]! < order[$1.module]! }
+      if trainable { try checkExperts(adapter) }
       var standIns: [(Saved, Tensor)] = []
       for saved in try savedParameters(configuration, layers: adapter.layers) {
         let shape = (saved.parameter ?? ownHead.weights[0]).shape
@@ -107,7 +123,11 @@ extension LanguageModel {
   /// Writes the active adapter as PEFT does.
   public func saveAdapter(folder: String, baseModel: String? = nil) throws {
     guard let adapter else { throw AttuneError.work("the model has no adapter to save") }
-    var tensors = adapter.layers.flatMap { layer in layer.tensors.map { ($0.key, $0.parameter.value) } }
+    try checkExperts(adapter)
+    var tensors = adapter.layers.filter { !$0.module.contains("[") }.flatMap { layer in
+      layer.tensors.map { ($0.key, $0.parameter.value) }
+    }
+    tensors += writtenExperts(adapter)
     tensors += adapter.standIns.map { ($0.key, $0.parameter.value(of: $0.id)) }
     if let head = adapter.head, head.isSaved {
       tensors.append((PEFTFile.prefix + head.parameter.name, head.parameter.value))
@@ -116,7 +136,14 @@ extension LanguageModel {
     try AtomicFile.write(
       folder + "/" + PEFTFile.configuration,
       text: PEFTConfiguration.text(
-        adapter.configuration, targets: try writtenTargets(adapter), kept: adapter.fileKeys, base: baseModel))
+        try writtenConfiguration(adapter), kept: adapter.fileKeys, base: baseModel))
+  }
+
+  private func writtenConfiguration(_ adapter: LoRAAdapter) throws -> LoRAConfiguration {
+    if let configuration = try configurationWithParameters(adapter) { return configuration }
+    var configuration = adapter.configuration
+    configuration.targets = try writtenTargets(adapter)
+    return configuration
   }
 
   /// Names by which PEFT finds the adapted modules and no others.
@@ -131,16 +158,20 @@ extension LanguageModel {
     {
       return adapter.configuration.targets
     }
-    // The shortest end of each name that no other module has.
-    var names: Set<String> = []
-    for module in adapted {
-      let words = module.split(separator: ".")
-      let end = (1...words.count).lazy.map { words.suffix($0).joined(separator: ".") }.first { end in
+    return .names(Self.shortestEnds(of: adapted, unlike: others))
+  }
+
+  /// For each name its shortest end, of so many words or more, that no other name has; sorted.
+  static func shortestEnds(
+    of names: some Collection<String>, unlike others: Set<String>, words least: Int = 1
+  ) -> [String] {
+    let ends = names.map { name in
+      let words = name.split(separator: ".")
+      return (min(least, words.count)...words.count).lazy.map { words.suffix($0).joined(separator: ".") }.first { end in
         !others.contains { ModuleMatching.ends($0, in: end) }
-      }
-      names.insert(end ?? module)
+      } ?? name
     }
-    return .names(names.sorted())
+    return Set(ends).sorted()
   }
 }
 
@@ -152,17 +183,20 @@ extension LanguageModel.Saved {
 }
 
 /// The tensors of an adapter's file, each of which must be taken once.
-private final class AdapterReading {
+final class AdapterReading {
   private let tensors: SafeTensors
   private var left: Set<String>
   /// Modules with a tensor of low-rank factors, in the file's order.
   let modules: [String]
+  /// What PEFT calls the layers' lists of experts where it has the factors of all of them in one tensor, `….mlp.experts`.
+  let expertLists: [String]
   var path: String { tensors.path }
 
   init(_ tensors: SafeTensors) throws {
     self.tensors = tensors
     left = Set(tensors.entries.map(\.name))
     var modules: [String] = []
+    var (seen, lists): (Set<String>, Set<String>) = ([], [])
     for entry in tensors.entries {
       guard entry.name.hasPrefix(PEFTFile.prefix) else {
         throw AttuneError.request(
@@ -176,10 +210,26 @@ private final class AdapterReading {
           "tensor \(entry.name) adapts an embedding, which is not available", at: .init(file: tensors.path),
           hint: "modules_to_save trains a full copy of it")
       }
-      if !modules.contains(module) { modules.append(module) }
+      if let list = Self.expertList(module) {
+        lists.insert(list)
+      } else if seen.insert(module).inserted {
+        modules.append(module)
+      }
     }
     self.modules = modules
+    expertLists = lists.sorted()
   }
+
+  private static func expertList(_ module: String) -> String? {
+    let wrapped = ".base_layer"
+    let list = module.hasSuffix(wrapped) ? String(module.dropLast(wrapped.count)) : module
+    return list.hasSuffix(".experts") ? list : nil
+  }
+
+  func has(_ name: String) -> Bool { tensors.entry(name) != nil }
+
+  /// - Throws: `.request` if there is no tensor of that name.
+  func shape(of name: String) throws -> [Int] { try tensors.require(name).shape }
 
   /// The tensor of that name (or its other name), f32.
   func take(_ name: String, or other: String?, _ shape: [Int], on backend: any Backend) throws -> Tensor {

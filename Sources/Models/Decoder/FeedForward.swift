@@ -48,23 +48,17 @@ struct DenseFeedForward: FeedForward {
 /// tokens pass where the model has one.
 ///
 /// Names are the checkpoint's: the router `gate`, and `experts.<id>.gate_proj`, `.up_proj`, `.down_proj`, or `experts.gate_up_proj` and
-/// `experts.down_proj` for all experts in one tensor each. The router takes no adapter, nor do stacked experts: to transformers
-/// they are not linear layers, so PEFT could not read one.
+/// `experts.down_proj` for all experts in one tensor each, whose adapters stand beside each expert's part of it.
 struct SparseFeedForward: FeedForward {
   private let configuration: ExpertConfiguration
-  private let router: Parameter
+  private let router: Projection
   private let bias: Parameter?
-  private let routerGroup: WeightGroup
-  private let experts: Experts
-  private let shared: DenseFeedForward?
-
-  /// The gated units.
-  private enum Experts {
-    case separate(gateUp: [Projection], down: [Projection])
-    case stacked([Parameter])
-  }
+  /// Of each expert.
+  private let gateUp: [Projection]
+  private let down: [Projection]
   private let gateUpGroups: [WeightGroup]
   private let downGroups: [WeightGroup]
+  private let shared: DenseFeedForward?
 
   /// - Parameter hasBias: in the unit that all tokens pass.
   init(
@@ -72,21 +66,23 @@ struct SparseFeedForward: FeedForward {
     from source: ParameterSource
   ) throws {
     self.configuration = configuration
-    router = try source.parameter("\(prefix).gate.weight", [configuration.count, hidden], .normal)
+    router = Projection([
+      Linear(
+        "\(prefix).gate",
+        weight: try source.parameter("\(prefix).gate.weight", [configuration.count, hidden], .normal))
+    ])
     bias =
       configuration.hasBias
       ? try source.parameter("\(prefix).gate.e_score_correction_bias", [configuration.count], .zeros) : nil
-    routerGroup = WeightGroup([router])
     let inner = configuration.intermediateSize
+    var gateUp: [Projection] = []
+    var down: [Projection] = []
     if configuration.isStacked {
-      let (gateUp, down) = try source.stackedExperts(
+      let stacks = try source.stackedExperts(
         "\(prefix).experts", count: configuration.count, hidden: hidden, inner: inner)
-      experts = .stacked(gateUp + down)
-      gateUpGroups = gateUp.map { WeightGroup([$0]) }
-      downGroups = down.map { WeightGroup([$0]) }
+      gateUp = stacks.gateUp.map { Projection([Linear($0.name, weight: $0)]) }
+      down = stacks.down.map { Projection([Linear($0.name, weight: $0)]) }
     } else {
-      var gateUp: [Projection] = []
-      var down: [Projection] = []
       for expert in 0..<configuration.count {
         func linear(_ name: String, _ width: Int, _ out: Int) throws -> Linear {
           try Linear("\(prefix).experts.\(expert).\(name)", in: width, out: out, bias: false, from: source)
@@ -94,10 +90,10 @@ struct SparseFeedForward: FeedForward {
         gateUp.append(Projection([try linear("gate_proj", hidden, inner), try linear("up_proj", hidden, inner)]))
         down.append(Projection([try linear("down_proj", inner, hidden)]))
       }
-      experts = .separate(gateUp: gateUp, down: down)
-      gateUpGroups = gateUp.map(\.weights)
-      downGroups = down.map(\.weights)
     }
+    (self.gateUp, self.down) = (gateUp, down)
+    gateUpGroups = gateUp.map(\.weights)
+    downGroups = down.map(\.weights)
     shared =
       configuration.sharedSize > 0
       ? try DenseFeedForward(
@@ -105,38 +101,26 @@ struct SparseFeedForward: FeedForward {
         from: source) : nil
   }
 
-  var precision: Precision { routerGroup.precision }
+  var precision: Precision { router.precision }
 
   var linears: [Linear] {
-    var linears: [Linear] = []
-    if case .separate(let gateUp, let down) = experts {
-      linears = zip(gateUp, down).flatMap { $0.linears + $1.linears }
-    }
-    return linears + (shared?.linears ?? [])
+    router.linears + zip(gateUp, down).flatMap { $0.linears + $1.linears } + (shared?.linears ?? [])
   }
 
-  var otherParameters: [Parameter] {
-    var parameters = [router] + [bias].compactMap { $0 }
-    if case .stacked(let stacked) = experts { parameters += stacked }
-    return parameters
-  }
+  var otherParameters: [Parameter] { [bias].compactMap { $0 } }
 
   func callAsFunction(_ tape: Tape, _ x: Tensor, trees: @autoclosure () -> [Int], observe: RouterObserver?) -> Tensor {
-    let scores = tape.linear(x, routerGroup)
+    let scores = router(tape, x)
     let (weights, chosen) = tape.route(scores, bias: bias?.value, configuration.rule)
     observe?(scores, weights, chosen)
     // Only gradients of bf16 products add rows in pairs.
     let plan = ExpertPlan(
       chosen: chosen, choices: configuration.rule.choices, experts: configuration.count,
       evenWithin: tape.isRecording && precision == .bf16 ? trees() : nil)
-    var adapters: (gateUp: [LowRankGroup?], down: [LowRankGroup?]) = ([], [])
-    if case .separate(let gateUp, let down) = experts {
-      adapters = (self.adapters(gateUp, plan), self.adapters(down, plan))
-    }
     let inner = tape.swiGLU(
-      tape.expertLinear(tape.expertRows(x, plan), gateUpGroups, plan, lowRank: adapters.gateUp), for: precision)
+      tape.expertLinear(tape.expertRows(x, plan), gateUpGroups, plan, lowRank: adapters(gateUp, plan)), for: precision)
     let routed = tape.combineExperts(
-      tape.expertLinear(inner, downGroups, plan, lowRank: adapters.down), weights, plan)
+      tape.expertLinear(inner, downGroups, plan, lowRank: adapters(down, plan)), weights, plan)
     guard let shared else { return routed }
     return tape.add(routed, shared(tape, x, trees: [], observe: nil))
   }

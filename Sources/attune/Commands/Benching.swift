@@ -153,7 +153,7 @@ let benchTrainCommand = Command(
   var reference: LanguageModel?
   if adapter == "lora" {
     // The decoder's layers, as the usual recipes adapt.
-    let names = bench.model.linears.map(\.name).filter { !$0.contains("visual") }
+    let names = bench.model.linears.map(\.name).filter { !$0.contains("visual") && !$0.hasSuffix(".gate") }
     try bench.model.attachLoRA(LoRAConfiguration(rank: 16, alpha: 32, targets: .names(names)), seed: 1)
   } else {
     if objective != .sft { reference = try arguments.benchModel().model }

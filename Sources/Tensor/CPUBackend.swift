@@ -197,7 +197,6 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     // Codes depend on whole rows.
     guard format == .plain else { return pack([turned(w)], for: precision, as: format) }
     let (k, n) = (w.rows, w.width)
-    (w.storage as? HostStorage)?.beginReading()
     let wide: DType = w.dtype == .f64 ? .f64 : .f32
     var source = w
     if w.dtype != wide, precision == .full || w.dtype != .bf16 {
@@ -246,13 +245,12 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   /// Bytes of a matrix that are converted and packed at once.
   static let slabBytes = 2 << 20
 
-  /// Calls `body` with a few rows of the matrices at a time, and the number of the first. What is mapped from a file is read
-  /// ahead, and forgotten once it is packed: file and panels are never in memory side by side.
+  /// Calls `body` with a few rows of the matrices at a time, and the number of the first. What is mapped from a file is
+  /// forgotten once it is packed: file and panels are never in memory side by side.
   private func slabs(of weights: [Tensor], _ body: (_ slab: Tensor, _ first: Int) -> Void) {
     var first = 0
     for w in weights {
       let storage = w.storage as? HostStorage
-      storage?.beginReading()
       let rows = max(1, CPUBackend.slabBytes / max(1, w.width * w.dtype.size * 16)) * 16
       for from in stride(from: 0, to: w.rows, by: rows) {
         let slab = w.rowRange(from..<min(from + rows, w.rows))

@@ -158,12 +158,12 @@ public final class RandomSource: ParameterSource {
     switch scheme {
     case .constant(let deviation): return deviation
     case .fanIn:
-      if name.hasSuffix("embed_tokens.weight") { return 0.05 }
-      if name.hasSuffix("pos_embed.weight") { return 0.3 }
+      if name.hasSuffix("embed_tokens.weight") || name == "image_newline" || name == "view_seperator" { return 0.05 }
+      if name.hasSuffix("pos_embed.weight") || name.hasSuffix("pos_embed") { return 0.3 }
       let plain = 1 / Double(shape.dropFirst().reduce(1, *)).squareRoot()
       let isResidual =
         name.hasSuffix("o_proj.weight") || name.hasSuffix("down_proj.weight") || name.hasSuffix("attn.proj.weight")
-        || (name.contains(".blocks.") && name.hasSuffix("linear_fc2.weight"))
+        || (name.contains(".blocks.") && name.hasSuffix("fc2.weight"))
       if isResidual { return plain / 8.0.squareRoot() }
       return name.contains("deepstack_merger_list") && name.hasSuffix("linear_fc2.weight") ? plain / 2 : plain
     }

@@ -59,7 +59,7 @@ struct FFmpeg {
     of file: String, at places: [Int], of count: Int, limits: VideoLimits, each: (Picture) throws -> Void
   ) throws -> Int {
     let isWhole = places.count == count
-    let filter = isWhole ? [] : ["-vf", "select='\(places.map { "eq(n,\($0))" }.joined(separator: "+"))'"]
+    let filter = isWhole ? [] : ["-vf", "select='\(Self.selection(places[...]))'"]
     var decoded = 0
     // The flag has another name in versions before 5.1.
     for pacing in [["-fps_mode", "passthrough"], ["-vsync", "passthrough"]] {
@@ -83,6 +83,13 @@ struct FFmpeg {
       break
     }
     return decoded
+  }
+
+  /// An expression that is not 0 for the frames at `places`: a balanced tree, as ffmpeg limits how deep one may be.
+  private static func selection(_ places: ArraySlice<Int>) -> String {
+    guard places.count > 1 else { return places.first.map { "eq(n,\($0))" } ?? "0" }
+    let half = places.startIndex + places.count / 2
+    return "(\(selection(places[..<half]))+\(selection(places[half...])))"
   }
 
   private func check(

@@ -1,4 +1,5 @@
 import Core
+import Foundation
 import TestSupport
 import Testing
 
@@ -51,5 +52,25 @@ import Testing
 
   @Test func foldersGiveTheirSpecialTokens() throws {
     #expect(try ChatTemplate.load(folder: Fixtures.path("tokenizers/qwen")) == nil)
+  }
+
+  /// As transformers reads them.
+  @Test func foldersGiveNamedTemplatesAndMoreTokens() throws {
+    let folder = FileManager.default.temporaryDirectory.appendingPathComponent("attune-template-\(UUID())")
+    let more = folder.appendingPathComponent("additional_chat_templates")
+    try FileManager.default.createDirectory(at: more, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    func write(_ name: String, _ text: String) throws {
+      try Data(text.utf8).write(to: folder.appendingPathComponent(name))
+    }
+    try write(
+      "tokenizer_config.json",
+      #"{"bos_token": {"content": "<s>"}, "add_bos_token": true, "image_token": "<i>", "#
+        + #""extra_special_tokens": {"video_token": "<v>"}}"#)
+    try write("chat_template.jinja", "{{ bos_token }}{{ image_token }}{{ video_token }}{{ add_bos_token }}")
+    try write("additional_chat_templates/tool_use.jinja", "with tools")
+    let template = try #require(try ChatTemplate.load(folder: folder.path))
+    #expect(try template.render(messages: []).text == "<s><i><v>")
+    #expect(try template.render(messages: [], tools: [["name": "f"]]).text == "with tools")
   }
 }

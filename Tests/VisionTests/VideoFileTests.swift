@@ -73,7 +73,7 @@ struct VideoFileTests {
     #expect(film.pictures.map { $0.pixels[0] } == [97, 98, 98, 99])
     #expect(film.pictures.allSatisfy { $0.width == 2 && $0.height == 1 })
     #expect(try words(folder, "ffmpeg").contains("file:\(name)"))
-    #expect(try words(folder, "ffmpeg").contains("select='eq(n,0)+eq(n,4)+eq(n,8)'"))
+    #expect(try words(folder, "ffmpeg").contains("select='(eq(n,0)+(eq(n,4)+eq(n,8)))'"))
     #expect(try words(folder, "ffprobe").contains("file:\(name)"))
   }
 
@@ -225,6 +225,10 @@ struct VideoFileTests {
     try make(["-c:v", "mpeg4", "-q:v", "2", "-pix_fmt", "yuv420p"], "film.mp4")
     let lossy = try VideoFile.frames(path: folder + "/film.mp4")
     #expect(lossy.pictures.count == 9 && lossy.pictures[0].width == frames[0].width && lossy.frameRate == 3)
+    // Hundreds of chosen frames make a long expression.
+    try make(["-vf", "loop=99:9,setpts=N/3/TB", "-c:v", "ffv1", "-pix_fmt", "bgr0"], "long.mkv")
+    let many = try VideoFile.frames(path: folder + "/long.mkv", fps: 2.9)
+    #expect(many.pictures.count > 700 && many.pictures == many.indices.map { frames[$0 % 9] })
     // A playlist names other files; it is refused, whatever it is called.
     try "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\nfilm.mp4\n#EXT-X-ENDLIST\n".write(
       toFile: folder + "/list.mp4", atomically: true, encoding: .utf8)

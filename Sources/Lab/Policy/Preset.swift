@@ -8,44 +8,65 @@ import Text
 public struct Preset: Sendable {
   public let name: String
   public let summary: String
-  let vision: Bool
+  let architecture: Architecture
   let hidden: Int
   let layers: Int
   let heads: Int
   let kvHeads: Int
   let headSize: Int
   let intermediate: Int
-  let visionHidden: Int
-  let visionDepth: Int
-  let visionIntermediate: Int
-  let patch: Int
-  let positions: Int
+  var visionHidden = 0
+  var visionDepth = 0
+  var visionIntermediate = 0
+  var patch = 0
+  var positions = 0
   /// Ids of the model; 0 takes the tokenizer's, more than it knows stay unused.
   var vocabulary = 0
+
+  /// What the configuration says besides sizes.
+  enum Architecture: Sendable { case llama, qwen3, qwen3MoE, qwen3VL, deepSeekV2, deepSeekVL2 }
+
+  /// It sees pictures.
+  public var vision: Bool { architecture == .qwen3VL || architecture == .deepSeekVL2 }
 
   /// All presets.
   public static let all: [Preset] = [
     Preset(
       name: "reader", summary: "Qwen3-VL, about 3 million parameters, 8-pixel patches: reads small pictures",
-      vision: true, hidden: 192, layers: 3, heads: 6, kvHeads: 2, headSize: 32, intermediate: 512, visionHidden: 128,
+      architecture: .qwen3VL, hidden: 192, layers: 3, heads: 6, kvHeads: 2, headSize: 32, intermediate: 512,
+      visionHidden: 128,
       visionDepth: 3, visionIntermediate: 384, patch: 8, positions: 64),
     Preset(
-      name: "tiny-vl", summary: "Qwen3-VL, about 0.2 million parameters: for tests and smoke recipes", vision: true,
-      hidden: 64, layers: 2, heads: 4, kvHeads: 2, headSize: 16, intermediate: 128, visionHidden: 48, visionDepth: 2,
+      name: "tiny-vl", summary: "Qwen3-VL, about 0.2 million parameters: for tests and smoke recipes",
+      architecture: .qwen3VL, hidden: 64, layers: 2, heads: 4, kvHeads: 2, headSize: 16, intermediate: 128,
+      visionHidden: 48, visionDepth: 2,
       visionIntermediate: 96, patch: 8, positions: 64),
     Preset(
       name: "tiny", summary: "Qwen3, about 0.1 million parameters: text alone, for tests and smoke recipes",
-      vision: false,
-      hidden: 64, layers: 2, heads: 4, kvHeads: 2, headSize: 16, intermediate: 128, visionHidden: 0, visionDepth: 0,
-      visionIntermediate: 0, patch: 0, positions: 0),
+      architecture: .qwen3, hidden: 64, layers: 2, heads: 4, kvHeads: 2, headSize: 16, intermediate: 128),
     Preset(
-      name: "mini", summary: "Qwen3, about 16 million parameters: what benchmarks measure", vision: false, hidden: 384,
-      layers: 8, heads: 6, kvHeads: 2, headSize: 64, intermediate: 1024, visionHidden: 0, visionDepth: 0,
-      visionIntermediate: 0, patch: 0, positions: 0, vocabulary: 8192),
+      name: "mini", summary: "Qwen3, about 16 million parameters: what benchmarks measure", architecture: .qwen3,
+      hidden: 384,
+      layers: 8, heads: 6, kvHeads: 2, headSize: 64, intermediate: 1024, vocabulary: 8192),
     Preset(
-      name: "mini-vl", summary: "Qwen3-VL, about 27 million parameters: what benchmarks measure", vision: true,
-      hidden: 384, layers: 8, heads: 6, kvHeads: 2, headSize: 64, intermediate: 1024, visionHidden: 256, visionDepth: 6,
+      name: "mini-vl", summary: "Qwen3-VL, about 27 million parameters: what benchmarks measure",
+      architecture: .qwen3VL, hidden: 384, layers: 8, heads: 6, kvHeads: 2, headSize: 64, intermediate: 1024,
+      visionHidden: 256, visionDepth: 6,
       visionIntermediate: 1024, patch: 16, positions: 196, vocabulary: 8192),
+    Preset(
+      name: "tiny-llama", summary: "Llama, about 0.1 million parameters: text alone", architecture: .llama, hidden: 64,
+      layers: 2, heads: 4, kvHeads: 2, headSize: 16, intermediate: 128),
+    Preset(
+      name: "tiny-moe", summary: "Qwen3-MoE, about 0.3 million parameters, 8 experts: text alone",
+      architecture: .qwen3MoE, hidden: 64, layers: 2, heads: 4, kvHeads: 2, headSize: 16, intermediate: 64),
+    Preset(
+      name: "tiny-deepseek",
+      summary: "DeepSeek-V2, about 0.3 million parameters: latent attention, experts, text alone",
+      architecture: .deepSeekV2, hidden: 64, layers: 2, heads: 4, kvHeads: 4, headSize: 16, intermediate: 64),
+    Preset(
+      name: "tiny-deepseek-vl", summary: "DeepSeek-VL2, about 0.4 million parameters: pictures in tiles of 56 pixels",
+      architecture: .deepSeekVL2, hidden: 64, layers: 2, heads: 4, kvHeads: 4, headSize: 16, intermediate: 64,
+      visionHidden: 48, visionDepth: 2, visionIntermediate: 96, patch: 14),
   ]
 
   /// - Throws: `.request` with the nearest name.
@@ -76,71 +97,13 @@ public struct Preset: Sendable {
     try AtomicFile.write(folder + "/config.json", text: config.text(.pretty) + "\n")
     let generation: JSON = ["eos_token_id": [end, try id("<|endoftext|>")], "pad_token_id": try id("<|endoftext|>")]
     try AtomicFile.write(folder + "/generation_config.json", text: generation.text(.pretty) + "\n")
-    if vision {
-      let preprocessor: JSON = [
-        "image_processor_type": "Qwen2VLImageProcessorFast", "processor_class": "Qwen3VLProcessor",
-        "patch_size": .int(patch), "temporal_patch_size": 2, "merge_size": 2,
-        "size": ["shortest_edge": .int(4 * patch * patch), "longest_edge": .int(4096 * patch * patch)],
-        "image_mean": [0.15, 0.15, 0.15], "image_std": [0.35, 0.35, 0.35],
-      ]
-      try AtomicFile.write(folder + "/preprocessor_config.json", text: preprocessor.text(.pretty) + "\n")
-    }
+    for (name, json) in processors { try AtomicFile.write(folder + "/" + name, text: json.text(.pretty) + "\n") }
     let backend = try CPUBackend(threads: 1)
     let model = try LanguageModel(
       ModelConfiguration(json: config, file: folder + "/config.json"),
       from: RandomSource(seed: seed, scheme: .fanIn, backend: backend, precision: .full))
     try SafeTensors.write(
       model.parameters.map { ($0.name, $0.value) }, to: folder + "/model.safetensors", from: backend)
-  }
-
-  private func configuration(vocabulary: Int, end: JSON, id: (String) throws -> JSON) throws -> JSON {
-    let text: [(String, JSON)] = [
-      ("vocab_size", .int(vocabulary)), ("hidden_size", .int(hidden)), ("intermediate_size", .int(intermediate)),
-      ("num_hidden_layers", .int(layers)), ("num_attention_heads", .int(heads)), ("num_key_value_heads", .int(kvHeads)),
-      ("head_dim", .int(headSize)), ("hidden_act", "silu"), ("rms_norm_eps", 1e-6), ("attention_bias", false),
-      ("attention_dropout", 0.0), ("initializer_range", 0.02), ("max_position_embeddings", 4096),
-      ("rope_theta", 10000.0),
-      ("use_cache", true), ("tie_word_embeddings", true), ("eos_token_id", end),
-      ("bos_token_id", try id("<|endoftext|>")),
-    ]
-    guard vision else {
-      return .object(
-        [("architectures", ["Qwen3ForCausalLM"]), ("model_type", "qwen3")] + text
-          + [
-            ("rope_scaling", .null), ("sliding_window", .null), ("use_sliding_window", false),
-            ("torch_dtype", "float32"),
-          ])
-    }
-    let half = headSize / 2
-    let third = half / 3
-    return .object([
-      ("architectures", ["Qwen3VLForConditionalGeneration"]), ("model_type", "qwen3_vl"), ("tie_word_embeddings", true),
-      ("image_token_id", try id("<|image_pad|>")), ("video_token_id", try id("<|video_pad|>")),
-      ("vision_start_token_id", try id("<|vision_start|>")), ("vision_end_token_id", try id("<|vision_end|>")),
-      (
-        "text_config",
-        .object(
-          [("model_type", "qwen3_vl_text"), ("dtype", "float32")] + text + [
-            (
-              "rope_scaling",
-              [
-                "rope_type": "default", "mrope_interleaved": true,
-                "mrope_section": [.int(half - 2 * third), .int(third), .int(third)],
-              ]
-            )
-          ])
-      ),
-      (
-        "vision_config",
-        [
-          "model_type": "qwen3_vl", "depth": .int(visionDepth), "hidden_size": .int(visionHidden), "num_heads": 4,
-          "intermediate_size": .int(visionIntermediate), "in_channels": 3, "patch_size": .int(patch),
-          "temporal_patch_size": 2, "spatial_merge_size": 2, "out_hidden_size": .int(hidden),
-          "num_position_embeddings": .int(positions), "hidden_act": "gelu_pytorch_tanh", "initializer_range": 0.02,
-          "deepstack_visual_indexes": .array((0..<min(2, visionDepth)).map { .int($0) }),
-        ]
-      ),
-    ])
   }
 
   /// Texts whose common words become tokens.
@@ -158,7 +121,7 @@ public struct Preset: Sendable {
     ("<think>", false), ("</think>", false),
   ]
 
-  /// ChatML, with one placeholder per picture.
+  /// ChatML, with one placeholder for each picture and film.
   private static let template = """
     {%- for message in messages %}
         {{- '<|im_start|>' + message.role + '\\n' }}
@@ -168,6 +131,8 @@ public struct Preset: Sendable {
             {%- for part in message.content %}
                 {%- if part.type == 'image' or 'image' in part %}
                     {{- '<|vision_start|><|image_pad|><|vision_end|>' }}
+                {%- elif part.type == 'video' or 'video' in part %}
+                    {{- '<|vision_start|><|video_pad|><|vision_end|>' }}
                 {%- elif 'text' in part %}
                     {{- part.text }}
                 {%- endif %}

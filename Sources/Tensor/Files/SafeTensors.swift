@@ -215,6 +215,12 @@ public struct SafeTensors: Sendable {
     }
   }
 
+  /// Has the vectors read in the background. They stand between the matrices and are wanted first; each would be waited for, with
+  /// megabytes around it.
+  func askForVectors() {
+    for entry in entries where entry.shape.count < 2 { withBytes(entry) { file.willNeed($0) } }
+  }
+
   /// The pages of a tensor need not stay in memory.
   func forget(_ entry: Entry) { withBytes(entry) { file.forget($0) } }
   func forget(_ bytes: UnsafeRawBufferPointer) { file.forget(bytes) }

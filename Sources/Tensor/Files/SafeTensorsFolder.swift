@@ -28,6 +28,7 @@ public final class SafeTensorsFolder: Sendable {
     let hasIndex = FolderNames.exists(folder + "/" + Self.index)
     if FolderNames.exists(folder + "/" + Self.single) {
       let file = try SafeTensors(folder + "/" + Self.single, readAhead: readAhead)
+      file.askForVectors()
       files = [file]
       places = Dictionary(file.entries.map { ($0.name, 0) }, uniquingKeysWith: { a, _ in a })
       remarks =
@@ -36,6 +37,7 @@ public final class SafeTensorsFolder: Sendable {
     }
     guard hasIndex else { throw Self.noWeights(in: folder) }
     (files, places) = try Self.shards(of: folder, readAhead)
+    for file in files { file.askForVectors() }
     remarks = []
   }
 

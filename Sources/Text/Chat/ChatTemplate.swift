@@ -27,8 +27,9 @@ public struct ChatTemplate: Sendable {
     toolTemplate = try toolSource.map { try JinjaTemplate(source: $0, file: file) }
   }
 
-  /// The template of a Hugging Face folder: `chat_template.jinja`, else `chat_template` of `chat_template.json` or
-  /// `tokenizer_config.json` (a string, or a list of named templates of which `default` and `tool_use` are taken).
+  /// The template of a Hugging Face folder: `chat_template.jinja` (and `additional_chat_templates/tool_use.jinja`), else
+  /// `chat_template` of `chat_template.json` or `tokenizer_config.json` (a string, or a list of named templates of which
+  /// `default` and `tool_use` are taken).
   ///
   /// - Returns: nil if the folder has none.
   /// - Throws: `AttuneError` for files that cannot be read or parsed.
@@ -37,16 +38,15 @@ public struct ChatTemplate: Sendable {
     let configuration = try json(folder + "tokenizer_config.json")
     let specialTokens = try specialTokens(configuration, json(folder + "special_tokens_map.json"))
     let file = folder + "chat_template.jinja"
-    if let data = FileManager.default.contents(atPath: file) {
-      guard let source = String(validating: data, as: UTF8.self) else {
-        throw AttuneError.request("the template is not UTF-8", at: .init(file: file))
-      }
+    if let source = try text(file) {
       guard source.contains(where: { !$0.isWhitespace }) else {
         throw AttuneError.request(
           "the template is empty", at: .init(file: file),
           hint: "copy or download the file again, or remove it if prompts are given as text")
       }
-      return try ChatTemplate(source: source, file: file, specialTokens: specialTokens)
+      return try ChatTemplate(
+        source: source, file: file, toolSource: text(folder + "additional_chat_templates/tool_use.jinja"),
+        specialTokens: specialTokens)
     }
     for (name, holder) in [
       ("chat_template.json", try json(folder + "chat_template.json")), ("tokenizer_config.json", configuration),
@@ -69,6 +69,14 @@ public struct ChatTemplate: Sendable {
     return nil
   }
 
+  private static func text(_ file: String) throws -> String? {
+    guard let data = FileManager.default.contents(atPath: file) else { return nil }
+    guard let source = String(validating: data, as: UTF8.self) else {
+      throw AttuneError.request("the template is not UTF-8", at: .init(file: file))
+    }
+    return source
+  }
+
   private static func json(_ file: String) throws -> JSON? {
     try FileManager.default.contents(atPath: file).map { try JSON.parse($0, file: file) }
   }
@@ -78,14 +86,23 @@ public struct ChatTemplate: Sendable {
   ]
 
   /// A token is written as a string or as a mapping with `content`; the map fills what the configuration leaves open.
+  /// Models with pictures name more of them: as keys that end in `_token`, or in `extra_special_tokens`.
   private static func specialTokens(_ configuration: JSON?, _ map: JSON?) -> JSON.Object {
     var tokens = JSON.Object()
     for name in tokenNames {
       let value = configuration?[name] ?? map?[name]
-      if let content = value?.string ?? value?["content"]?.string { tokens[name] = .string(content) }
+      if let content = content(of: value) { tokens[name] = .string(content) }
+    }
+    for holder in [configuration, configuration?["extra_special_tokens"]] {
+      for (name, value) in holder?.object?.entries ?? JSON.Object().entries
+      where name.hasSuffix("_token") && !tokenNames.contains(name) {
+        if let content = content(of: value) { tokens[name] = .string(content) }
+      }
     }
     return tokens
   }
+
+  private static func content(of token: JSON?) -> String? { token?.string ?? token?["content"]?.string }
 
   /// Renders a dialogue.
   ///

@@ -45,7 +45,8 @@ struct AddedTokenMatcher: Sendable {
           node = nodes.count - 1
         }
       }
-      nodes[node].token = Int32(index)
+      // Of two that are normalized to the same text the first is found.
+      if nodes[node].token < 0 { nodes[node].token = Int32(index) }
     }
   }
 

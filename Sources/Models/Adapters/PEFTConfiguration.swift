@@ -11,7 +11,6 @@ struct PEFTConfiguration {
   private static let refused: [(key: String, reason: String)] = [
     ("fan_in_fan_out", "weights are stored [out, in] in every model that is read here"),
     ("layer_replication", "the model keeps the layers of its checkpoint"),
-    ("target_parameters", "factors stand beside linear layers alone"),
     ("trainable_token_indices", "an embedding is trained whole, by modules_to_save"),
     ("alora_invocation_tokens", "an adapter is on for all tokens or for none"),
     ("megatron_config", "the model is not split among machines"),
@@ -51,6 +50,12 @@ struct PEFTConfiguration {
     let reader = Reader(json: json, path: path)
     guard json["peft_type"]?.string == "LORA" else {
       throw reader.refuse("peft_type", "is \(json["peft_type"]?.text() ?? "missing"), \"LORA\" was expected")
+    }
+    for name in try reader.strings("target_parameters") ?? [] where !name.hasSuffix("_proj.weight") {
+      throw reader.refuse(
+        "target_parameters",
+        "is \(json["target_parameters"]!.text()), which is not available: factors stand beside linear layers alone, not \(name)",
+        hint: "factors of experts are read one expert at a time: …experts.0.up_proj.lora_A.weight")
     }
     for (key, reason) in Self.refused where reader.isSet(key) {
       throw reader.refuse(key, "is \(json[key]!.text()), which is not available: \(reason)")
@@ -152,7 +157,7 @@ struct PEFTConfiguration {
 
   /// The file's text: PEFT's keys in its order, then those of the file that the adapter came from.
   static func text(
-    _ c: LoRAConfiguration, targets: LoRAConfiguration.Modules, kept: JSON.Object?, base: String?
+    _ c: LoRAConfiguration, targets: WrittenTargets, kept: JSON.Object?, base: String?
   ) -> String {
     var keys = defaults
     for (key, value) in kept?.entries ?? JSON.Object().entries { keys[key] = value }
@@ -170,7 +175,8 @@ struct PEFTConfiguration {
     keys["r"] = .int(c.rank)
     keys["lora_alpha"] = number(c.alpha)
     keys["lora_dropout"] = .double(c.dropout)
-    keys["target_modules"] = list(targets)
+    keys["target_modules"] = list(targets.modules)
+    keys["target_parameters"] = targets.parameters.isEmpty ? .null : .array(targets.parameters.map { .string($0) })
     keys["exclude_modules"] = list(c.excluded)
     keys["layers_to_transform"] = c.layers.map { .array($0.map { .int($0) }) } ?? .null
     keys["layers_pattern"] = c.layersPatterns.isEmpty ? .null : .array(c.layersPatterns.map { .string($0) })
@@ -179,8 +185,17 @@ struct PEFTConfiguration {
     keys["lora_bias"] = .bool(c.factorBias)
     keys["bias"] = .string(c.bias.rawValue)
     keys["modules_to_save"] = c.modulesToSave.isEmpty ? .null : .array(c.modulesToSave.map { .string($0) })
-    keys["rank_pattern"] = .object(c.rankPattern.entries.map { ($0.pattern, .int($0.value)) })
-    keys["alpha_pattern"] = .object(c.alphaPattern.entries.map { ($0.pattern, number($0.value)) })
+    /// Weights that are targets themselves are matched by their own names, modules by theirs.
+    func patterns<V>(_ patterns: NamePatterns<V>, _ value: (V) -> JSON) -> JSON {
+      var written = JSON.Object(patterns.entries.map { ($0.pattern, value($0.value)) })
+      let weight = #"\.weight"#
+      for entry in patterns.entries where !targets.parameters.isEmpty && !entry.pattern.hasSuffix(weight) {
+        written[entry.pattern + weight] = value(entry.value)
+      }
+      return JSON(.object(written))
+    }
+    keys["rank_pattern"] = patterns(c.rankPattern) { .int($0) }
+    keys["alpha_pattern"] = patterns(c.alphaPattern, number)
     return JSON(.object(.init(keys.entries.sorted { $0.0 < $1.0 }))).text(.pretty) + "\n"
   }
 }

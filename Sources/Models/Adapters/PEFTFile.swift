@@ -118,30 +118,6 @@ extension LanguageModel {
       text: PEFTConfiguration.text(
         adapter.configuration, targets: try writtenTargets(adapter), kept: adapter.fileKeys, base: baseModel))
   }
-
-  /// Names by which PEFT finds the adapted modules and no others.
-  private func writtenTargets(_ adapter: LoRAAdapter) throws -> LoRAConfiguration.Modules {
-    let adapted = Set(adapter.layers.map(\.module))
-    let matching = try ModuleMatching(adapter.configuration)
-    let others = Set(
-      parameters.map { $0.name.split(separator: ".").dropLast().joined(separator: ".") } + [headName]
-    ).subtracting(adapted)
-    if adapter.configuration.targets != .allLinear,
-      try others.allSatisfy({ try !matching.isTarget($0) }), try adapted.allSatisfy({ try matching.isTarget($0) })
-    {
-      return adapter.configuration.targets
-    }
-    // The shortest end of each name that no other module has.
-    var names: Set<String> = []
-    for module in adapted {
-      let words = module.split(separator: ".")
-      let end = (1...words.count).lazy.map { words.suffix($0).joined(separator: ".") }.first { end in
-        !others.contains { ModuleMatching.ends($0, in: end) }
-      }
-      names.insert(end ?? module)
-    }
-    return .names(names.sorted())
-  }
 }
 
 extension LanguageModel.Saved {

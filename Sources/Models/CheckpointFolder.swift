@@ -50,12 +50,19 @@ public enum CheckpointFolder {
     )
   }
 
+  private static let textAndPictureFiles = [
+    "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json", "preprocessor_config.json",
+    "processor_config.json",
+  ]
+
   /// A folder that exists: a checkpoint, or a folder of the cache that holds one.
   private static func inside(_ path: String) throws -> String {
     let folder = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
     guard kind(of: folder + "/config.json") == .nothing else { return path }
     let found = names(in: folder)
     if found.contains("snapshots") { return try snapshot(of: folder) }
+    // Enough for commands that need no weights; the others ask for config.json themselves.
+    guard !found.contains(where: textAndPictureFiles.contains) else { return path }
     func refuse(_ what: String, _ hint: String) -> AttuneError {
       .request("there is no config.json; \(what)", at: .init(file: path), hint: hint)
     }

@@ -79,7 +79,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   func p(_ t: Tensor) -> UnsafeMutablePointer<Float> { raw(t).assumingMemoryBound(to: Float.self) }
   func p(_ t: Tensor?) -> UnsafeMutablePointer<Float>? { t.map { p($0) } }
   /// Where a result goes: to f32 (or f64), or rounded to bf16.
-  private func outputs(_ y: Tensor) -> (UnsafeMutablePointer<Float>?, UnsafeMutablePointer<UInt16>?) {
+  func outputs(_ y: Tensor) -> (UnsafeMutablePointer<Float>?, UnsafeMutablePointer<UInt16>?) {
     y.dtype == .bf16 ? (nil, raw(y).assumingMemoryBound(to: UInt16.self)) : (p(y), nil)
   }
 
@@ -197,7 +197,6 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     // Codes depend on whole rows.
     guard format == .plain else { return pack([turned(w)], for: precision, as: format) }
     let (k, n) = (w.rows, w.width)
-    (w.storage as? HostStorage)?.beginReading()
     let wide: DType = w.dtype == .f64 ? .f64 : .f32
     var source = w
     if w.dtype != wide, precision == .full || w.dtype != .bf16 {
@@ -246,13 +245,12 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   /// Bytes of a matrix that are converted and packed at once.
   static let slabBytes = 2 << 20
 
-  /// Calls `body` with a few rows of the matrices at a time, and the number of the first. What is mapped from a file is read
-  /// ahead, and forgotten once it is packed: file and panels are never in memory side by side.
+  /// Calls `body` with a few rows of the matrices at a time, and the number of the first. What is mapped from a file is
+  /// forgotten once it is packed: file and panels are never in memory side by side.
   private func slabs(of weights: [Tensor], _ body: (_ slab: Tensor, _ first: Int) -> Void) {
     var first = 0
     for w in weights {
       let storage = w.storage as? HostStorage
-      storage?.beginReading()
       let rows = max(1, CPUBackend.slabBytes / max(1, w.width * w.dtype.size * 16)) * 16
       for from in stride(from: 0, to: w.rows, by: rows) {
         let slab = w.rowRange(from..<min(from + rows, w.rows))
@@ -466,312 +464,6 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   }
   public func geluBackward(_ dx: Tensor, _ dy: Tensor, _ x: Tensor, _ form: GELUForm) {
     run(dy.dtype) { $0.gelu_backward($1, p(dx), p(dy), p(x), dy.count, form == .tanh) }
-  }
-
-  // MARK: Rows
-
-  private func check(_ index: [Int32], below limit: Int) {
-    for i in index where i < 0 || Int(i) >= limit { preconditionFailure("row \(i) of \(limit)") }
-  }
-
-  public func gather(_ y: Tensor, _ x: Tensor, _ index: [Int32]) {
-    precondition(y.rows == index.count && y.width == x.width, "\(index.count) rows of \(x.shape) into \(y.shape)")
-    check(index, below: x.rows)
-    if x.dtype == .bf16, y.dtype == .bf16 {
-      for (r, i) in index.enumerated() {
-        memcpy(raw(y) + r * x.width * 2, raw(x) + Int(i) * x.width * 2, x.width * 2)
-      }
-      return
-    }
-    if x.dtype == .f16 {
-      let rows = empty(y.shape, .f16)
-      for (r, i) in index.enumerated() {
-        memcpy(raw(rows) + r * x.width * 2, raw(x) + Int(i) * x.width * 2, x.width * 2)
-      }
-      return convert(y, rows)
-    }
-    if x.dtype == .bf16 {
-      pairs { $0.gather($1, p(y), raw(x).assumingMemoryBound(to: UInt16.self), index, index.count, y.width) }
-      return
-    }
-    run(y.dtype) { $0.gather($1, p(y), p(x), index, index.count, y.width) }
-  }
-  public func scatter(_ x: Tensor, _ y: ColumnView, _ index: [Int32]) {
-    precondition(y.rows == index.count && y.width == x.width, "\(index.count) rows of \(x.shape) from \(y)")
-    check(index, below: x.rows)
-    run(x.dtype) { $0.scatter($1, p(x), p(y), y.stride, index, index.count, y.width) }
-  }
-  public func scatterAdd(_ x: Tensor, _ y: Tensor, _ index: [Int32]) {
-    precondition(y.rows == index.count && y.width == x.width, "\(index.count) rows of \(x.shape) from \(y.shape)")
-    check(index, below: x.rows)
-    run(y.dtype) { $0.scatter_add($1, p(x), p(y), index, index.count, y.width, x.rows) }
-  }
-  public func copyColumns(_ y: ColumnView, _ x: ColumnView) {
-    precondition(y.rows == x.rows && y.width == x.width, "\(x.rows) rows of \(x.width) into \(y.rows) of \(y.width)")
-    run(y.tensor.dtype) { $0.copy_columns($1, p(y), y.stride, p(x), x.stride, x.rows, x.width) }
-  }
-  public func groupRows(_ y: Tensor, _ x: Tensor, _ index: [Int32], group: Int) {
-    checkGroups(y, x, index, group)
-    run(x.dtype) { $0.group_rows($1, p(y), p(x), index, y.rows, x.width, group) }
-  }
-  public func groupRowsBackward(_ dx: Tensor, _ dy: Tensor, _ index: [Int32], group: Int) {
-    checkGroups(dy, dx, index, group)
-    var slots = [Int32](repeating: -1, count: dx.rows)
-    for (slot, row) in index.enumerated() where row >= 0 {
-      precondition(slots[Int(row)] < 0, "row \(row) is in two groups")
-      slots[Int(row)] = Int32(slot)
-    }
-    run(dx.dtype) { $0.ungroup_rows($1, p(dx), p(dy), slots, dx.rows, dx.width, group) }
-  }
-  private func checkGroups(_ y: Tensor, _ x: Tensor, _ index: [Int32], _ group: Int) {
-    precondition(
-      index.count == y.rows * group && y.width == x.width * group && index.allSatisfy { $0 < x.rows },
-      "\(index.count) rows of \(x.shape) in groups of \(group) into \(y.shape)")
-  }
-
-  /// Rows of a norm: as wide as its weight.
-  private func normRows(_ x: Tensor, _ w: Tensor) -> Int {
-    precondition(x.count % w.count == 0, "norm of \(x.shape) by \(w.shape)")
-    return x.count / w.count
-  }
-  public func rmsNorm(_ y: Tensor, _ x: Tensor, _ w: Tensor, _ epsilon: Double) {
-    let rows = normRows(x, w)
-    let (wide, narrow) = outputs(y)
-    run(x.dtype) { $0.rmsnorm($1, wide, narrow, p(x), p(w), rows, w.count, epsilon) }
-  }
-  public func rmsNormBackward(_ dx: Tensor, _ dw: Tensor?, _ dy: Tensor, _ x: Tensor, _ w: Tensor, _ epsilon: Double) {
-    let rows = normRows(x, w)
-    let scratch = empty([rows], dy.dtype)
-    run(dy.dtype) { $0.rmsnorm_backward($1, p(dx), p(dw), p(scratch), p(dy), p(x), p(w), rows, w.count, epsilon) }
-  }
-  public func layerNorm(_ y: Tensor, _ x: Tensor, _ w: Tensor, _ b: Tensor, _ epsilon: Double) {
-    let rows = normRows(x, w)
-    let (wide, narrow) = outputs(y)
-    run(x.dtype) { $0.layernorm($1, wide, narrow, p(x), p(w), p(b), rows, w.count, epsilon) }
-  }
-  public func layerNormBackward(
-    _ dx: Tensor, _ dw: Tensor?, _ db: Tensor?, _ dy: Tensor, _ x: Tensor, _ w: Tensor, _ epsilon: Double
-  ) {
-    let rows = normRows(x, w)
-    let scratch = empty([2 * rows], dy.dtype)
-    run(dy.dtype) {
-      $0.layernorm_backward($1, p(dx), p(dw), p(db), p(scratch), p(dy), p(x), p(w), rows, w.count, epsilon)
-    }
-  }
-  public func transformHeads(
-    _ y: ColumnView, _ x: ColumnView, _ norm: Tensor?, _ epsilon: Double, _ angles: RotaryAngles, size: Int,
-    backwards: Bool
-  ) {
-    precondition(
-      angles.cosine.rows == x.rows && angles.cosine.width * 2 == size && y.width == x.width && x.width % size == 0,
-      "angles \(angles.cosine.shape) for heads of \(size)")
-    run(x.tensor.dtype) {
-      $0.heads(
-        $1, p(y), y.stride, p(x), x.stride, p(norm), p(angles.cosine), p(angles.sine), x.rows, x.width / size, size,
-        epsilon, backwards ? -1 : 1)
-    }
-  }
-
-  public func latentHeads(
-    _ q: Tensor, _ k: Tensor, _ v: Tensor, _ query: Tensor, _ keyValue: Tensor, _ key: ColumnView,
-    _ angles: RotaryAngles, _ heads: LatentHeads
-  ) {
-    var shape = latentShape(q, k, v, query, keyValue, key, angles, heads)
-    run(q.dtype) {
-      $0.latent_heads(
-        $1, p(q), p(k), p(v), p(query), p(keyValue), p(key), key.stride, p(angles.cosine), p(angles.sine), q.rows,
-        &shape)
-    }
-  }
-
-  public func latentHeadsBackward(
-    _ dQuery: Tensor, _ dKeyValue: Tensor, _ dKey: ColumnView, _ dq: Tensor, _ dk: Tensor, _ dv: Tensor,
-    _ angles: RotaryAngles, _ heads: LatentHeads
-  ) {
-    var shape = latentShape(dq, dk, dv, dQuery, dKeyValue, dKey, angles, heads)
-    run(dq.dtype) {
-      $0.latent_heads_backward(
-        $1, p(dQuery), p(dKeyValue), p(dKey), dKey.stride, p(dq), p(dk), p(dv), p(angles.cosine), p(angles.sine),
-        dq.rows,
-        &shape)
-    }
-  }
-
-  private func latentShape(
-    _ q: Tensor, _ k: Tensor, _ v: Tensor, _ query: Tensor, _ keyValue: Tensor, _ key: ColumnView,
-    _ angles: RotaryAngles, _ heads: LatentHeads
-  ) -> atk_latent_heads {
-    let wide = q.rows * heads.heads
-    precondition(
-      q.count == wide * (heads.plain + heads.turned) && k.count == q.count && query.count == q.count
-        && v.count == wide * heads.value && keyValue.count == wide * (heads.plain + heads.value)
-        && key.rows == q.rows && key.width == heads.turned && angles.cosine.count == q.rows * heads.turned / 2,
-      "q \(q.shape), key and value \(keyValue.shape), angles \(angles.cosine.shape) for \(heads)")
-    return atk_latent_heads(heads: heads.heads, plain: heads.plain, turned: heads.turned, value: heads.value)
-  }
-
-  public func headNormBackward(
-    _ dx: ColumnView, _ dw: Tensor?, _ dy: Tensor, _ x: ColumnView, _ norm: Tensor, _ epsilon: Double
-  ) {
-    let heads = x.width / norm.count
-    let scratch = empty([x.rows * heads], dy.dtype)
-    run(dy.dtype) {
-      $0.heads_backward(
-        $1, p(dx), dx.stride, p(dw), p(scratch), p(dy), p(x), x.stride, p(norm), x.rows, heads, norm.count, epsilon)
-    }
-  }
-
-  // MARK: Attention
-
-  private func withPlan(_ plan: AttentionPlan, _ body: (UnsafePointer<atk_forest>) -> Void) {
-    // Empty arrays have no address, so all of them stand in one.
-    let parts = [
-      plan.treeRuns, plan.runQuery, plan.runRows, plan.runSeen, plan.runPath, plan.piecePage, plan.pieceLane,
-      plan.pieceRows, plan.blockRun, plan.blockRow, plan.blockRuns, plan.blockShared,
-    ]
-    var all: [Int32] = []
-    all.reserveCapacity(parts.reduce(1) { $0 + $1.count })
-    let starts = parts.map { part -> Int in
-      defer { all += part }
-      return all.count
-    }
-    all.append(0)
-    all.withUnsafeBufferPointer { buffer in
-      let base = buffer.baseAddress!
-      var forest = atk_forest(
-        tree_count: plan.treeCount, block_count: plan.blockCount, tree_runs: base + starts[0],
-        run_query: base + starts[1], run_rows: base + starts[2], run_seen: base + starts[3], run_path: base + starts[4],
-        piece_page: base + starts[5], piece_lane: base + starts[6], piece_rows: base + starts[7],
-        block_run: base + starts[8], block_row: base + starts[9], block_runs: base + starts[10],
-        block_shared: base + starts[11], causal: plan.causal)
-      body(&forest)
-    }
-  }
-
-  private func shape(_ heads: AttentionHeads, _ plan: AttentionPlan) -> atk_attention_shape {
-    precondition(heads.window == nil || plan.causal, "a window needs a causal plan")
-    let (wide, narrow, values) = (
-      heads.heads * heads.size, heads.kvHeads * heads.size, heads.kvHeads * heads.valueSize
-    )
-    return atk_attention_shape(
-      heads: heads.heads, kv_heads: heads.kvHeads, size: heads.size, value_size: heads.valueSize,
-      window: heads.window ?? 0, q_stride: wide, k_stride: narrow, v_stride: values, dq_stride: wide, dk_stride: narrow,
-      dv_stride: values, longest_path: plan.longestPath, scale: heads.scale)
-  }
-
-  public func toPages(_ pages: Tensor, _ x: ColumnView, _ slots: [Int32]?) {
-    let (kvHeads, size) = (pages.shape[1], pages.shape[2])
-    precondition(x.width == kvHeads * size, "rows of \(x.width) for pages \(pages.shape)")
-    if let slots { check(slots, below: pages.rows * KeyPiece.pageSize) }
-    precondition(
-      slots.map { $0.count == x.rows } ?? (x.rows <= pages.rows * KeyPiece.pageSize),
-      "\(x.rows) rows for \(pages.rows) pages")
-    run(x.tensor.dtype) {
-      $0.to_pages($1, p(pages), p(x), x.stride, slots, x.rows, kvHeads, size)
-    }
-  }
-
-  public func attention(
-    _ output: Tensor, _ lse: Tensor?, _ q: Tensor, _ keys: Tensor, _ values: ColumnView, _ plan: AttentionPlan,
-    _ heads: AttentionHeads
-  ) {
-    precondition(
-      q.width == heads.heads * heads.size && output.count == q.rows * heads.heads * heads.valueSize,
-      "heads of \(q.shape) for \(output.shape)")
-    precondition(
-      plan.piecePage.allSatisfy { $0 >= 0 && Int($0) < keys.rows }, "a path leads beyond the \(keys.rows) pages")
-    var shape = shape(heads, plan)
-    shape.v_stride = values.stride
-    let (wide, narrow) = outputs(output)
-    withPlan(plan) { forest in
-      run(q.dtype) { table, pool in
-        let scratch = memory.allocate(byteCount: table.attention_scratch(&shape) * threads * q.dtype.size)
-        table.attention(
-          pool, wide, narrow, p(lse), scratch.pointer.assumingMemoryBound(to: Float.self), p(q), p(keys), p(values),
-          forest, &shape)
-        withExtendedLifetime(scratch) {}
-      }
-    }
-  }
-
-  public func attentionBackward(
-    _ dq: Tensor, _ dk: Tensor, _ dv: ColumnView, _ dOutput: Tensor, _ lse: Tensor, _ q: Tensor, _ k: Tensor,
-    _ keyPages: Tensor, _ valuePages: Tensor, _ plan: AttentionPlan, _ heads: AttentionHeads
-  ) {
-    var shape = shape(heads, plan)
-    shape.dv_stride = dv.stride
-    withPlan(plan) { forest in
-      run(q.dtype) { table, pool in
-        let scratch = memory.allocate(byteCount: table.attention_backward_scratch(&shape) * threads * q.dtype.size)
-        table.attention_backward(
-          pool, p(dq), p(dk), p(dv), scratch.pointer.assumingMemoryBound(to: Float.self), p(dOutput), p(lse), p(q),
-          p(k), p(keyPages), p(valuePages), forest, &shape)
-        withExtendedLifetime(scratch) {}
-      }
-    }
-  }
-
-  // MARK: Language-model head
-
-  private func streams(_ t: Tensor, _ firstRow: Int, _ wanted: Set<HeadStream>) -> atk_head_streams_f32 {
-    func at(_ stream: HeadStream) -> UnsafeMutablePointer<Float>? {
-      guard wanted.contains(stream) else { return nil }
-      return (raw(t) + (stream.rawValue * t.width + firstRow) * t.dtype.size).assumingMemoryBound(to: Float.self)
-    }
-    return atk_head_streams_f32(
-      logprob: at(.logprob), entropy: at(.entropy), lse: at(.logSumExp), mean: at(.meanLogit),
-      log_square: at(.logSumSquares), top1: at(.top1))
-  }
-
-  public func head(
-    _ streams: Tensor, firstRow: Int, _ logits: Tensor, _ targets: ArraySlice<Int32>, _ temperature: Double,
-    _ wanted: Set<HeadStream>
-  ) {
-    precondition(targets.count == logits.rows, "\(targets.count) targets for \(logits.rows) rows")
-    check(Array(targets), below: logits.width)
-    var out = self.streams(streams, firstRow, wanted)
-    targets.withUnsafeBufferPointer { targets in
-      run(logits.dtype) {
-        $0.head($1, &out, p(logits), logits.width, targets.baseAddress!, logits.rows, logits.width, temperature)
-      }
-    }
-  }
-
-  public func headBackward(
-    _ logits: Tensor, _ dStreams: Tensor, firstRow: Int, _ targets: ArraySlice<Int32>, _ temperature: Double,
-    _ wanted: Set<HeadStream>
-  ) {
-    var d = streams(dStreams, firstRow, wanted.subtracting([.top1]))
-    targets.withUnsafeBufferPointer { targets in
-      run(logits.dtype) {
-        $0.head_backward($1, p(logits), logits.width, &d, targets.baseAddress!, logits.rows, logits.width, temperature)
-      }
-    }
-  }
-
-  public func sample(_ logits: Tensor, _ uniforms: [Double], _ temperature: Double) -> (ids: [Int32], logprobs: [Float])
-  {
-    precondition(uniforms.count == logits.rows, "\(uniforms.count) numbers for \(logits.rows) rows")
-    var ids = [Int32](repeating: 0, count: logits.rows)
-    let logprobs = empty([logits.rows], logits.dtype)
-    let scratch = memory.allocate(byteCount: threads * ((logits.width + 255) / 256) * 8)
-    run(logits.dtype) {
-      $0.sample(
-        $1, &ids, p(logprobs), scratch.pointer.assumingMemoryBound(to: Double.self), p(logits), logits.width, uniforms,
-        logits.rows, logits.width, temperature)
-    }
-    withExtendedLifetime(scratch) {}
-    return (ids, logprobs.dtype == .f64 ? doubles(logprobs).map { Float($0) } : floats(logprobs))
-  }
-
-  public func likeliest(_ logits: Tensor) -> [Int32] {
-    var ids = [Int32](repeating: 0, count: logits.rows)
-    run(logits.dtype) { $0.likeliest($1, &ids, p(logits), logits.width, logits.rows, logits.width) }
-    return ids
-  }
-
-  public func exponentials(_ y: Tensor, _ x: Tensor, _ temperature: Double) {
-    run(x.dtype) { $0.exponentials($1, p(y), p(x), x.rows, x.width, temperature) }
   }
 
   // MARK: Optimizer

@@ -30,11 +30,6 @@ final class HostStorage: Storage, @unchecked Sendable {
     super.init(byteCount: byteCount)
   }
 
-  /// All of it is about to be read: a mapped file is read ahead, here and behind.
-  func beginReading() {
-    (owner as? MappedFile)?.beginReading(UnsafeRawBufferPointer(start: pointer, count: byteCount))
-  }
-
   /// Tells the system that the pages of a mapped file may leave memory. Memory that is not mapped from a file stays.
   func forgetMapped(_ from: Int, _ count: Int) {
     (owner as? MappedFile)?.forget(UnsafeRawBufferPointer(start: pointer + from, count: count))

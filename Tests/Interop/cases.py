@@ -1,9 +1,18 @@
 """Inputs for a checkpoint, in the form that `attune score` and `generate` read."""
 
+import json
+
 import pictures
 from families import PICTURED, decoder_of
+from libraries import FIXTURES
 from weights import stream
 
+# `<image>` of the stored tokenizer.
+DEEPSEEK_IMAGE = next(
+    token["id"]
+    for token in json.loads((FIXTURES / "tokenizers/deepseek/tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+    if token["content"] == "<image>"
+)
 TEXTS = [
     "The lighthouse keeper counted seven gulls before breakfast.",
     "2 + 2 = 4, and 12 - 5 = 7.",
@@ -18,7 +27,8 @@ MESSAGES = [
 
 def forbidden(config):
     """Ids that stand for pictures: random ids must not hold them."""
-    return {config[k] for k in config if k.endswith("_token_id") and ("image" in k or "video" in k or "vision" in k)}
+    named = {config[k] for k in config if k.endswith("_token_id") and ("image" in k or "video" in k or "vision" in k)}
+    return named | ({DEEPSEEK_IMAGE} if config["model_type"] == "deepseek_vl_v2" else set())
 
 
 def random_ids(config, length, seed):

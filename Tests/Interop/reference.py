@@ -165,7 +165,10 @@ class Reference:
             best = self.logits(inputs)[-1].float().topk(2)
             found.append(int(best.indices[0]))
             clear = self.gaps.smallest >= ROUTER_GAP
-            gaps.append(float(best.values[0] - best.values[1]) if clear else 0.0)
+            place = found[-1] in (self.config.get("image_token_id"), self.config.get("video_token_id"))
+            gaps.append(float(best.values[0] - best.values[1]) if clear and not place else 0.0)
+            if place:  # the library would now ask for a picture
+                break
             inputs = self.grown(inputs, found[-1])
         return found, gaps
 

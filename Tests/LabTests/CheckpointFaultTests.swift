@@ -133,6 +133,8 @@ import Testing
     switch name {
     case "chat_template.jinja": "messages"
     case "preprocessor_config.json": "pictures"
+    // Films then take what is said of pictures, as in transformers.
+    case "video_preprocessor_config.json": "nothing"
     case "merges.txt", "vocab.json", "generation_config.json", "tokenizer_config.json": "nothing"
     default: "everything"
     }

@@ -305,6 +305,25 @@ import Testing
     }
   }
 
+  /// PEFT would take gate_proj for the stacked experts' and drop the factors of dense layers and shared experts.
+  @Test func unitsBesideExpertsAreNamedAsParameters() throws {
+    let model = try Self.model(TinyModels.deepSeekV2)
+    try model.attachLoRA(LoRAConfiguration(rank: 4, rankPattern: ["up_proj": 2]), seed: 1)
+    Self.shake(model)
+    let folder = try Program.temporaryFolder()
+    try model.saveAdapter(folder: folder)
+    let path = folder + "/adapter_config.json"
+    let json = try JSON.parse(MappedFile.read(path), file: path)
+    let modules = json["target_modules"]?.array?.compactMap(\.string) ?? []
+    #expect(modules.contains("o_proj") && !modules.contains { $0.hasSuffix("up_proj") || $0.hasSuffix("gate_proj") })
+    #expect(json["target_parameters"] == ["down_proj.weight", "gate_proj.weight", "up_proj.weight"])
+    // Patterns are compared with the names of the weights.
+    #expect(json["rank_pattern"]?[#"model\.layers\.0\.mlp\.up_proj(\.weight)?"#]?.int == 2)
+    let other = try Self.model(TinyModels.deepSeekV2)
+    try other.loadAdapter(folder: folder)
+    #expect(try Self.logits(other) == Self.logits(model))
+  }
+
   /// A configuration with nothing but what PEFT always writes takes PEFT's defaults; unknown keys are kept.
   @Test func configurationsMayLackKeys() throws {
     let folder = try folder { ($0.rank, $0.alpha) = (8, 8) }

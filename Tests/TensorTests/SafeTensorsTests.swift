@@ -161,6 +161,21 @@ import Testing
     #expect(backend.floats(try file.mappedTensor("b", on: backend)) == [1, -0x1p-24])
   }
 
+  /// Packing a mapped matrix takes its panels and little more, whatever the file holds and the products read.
+  @Test(arguments: [DType.f32, .bf16, .f16]) func packingTakesLittleMoreThanThePanels(dtype: DType) throws {
+    let path = folder + "/large.safetensors"
+    let narrow = backend.empty([8192, 1024], dtype)
+    backend.fillZero(narrow)
+    try SafeTensors.write([("w", narrow)], to: path, from: backend)
+    for (precision, width) in [(Precision.full, 4), (.bf16, 2)] {
+      let fresh = try CPUBackend(threads: 2)
+      let mapped = try SafeTensors(path).mappedTensor("w", on: fresh)
+      let panels = fresh.pack([mapped], for: precision, as: .plain)
+      #expect(panels.n == 8192)
+      #expect(Double(fresh.highWaterBytes) < 1.15 * Double(8192 * 1024 * width) + 4e6, "\(dtype) \(precision)")
+    }
+  }
+
   @Test func quantisedWeightsAreRefusedWithWhatToDo() throws {
     for type in ["F8_E4M3", "U8", "I8"] {
       let path = try file(#"{"a": {"dtype": "\#(type)", "shape": [8], "data_offsets": [0, 8]}}"#, data: 8)

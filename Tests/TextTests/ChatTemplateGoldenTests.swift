@@ -12,9 +12,20 @@ import Testing
     "deepseek_vl2",
   ]
 
-  @Test(arguments: names) func renders(_ name: String) throws {
-    let golden = try Fixtures.json("chat_templates/\(name).json")
-    let source = try String(decoding: Fixtures.bytes("chat_templates/templates/\(name).jinja"), as: UTF8.self)
+  static let secondNames = [
+    "llama_tools", "mistral_tools", "gemma", "phi4", "deepseek_r1", "qwen2_5_vl", "qwen3_thinking", "qwen3_coder",
+    "smollm3", "command_r", "hermes", "gpt_oss",
+  ]
+
+  @Test(arguments: names) func renders(_ name: String) throws { try compare(name, in: "chat_templates") }
+
+  @Test(arguments: secondNames) func rendersSecond(_ name: String) throws {
+    try compare(name, in: "chat_templates/second")
+  }
+
+  private func compare(_ name: String, in suite: String) throws {
+    let golden = try Fixtures.json("\(suite)/\(name).json")
+    let source = try String(decoding: Fixtures.bytes("\(suite)/templates/\(name).jinja"), as: UTF8.self)
     let folder = try Fixtures.path("tokenizers/" + #require(golden["tokenizer"]?.string))
     let tokenizer = try Tokenizer.load(folder: folder)
     let tokens = try #require(golden["special_tokens"]?.object)
@@ -45,7 +56,9 @@ import Testing
           Issue.record("\(label): failed with \(error)")
           continue
         }
-        if expected["kind"]?.string == "TemplateError" { #expect(error.message == expected["message"]?.string) }
+        if expected["kind"]?.string == "TemplateError" {
+          #expect(error.message == expected["message"]?.string, "\(label)")
+        }
       }
     }
   }

@@ -103,6 +103,21 @@ import Testing
     }
   }
 
+  /// As long runs of anything, in time that grows with their length.
+  @Test func longRunsOfUnfinishedCharactersAreStreamed() throws {
+    let tokenizer = try Tokenizer.load(folder: Fixtures.path("tokenizers/qwen"))
+    let stray = try #require((0..<256).first { tokenizer.bytes(of: $0) == [0x80] })
+    let special = try #require(tokenizer.id(of: "<|im_end|>"))
+    let letter = try #require(tokenizer.encode("a", addSpecialTokens: false).first)
+    let count = 100_000
+    for (run, text) in [(stray, String(repeating: "\u{FFFD}", count: count)), (special, "")] {
+      var stream = tokenizer.stream(skipSpecialTokens: true)
+      #expect(try stream.append(letter) == "a")
+      for _ in 0..<count where try stream.append(run) != nil { Issue.record("released too early") }
+      expectSame(try stream.append(letter), text + "a", "a run of \(run)")
+    }
+  }
+
   /// Composed and decomposed characters are two tokens, though Swift's `String` takes them for one.
   @Test func equivalentTextsAreTwoTokens() throws {
     let model: JSON = [

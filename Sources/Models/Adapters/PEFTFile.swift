@@ -138,41 +138,6 @@ extension LanguageModel {
       text: PEFTConfiguration.text(
         try writtenConfiguration(adapter), kept: adapter.fileKeys, base: baseModel))
   }
-
-  private func writtenConfiguration(_ adapter: LoRAAdapter) throws -> LoRAConfiguration {
-    if let configuration = try configurationWithParameters(adapter) { return configuration }
-    var configuration = adapter.configuration
-    configuration.targets = try writtenTargets(adapter)
-    return configuration
-  }
-
-  /// Names by which PEFT finds the adapted modules and no others.
-  private func writtenTargets(_ adapter: LoRAAdapter) throws -> LoRAConfiguration.Modules {
-    let adapted = Set(adapter.layers.map(\.module))
-    let matching = try ModuleMatching(adapter.configuration)
-    let others = Set(
-      parameters.map { $0.name.split(separator: ".").dropLast().joined(separator: ".") } + [headName]
-    ).subtracting(adapted)
-    if adapter.configuration.targets != .allLinear,
-      try others.allSatisfy({ try !matching.isTarget($0) }), try adapted.allSatisfy({ try matching.isTarget($0) })
-    {
-      return adapter.configuration.targets
-    }
-    return .names(Self.shortestEnds(of: adapted, unlike: others))
-  }
-
-  /// For each name its shortest end, of so many words or more, that no other name has; sorted.
-  static func shortestEnds(
-    of names: some Collection<String>, unlike others: Set<String>, words least: Int = 1
-  ) -> [String] {
-    let ends = names.map { name in
-      let words = name.split(separator: ".")
-      return (min(least, words.count)...words.count).lazy.map { words.suffix($0).joined(separator: ".") }.first { end in
-        !others.contains { ModuleMatching.ends($0, in: end) }
-      } ?? name
-    }
-    return Set(ends).sorted()
-  }
 }
 
 extension LanguageModel.Saved {

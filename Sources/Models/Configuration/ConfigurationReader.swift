@@ -59,6 +59,14 @@ struct ConfigurationReader {
     return value
   }
 
+  func optionalNumber(_ key: String, in range: ClosedRange<Double>) throws -> Double? {
+    guard let value = try optionalNumber(key) else { return nil }
+    guard range.contains(value) else {
+      throw error(key, "is \(json[key]!.text()), a number in \(range.lowerBound)...\(range.upperBound) was expected")
+    }
+    return value
+  }
+
   func positiveNumber(_ key: String) throws -> Double {
     guard let value = try optionalNumber(key), value > 0 else {
       throw error(key, "is \(json[key]?.text() ?? "missing"), a positive number was expected")

@@ -48,8 +48,7 @@ extension ExpertConfiguration {
     let step = try reader.optionalInt("moe_layer_freq", in: 1...1024) ?? 1
     layers = Set((0..<layerCount).filter { $0 >= first && $0 % step == 0 })
 
-    let scale = try reader.optionalNumber("routed_scaling_factor") ?? 1
-    guard scale > 0 else { throw reader.error("routed_scaling_factor", "is \(scale), a positive number was expected") }
+    let scale = try reader.optionalNumber("routed_scaling_factor", in: 1e-6...1e6) ?? 1
     let method = try reader.optionalString("topk_method") ?? "greedy"
     let gate = try reader.optionalString("scoring_func") ?? "softmax"
     let groups = try reader.optionalInt("n_group", in: 1...(1 << 16)) ?? 1

@@ -73,8 +73,8 @@ extension RopeConfiguration {
         values.has("factor")
         ? try values.positiveNumber("factor") : try reader.positiveNumber("max_position_embeddings") / original()
       func magnitude(_ scale: Double) -> Double { factor <= 1 ? 1 : 0.1 * scale * PortableMath.log(factor) + 1 }
-      let own = try values.optionalNumber("mscale") ?? 0
-      let all = try values.optionalNumber("mscale_all_dim") ?? 0
+      let own = try values.optionalNumber("mscale", in: 0...1000) ?? 0
+      let all = try values.optionalNumber("mscale_all_dim", in: 0...1000) ?? 0
       scaling = .yarn(
         Yarn(
           factor: factor, original: try original(), betaFast: try values.optionalNumber("beta_fast") ?? 32,

@@ -85,7 +85,7 @@ extension TextConfiguration {
     hiddenSize = try reader.int("hidden_size", in: 1...(1 << 17))
     intermediateSize = try reader.int("intermediate_size", in: 1...(1 << 19))
     layers = try reader.layerCount()
-    normEpsilon = try reader.optionalNumber("rms_norm_eps") ?? 1e-6
+    normEpsilon = try reader.optionalNumber("rms_norm_eps", in: 0...1) ?? 1e-6
     try reader.require("hidden_act", "silu")
     self.attention = attention
     self.rope = rope

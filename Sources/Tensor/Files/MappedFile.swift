@@ -11,15 +11,15 @@ public final class MappedFile: @unchecked Sendable {
   // Safety: the mapping is read-only and lives as long as this object; `withBytes` keeps it alive.
   private let bytes: UnsafeRawBufferPointer
   public let path: String
-  private let readAhead: ReadAhead?
 
   /// - Throws: `.request` if the file is missing or no file, `.work` if it cannot be read.
-  public convenience init(_ path: String) throws { try self.init(path, readAhead: nil) }
+  public convenience init(_ path: String) throws { try self.init(path, inStretches: false) }
 
-  /// - Parameter readAhead: knows what will be read, of this file and of others.
-  init(_ path: String, readAhead: ReadAhead?) throws {
+  /// - Parameter inStretches: most of it will be read in long stretches from front to back, as weights are packed. The system
+  ///   then reads ahead of the page that is touched, as it does for an ordinary file; else around it, and whoever touched it
+  ///   waits. (To ask for the stretches one by one costs more processor time than reading them: it brings single small pages.)
+  init(_ path: String, inStretches: Bool) throws {
     self.path = path
-    self.readAhead = readAhead
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { throw MappedFile.cannotOpen(path) }
     defer { close(descriptor) }
@@ -37,6 +37,12 @@ public final class MappedFile: @unchecked Sendable {
       throw AtomicFile.failure("cannot map", path)
     }
     bytes = UnsafeRawBufferPointer(start: base, count: size)
+    if inStretches {
+      #if canImport(Glibc)
+        posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
+      #endif
+      madvise(base, size, MADV_SEQUENTIAL)
+    }
   }
 
   private static func cannotOpen(_ path: String) -> AttuneError {
@@ -65,12 +71,6 @@ public final class MappedFile: @unchecked Sendable {
   public static func read(_ path: String) throws -> [UInt8] { try MappedFile(path).withBytes { Array($0) } }
 
   // MARK: What will be read, and what was
-
-  /// `part` of this file will be read from end to end, after what was announced before.
-  func announce(_ part: UnsafeRawBufferPointer) { readAhead?.announce(part, of: self) }
-
-  /// `part`, announced or not, is about to be read from end to end.
-  func beginReading(_ part: UnsafeRawBufferPointer) { readAhead?.begin(part) }
 
   /// Asks the system to have `part` in memory soon.
   func willNeed(_ part: UnsafeRawBufferPointer) {

@@ -30,11 +30,11 @@ public struct SafeTensors: Sendable {
   private static let largestHeader = 100 << 20
 
   /// - Throws: `.request` naming the file, what was found and what was expected.
-  public init(_ path: String) throws { try self.init(path, readAhead: nil) }
+  public init(_ path: String) throws { try self.init(path, inStretches: false) }
 
-  init(_ path: String, readAhead: ReadAhead?) throws {
+  init(_ path: String, inStretches: Bool) throws {
     self.path = path
-    file = try MappedFile(path, readAhead: readAhead)
+    file = try MappedFile(path, inStretches: inStretches)
     (entries, metadata) = try file.withBytes { try Self.header(of: $0, path) }
     places = Dictionary(entries.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { a, _ in a })
   }
@@ -199,8 +199,6 @@ public struct SafeTensors: Sendable {
       guard Int(bitPattern: bytes.baseAddress) % dtype.size == 0 else {
         return backend.upload(bytes, entry.shape, dtype)
       }
-      // Vectors are converted at once; matrices are packed in the order in which they are asked for.
-      if entry.shape.count > 1, !bytes.isEmpty { file.announce(bytes) }
       return backend.borrow(bytes, entry.shape, dtype, owner: file)
     }
   }

@@ -24,10 +24,9 @@ public final class SafeTensorsFolder: Sendable {
   ///   holds another tensor of the same name as a second one.
   public init(_ folder: String) throws {
     self.folder = folder
-    let readAhead = ReadAhead()
     let hasIndex = FolderNames.exists(folder + "/" + Self.index)
     if FolderNames.exists(folder + "/" + Self.single) {
-      let file = try SafeTensors(folder + "/" + Self.single, readAhead: readAhead)
+      let file = try SafeTensors(folder + "/" + Self.single, inStretches: true)
       file.askForVectors()
       files = [file]
       places = Dictionary(file.entries.map { ($0.name, 0) }, uniquingKeysWith: { a, _ in a })
@@ -36,12 +35,12 @@ public final class SafeTensorsFolder: Sendable {
       return
     }
     guard hasIndex else { throw Self.noWeights(in: folder) }
-    (files, places) = try Self.shards(of: folder, readAhead)
+    (files, places) = try Self.shards(of: folder)
     for file in files { file.askForVectors() }
     remarks = []
   }
 
-  private static func shards(of folder: String, _ readAhead: ReadAhead) throws -> ([SafeTensors], [String: Int]) {
+  private static func shards(of folder: String) throws -> ([SafeTensors], [String: Int]) {
     let path = folder + "/" + index
     let map = try JSON.parse(MappedFile.read(path), file: path, refuseDuplicateKeys: true)
     let again = "copy or download the index again"
@@ -61,7 +60,7 @@ public final class SafeTensorsFolder: Sendable {
       }
       if fileNames[file] == nil {
         fileNames[file] = files.count
-        files.append(try shard(file, folder, value.location(in: path), readAhead))
+        files.append(try shard(file, folder, value.location(in: path)))
       }
       let place = fileNames[file]!
       guard files[place].entry(name) != nil else {
@@ -91,9 +90,9 @@ public final class SafeTensorsFolder: Sendable {
   }
 
   private static func shard(
-    _ name: String, _ folder: String, _ place: AttuneError.Location, _ readAhead: ReadAhead
+    _ name: String, _ folder: String, _ place: AttuneError.Location
   ) throws -> SafeTensors {
-    do { return try SafeTensors(folder + "/" + name, readAhead: readAhead) } catch let error as AttuneError
+    do { return try SafeTensors(folder + "/" + name, inStretches: true) } catch let error as AttuneError
       where error.message == "no such file"
     {
       throw AttuneError.request(

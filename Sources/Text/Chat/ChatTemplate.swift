@@ -8,7 +8,8 @@ public struct ChatTemplate: Sendable {
   public let source: String
   /// `bos_token`, `eos_token` and kin: variables of every rendering.
   public var specialTokens: JSON.Object
-  private let template: JinjaTemplate
+  /// nil where the checkpoint has a template for dialogues with tools alone.
+  private let template: JinjaTemplate?
   /// The template that is used when tools are given, if the checkpoint has one of its own for that.
   private let toolTemplate: JinjaTemplate?
 
@@ -16,20 +17,25 @@ public struct ChatTemplate: Sendable {
   ///
   /// - Throws: `AttuneError` with the line of what is wrong.
   public init(source: String, file: String, specialTokens: JSON.Object = .init()) throws {
-    try self.init(source: source, file: file, toolSource: nil, specialTokens: specialTokens)
-  }
-
-  private init(source: String, file: String, toolSource: String?, specialTokens: JSON.Object) throws {
     self.source = source
     self.file = file
     self.specialTokens = specialTokens
     template = try JinjaTemplate(source: source, file: file)
-    toolTemplate = try toolSource.map { try JinjaTemplate(source: $0, file: file) }
+    toolTemplate = nil
   }
 
-  /// The template of a Hugging Face folder: `chat_template.jinja` (and `additional_chat_templates/tool_use.jinja`), else
+  /// One of the two sources at least.
+  private init(_ named: (default: String?, tools: String?), file: String, specialTokens: JSON.Object) throws {
+    source = named.default ?? named.tools ?? ""
+    self.file = file
+    self.specialTokens = specialTokens
+    template = try named.default.map { try JinjaTemplate(source: $0, file: file) }
+    toolTemplate = try named.tools.map { try JinjaTemplate(source: $0, file: file) }
+  }
+
+  /// The template of a Hugging Face folder: `chat_template.jinja` and `additional_chat_templates/tool_use.jinja`, else
   /// `chat_template` of `chat_template.json` or `tokenizer_config.json` (a string, or a list of named templates of which
-  /// `default` and `tool_use` are taken).
+  /// `default` and `tool_use` are taken). One of the two is enough: `tool_use` alone renders dialogues with tools.
   ///
   /// - Returns: nil if the folder has none.
   /// - Throws: `AttuneError` for files that cannot be read or parsed.
@@ -37,16 +43,18 @@ public struct ChatTemplate: Sendable {
     let folder = folder.hasSuffix("/") ? folder : folder + "/"
     let configuration = try json(folder + "tokenizer_config.json")
     let specialTokens = try specialTokens(configuration, json(folder + "special_tokens_map.json"))
-    let file = folder + "chat_template.jinja"
-    if let source = try text(file) {
-      guard source.contains(where: { !$0.isWhitespace }) else {
+    let (file, toolFile) = (folder + "chat_template.jinja", folder + "additional_chat_templates/tool_use.jinja")
+    let sources = try (default: text(file), tools: text(toolFile))
+    for (source, file) in [(sources.default, file), (sources.tools, toolFile)] {
+      guard source?.contains(where: { !$0.isWhitespace }) != false else {
         throw AttuneError.request(
           "the template is empty", at: .init(file: file),
           hint: "copy or download the file again, or remove it if prompts are given as text")
       }
+    }
+    if sources.default != nil || sources.tools != nil {
       return try ChatTemplate(
-        source: source, file: file, toolSource: text(folder + "additional_chat_templates/tool_use.jinja"),
-        specialTokens: specialTokens)
+        sources, file: sources.default == nil ? toolFile : file, specialTokens: specialTokens)
     }
     for (name, holder) in [
       ("chat_template.json", try json(folder + "chat_template.json")), ("tokenizer_config.json", configuration),
@@ -58,13 +66,13 @@ public struct ChatTemplate: Sendable {
       func named(_ wanted: String) -> String? {
         value.object?[wanted]?.string ?? value.array?.first { $0["name"]?.string == wanted }?["template"]?.string
       }
-      guard let source = named("default") else {
+      let sources = (default: named("default"), tools: named("tool_use"))
+      guard sources.default != nil || sources.tools != nil else {
         throw AttuneError.request(
-          "\"chat_template\" is \(value.kind) without a template named \"default\"",
+          "\"chat_template\" is \(value.kind) without a template named \"default\" or \"tool_use\"",
           at: value.location(in: folder + name))
       }
-      return try ChatTemplate(
-        source: source, file: folder + name, toolSource: named("tool_use"), specialTokens: specialTokens)
+      return try ChatTemplate(sources, file: folder + name, specialTokens: specialTokens)
     }
     return nil
   }
@@ -135,7 +143,12 @@ public struct ChatTemplate: Sendable {
     for (name, value) in specialTokens.entries { all[name] = value }
     for (name, value) in variables.entries { all[name] = value }
     let hasTools = !(tools?.isNull ?? true)
-    let rendering = try (hasTools ? toolTemplate ?? template : template).render(all, now: now)
+    guard let chosen = hasTools ? toolTemplate ?? template : template else {
+      throw AttuneError.request(
+        "the checkpoint has a template named \"tool_use\" alone, and no \"tools\" are given", at: .init(file: file),
+        hint: "give \"tools\", or add a template named \"default\"")
+    }
+    let rendering = try chosen.render(all, now: now)
     var chat = RenderedChat(text: rendering.text, assistantSpans: rendering.generationSpans)
     if continueFinalMessage { try cut(&chat, after: content) }
     return chat

@@ -212,7 +212,8 @@ extension Jinja.Interpreter {
     switch (value, key) {
     case (.undefined(let undefined), _): throw failure(undefined.message)
     case (.dict(let dict), _):
-      if let found = dict.value(of: try hash(key)) { return found }
+      // A key that no mapping can hold is one that this mapping does not hold.
+      if let key = try? hash(key), let found = dict.value(of: key) { return found }
     case (.list(let items), _), (.tuple(let items), _):
       if let index = key.integer {
         let place = index < 0 ? index + items.values.count : index
@@ -317,7 +318,8 @@ extension Jinja.Interpreter {
       let step = places.count > 1 ? range[places[1]] - range[first] : range.step
       return .range(Jinja.Progression(start: range[first], stop: range[last] + (step > 0 ? 1 : -1), step: step))
     case .undefined(let undefined): throw failure(undefined.message)
-    default: return .undefined("'\(value.typeName)' object has no element of that kind")
+    case .dict: throw failure("unhashable type: 'slice'")
+    default: throw failure("'\(value.typeName)' object is not subscriptable")
     }
   }
 

@@ -452,6 +452,12 @@ extension Jinja {
       var values: [Value?] = []
       for bound in bounds { values.append(try bound.map { try evaluate($0, scope) }) }
       self.line = line
+      // Jinja computes constants before it renders, and what fails there is undefined.
+      if case .literal = base.kind {
+        guard case .string = value else {
+          return .undefined("'\(value.typeName)' object has no element of that kind")
+        }
+      }
       return try slice(value, values[0], values[1], values[2])
     }
 

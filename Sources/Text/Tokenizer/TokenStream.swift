@@ -21,7 +21,8 @@ public struct TokenStream: Sendable {
   /// - Throws: `AttuneError` for a negative id.
   public mutating func append(_ id: Int32) throws -> String? {
     guard id >= 0 else { throw AttuneError.request("\(id) is no token id: ids count from 0") }
-    if prefix.isEmpty, !ids.isEmpty {
+    if tokenizer.addsNothing(id, skipSpecialTokens: skipSpecialTokens) { return nil }
+    if prefix.isEmpty, !ids.isEmpty, !endIsHeldBack() {
       let text = decoded()
       if !Self.isHeldBack(text) {
         prefix = text
@@ -29,6 +30,7 @@ public struct TokenStream: Sendable {
       }
     }
     ids.append(id)
+    if endIsHeldBack() { return nil }
     let text = decoded()
     guard text.count > prefix.count, !Self.isHeldBack(text) else { return nil }
     // Where the new text does not begin with the old one (no text was ever tokenized into such ids), what they share
@@ -54,6 +56,13 @@ public struct TokenStream: Sendable {
   }
 
   private func decoded() -> [UInt8] { Array(tokenizer.decode(ids, skipSpecialTokens: skipSpecialTokens).utf8) }
+
+  /// Whether the last bytes alone tell that the text is held back: long runs of unfinished characters would otherwise be
+  /// decoded once for every id. After four bytes at most, decoding from the middle agrees with decoding from the start.
+  private func endIsHeldBack() -> Bool {
+    guard let bytes = tokenizer.bytesAtEnd(of: ids, atLeast: 8) else { return false }
+    return Self.isHeldBack(Array(String(decoding: bytes, as: UTF8.self).utf8))
+  }
 
   private static func isHeldBack(_ text: [UInt8]) -> Bool { text.suffix(3).elementsEqual([0xEF, 0xBF, 0xBD]) }
 }

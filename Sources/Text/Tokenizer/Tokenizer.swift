@@ -190,6 +190,23 @@ public final class Tokenizer: Sendable {
     }
   }
 
+  /// Whether every decoding is the same with and without `id`. False where only the whole text can tell.
+  func addsNothing(_ id: Int32, skipSpecialTokens: Bool) -> Bool {
+    guard case .byteLevel = parts.decoder else { return false }
+    return (skipSpecialTokens && isSpecial(id)) || bytes(of: id)?.isEmpty != false
+  }
+
+  /// The last bytes that `ids` stand for, before they are made characters; nil for decoders that look at whole texts.
+  func bytesAtEnd(of ids: [Int32], atLeast count: Int) -> [UInt8]? {
+    guard case .byteLevel = parts.decoder else { return nil }
+    var bytes: [UInt8] = []
+    for id in ids.reversed() {
+      bytes = (self.bytes(of: id) ?? []) + bytes
+      if bytes.count >= count { break }
+    }
+    return bytes
+  }
+
   /// The bytes that an id adds to a decoded text, which need not be whole characters; nil for an id without a token.
   ///
   /// - Parameter atStart: for the first id of a text, where a leading space may be dropped (`dropsSpaceAtStart`).

@@ -35,7 +35,9 @@ let renderCommand = Command(
     points, and with --model also "input_ids" and "assistant_mask".
     """
 ) { arguments in
-  let now = try arguments.string("--now").map { try CivilTime(iso: $0) }
+  let now = try arguments.string("--now").map { text in
+    do { return try CivilTime(iso: text) } catch let error as AttuneError { throw error.located(in: "--now") }
+  }
   var tokenizer: Tokenizer?
   let template: ChatTemplate
   if let file = arguments.string("--template") {
@@ -49,9 +51,15 @@ let renderCommand = Command(
       }
       variables = object
     }
-    template = try ChatTemplate(
-      source: String(decoding: MappedFile.read(file), as: UTF8.self), file: file, specialTokens: variables)
+    guard let source = try String(validating: MappedFile.read(file), as: UTF8.self) else {
+      throw AttuneError.request("the template is not UTF-8", at: .init(file: file))
+    }
+    template = try ChatTemplate(source: source, file: file, specialTokens: variables)
   } else {
+    guard arguments.string("--variables") == nil else {
+      throw AttuneError.request(
+        "--variables goes with --template", hint: "with --model, other keys of a line are variables of the template")
+    }
     guard arguments.string("--model") != nil else {
       throw AttuneError.request("attune render needs --model or --template", hint: "see `attune render --help`")
     }

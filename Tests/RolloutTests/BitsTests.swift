@@ -359,10 +359,9 @@ struct NumberDecoder: CompletionDecoder {
     ) throws -> [[Float]] {
       let model = try Self.model(json, precision, weights: weights, threads: threads)
       if let values {
-        // Experts that stand in one tensor are no linear layers, and are held as codes all the same.
-        let stacked = model.parameters.filter { $0.name.hasSuffix("]") }
-        for weight in model.linears.map(\.weight) + model.head.weights + stacked
-        where !weight.name.contains("patch_embed") {
+        // Routers are never held as codes.
+        for weight in model.linears.map(\.weight) + model.head.weights
+        where !weight.name.contains("patch_embed") && !weight.name.hasSuffix(".mlp.gate.weight") {
           let held = model.backend.empty([weight.value.rows, weight.value.width], .f32)
           model.backend.unpack(held, model.backend.pack([weight.value], for: .bf16, as: values))
           weight.setValue(held)

@@ -82,12 +82,8 @@ def draw(random, path):
 
 
 def upright(path):
-    """As the library's `load_image` gives it, without what Pillow remembers beside the pixels.
-
-    A known difference: of a PNG with one transparent colour Pillow keeps that colour beside the RGB pixels, and the library's Qwen
-    processor then paints it white. Attune drops transparency of every kind.
-    """
-    return Image.fromarray(np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB")))
+    """As the library's `load_image` gives it, with the transparent colour that Pillow keeps beside the pixels."""
+    return ImageOps.exif_transpose(Image.open(path)).convert("RGB")
 
 
 def within(difference, limits):

@@ -13,6 +13,11 @@ struct ConfigurationReader {
     .request("\(path)\(key) \(what)", at: location(key), hint: hint)
   }
 
+  /// A setting that other programs may run, and this one does not.
+  func unsupported(_ key: String, _ what: String) -> AttuneError {
+    error(key, what, hint: "checkpoints with this setting are not run here; docs/models.md says what is")
+  }
+
   func section(_ key: String) throws -> ConfigurationReader {
     guard let value = json[key], value.object != nil else {
       throw error(key, json[key].map { "is \($0.kind), a mapping was expected" } ?? "is missing")
@@ -88,6 +93,6 @@ struct ConfigurationReader {
   /// Refuses any value but the expected one; a missing value counts as expected.
   func require(_ key: String, _ expected: String) throws {
     guard let found = try optionalString(key), found != expected else { return }
-    throw error(key, "is \"\(found)\", \"\(expected)\" was expected")
+    throw unsupported(key, "is \"\(found)\", \"\(expected)\" was expected")
   }
 }

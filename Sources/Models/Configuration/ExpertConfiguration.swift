@@ -66,7 +66,7 @@ extension ExpertConfiguration {
         groups: groups, keptGroups: kept, groupBest: 2)
       hasBias = true
     default:
-      throw reader.error(
+      throw reader.unsupported(
         "topk_method",
         "is \"\(method)\" with scoring_func \"\(gate)\"; greedy and group_limited_greedy with softmax, and noaux_tc with sigmoid are available"
       )

@@ -46,7 +46,8 @@ extension RopeConfiguration {
     guard theta > 1 else { throw reader.error("rope_theta", "is \(theta), a number above 1 was expected") }
     for section in [reader, values] {
       if let share = try section.optionalNumber("partial_rotary_factor"), share != 1 {
-        throw section.error("partial_rotary_factor", "is \(share); heads that are turned in part are not available")
+        throw section.unsupported(
+          "partial_rotary_factor", "is \(share); heads that are turned in part are not available")
       }
     }
     func original() throws -> Double {
@@ -84,7 +85,7 @@ extension RopeConfiguration {
           truncate: try values.optionalBool("truncate") ?? true))
       if all != 0 { latentScale = magnitude(all) * magnitude(all) }
     default:
-      throw values.error("rope_type", "is \"\(type)\"; default, linear, llama3 and yarn are available")
+      throw values.unsupported("rope_type", "is \"\(type)\"; default, linear, llama3 and yarn are available")
     }
   }
 
@@ -99,7 +100,7 @@ extension RopeConfiguration {
       )
     }
     guard try values.optionalBool("mrope_interleaved") ?? true else {
-      throw values.error("mrope_interleaved", "is false; interleaved sections were expected")
+      throw values.unsupported("mrope_interleaved", "is false; interleaved sections were expected")
     }
     return sections
   }

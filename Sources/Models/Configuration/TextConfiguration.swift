@@ -121,7 +121,7 @@ extension GroupedAttention {
         case "full_attention": break
         case "sliding_attention": windowLayers.insert(layer)
         default:
-          throw reader.error(
+          throw reader.unsupported(
             "layer_types", "holds \(kind ?? "no string"); full_attention and sliding_attention are available")
         }
       }

@@ -100,10 +100,10 @@ extension TiledVisionConfiguration {
       throw vision.error("patch_size", "is \(patchSize), more than image_size \(viewSize)")
     }
     for key in ["class_token", "reg_tokens"] where vision.json[key]?.bool == true || vision.json[key]?.int ?? 0 > 0 {
-      throw vision.error(key, "is set; a tower without extra tokens was expected")
+      throw vision.unsupported(key, "is set; a tower without extra tokens was expected")
     }
     if let type = try projector.optionalString("projector_type"), type != "downsample_mlp_gelu" {
-      throw projector.error("projector_type", "is \"\(type)\", \"downsample_mlp_gelu\" was expected")
+      throw projector.unsupported("projector_type", "is \"\(type)\", \"downsample_mlp_gelu\" was expected")
     }
     let input = try projector.optionalInt("input_dim", in: 1...(1 << 16)) ?? hiddenSize
     guard input == hiddenSize else {

@@ -12,7 +12,7 @@ extension ModelFamily {
     configuration.decoderPrefix = "language.model"
     configuration.headName = "language.lm_head.weight"
     if let tag = try reader.optionalString("tile_tag"), tag != "2D" {
-      throw reader.error("tile_tag", "is \"\(tag)\", \"2D\" was expected")
+      throw reader.unsupported("tile_tag", "is \"\(tag)\", \"2D\" was expected")
     }
     var vision = try TiledVisionConfiguration(
       vision: reader.section("vision_config"), projector: reader.section("projector_config"))

@@ -11,7 +11,7 @@ os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 warnings.filterwarnings("ignore")
 
 FIXTURES = Path(__file__).resolve().parent.parent / "Fixtures"
-sys.path.append(str(FIXTURES))
+sys.path += [str(FIXTURES), str(FIXTURES / "models")]
 
 import torchvision_shim
 

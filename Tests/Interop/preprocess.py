@@ -11,7 +11,7 @@ from transformers import Qwen2VLImageProcessorPil
 from transformers.video_utils import VideoMetadata
 
 import families
-from deepseek_vl2_tiles import tile_views
+from tiles import tile_views
 from pictures import QwenProcessor
 from program import Refused
 from weights import stream, write_side_files

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 import deepseek_vl2_reference
-from deepseek_vl2_tiles import tile_views
+from tiles import tile_views
 from pictures import qwen_processor
 
 # Below this the choice of an expert is left to rounding.

@@ -39,7 +39,8 @@ public final class Parameter {
 
   /// One set of values with its gradient.
   private struct Content {
-    var value: Tensor
+    var stored: Tensor
+    var isTurned: Bool
     var accumulator: Tensor?
     var waitingRows: [(rows: Tensor, index: [Int32])]
     var version: Int
@@ -129,7 +130,8 @@ public final class Parameter {
     precondition(value.shape == shape, "\(name) has shape \(shape), not \(value.shape)")
     newest += 1
     // Versions of different contents are never equal: caches tell contents apart by them.
-    hidden[newest] = Content(value: value, accumulator: nil, waitingRows: [], version: newest << 40)
+    hidden[newest] = Content(
+      stored: value, isTurned: false, accumulator: nil, waitingRows: [], version: newest << 40)
     return newest
   }
 
@@ -139,8 +141,11 @@ public final class Parameter {
     guard let next = hidden.removeValue(forKey: standIn) else {
       preconditionFailure("\(name) has no stand-in \(standIn)")
     }
-    hidden[shown] = Content(value: value, accumulator: accumulator, waitingRows: waitingRows, version: version)
-    (value, accumulator, waitingRows, version) = (next.value, next.accumulator, next.waitingRows, next.version)
+    hidden[shown] = Content(
+      stored: stored, isTurned: isTurned, accumulator: accumulator, waitingRows: waitingRows, version: version)
+    (stored, isTurned, accumulator, waitingRows, version) = (
+      next.stored, next.isTurned, next.accumulator, next.waitingRows, next.version
+    )
     shown = standIn
   }
 
@@ -155,6 +160,6 @@ public final class Parameter {
   public func value(of standIn: Int) -> Tensor {
     if standIn == shown { return value }
     guard let content = hidden[standIn] else { preconditionFailure("\(name) has no stand-in \(standIn)") }
-    return content.value
+    return content.isTurned ? backend.turned(content.stored) : content.stored
   }
 }

@@ -44,7 +44,7 @@ extension LanguageModel {
     let configuration = LoRAConfiguration(rank: rank, alpha: Double(rank), targets: .names(modules))
     let combined = try newAdapter(configuration, name: name)
     for linear in adaptable where modules.contains(linear.name) {
-      let (width, out) = (linear.weight.value.width, linear.weight.value.rows)
+      let (out, width) = (linear.weight.shape[0], linear.weight.shape[1])
       var a = [Float](repeating: 0, count: rank * width)
       var b = [Float](repeating: 0, count: out * rank)
       var at = 0

@@ -18,7 +18,7 @@ extension LanguageModel {
         "adapter '\(adapter!.name)' is folded into the weights", hint: "take it out of them first")
     }
     adapter = next
-    showActiveAdapter()
+    placeActiveAdapter()
   }
 
   /// Forgets an adapter; the model is without one if it was the active one.
@@ -38,13 +38,19 @@ extension LanguageModel {
         ?? (adapters.isEmpty ? "the model has none" : "there are: \(adapterNames.joined(separator: ", "))"))
   }
 
-  /// Puts the active adapter's layers and values in place, or the model's own where it is off.
-  func showActiveAdapter() {
+  /// Puts the active adapter's layers and values in place.
+  private func placeActiveAdapter() {
     for linear in linears where linear.lora != nil && linear.lora?.adapter !== adapter { linear.lora = nil }
     if let adapter {
       let places = Dictionary(adapter.layers.map { ($0.module, $0) }, uniquingKeysWith: { a, _ in a })
       for linear in linears where linear.lora == nil { linear.lora = places[linear.name] }
     }
+    showValues()
+  }
+
+  /// Shows the values of the active adapter, or the model's own where it is off. Layers heed that by themselves, so this is all
+  /// that a switch for a reference pass takes.
+  func showValues() {
     for other in adapters where other !== adapter || !other.isEnabled {
       for standIn in other.standIns where standIn.parameter.shown == standIn.id { standIn.parameter.show(0) }
       for (parameter, id) in other.folded where parameter.shown == id { parameter.show(0) }
@@ -84,7 +90,7 @@ extension LanguageModel {
     }
     for linear in chosen {
       let (rank, scaling) = (try matching.rank(of: linear.name), try matching.scaling(of: linear.name))
-      let (width, out) = (linear.weight.value.width, linear.weight.value.rows)
+      let (out, width) = (linear.weight.shape[0], linear.weight.shape[1])
       var stream = randomness.stream(named: linear.name, 1)
       let bound = 1 / Double(width).squareRoot()
       func parameter(_ rest: String, _ value: Tensor) -> Parameter {
@@ -177,7 +183,7 @@ extension LanguageModel {
     }
     adapters.append(adapter)
     self.adapter = adapter
-    showActiveAdapter()
+    placeActiveAdapter()
     for standIn in adapter.standIns { standIn.parameter.setTrainable(trainable) }
     if let head = adapter.head, head.isSaved { head.parameter.setTrainable(trainable) }
   }
@@ -199,9 +205,9 @@ extension LanguageModel {
     }
   }
 
-  var isTied: Bool { !ownHead.weights[0].name.hasSuffix("lm_head.weight") }
+  var isTied: Bool { configuration.tiedEmbeddings }
   /// The head's module: beside the decoder, whatever that is called.
-  var headName: String { ownHead.weights[0].name.hasPrefix("language.") ? "language.lm_head" : "lm_head" }
+  var headName: String { String(configuration.headName.dropLast(".weight".count)) }
 
   /// The biases and whole modules that a configuration trains.
   ///

@@ -21,7 +21,7 @@ public final class LoRAAdapter {
   public var isMerged: Bool { !folded.isEmpty }
   /// False makes every layer compute as if the adapter were not there.
   public var isEnabled = true {
-    didSet { if isEnabled != oldValue { model?.showActiveAdapter() } }
+    didSet { if isEnabled != oldValue { model?.showValues() } }
   }
   weak var model: LanguageModel?
   /// Unlike that of any other adapter of the model.

@@ -58,7 +58,7 @@ extension LanguageModel {
       adapter.folded.append((linear.weight, linear.weight.addStandIn(merged(linear))))
       if let bias, let own = linear.bias { adapter.folded.append((own, own.addStandIn(bias))) }
     }
-    showActiveAdapter()
+    showValues()
   }
 
   /// Takes the active adapter out of the weights again.
@@ -68,6 +68,6 @@ extension LanguageModel {
     }
     for (parameter, id) in adapter.folded { parameter.removeStandIn(id) }
     adapter.folded = []
-    showActiveAdapter()
+    showValues()
   }
 }

@@ -100,7 +100,7 @@ extension LanguageModel {
     _ adapter: LoRAAdapter, trainable: Bool
   ) throws -> LoRALayer {
     let (rank, scaling) = (try matching.rank(of: linear.name), try matching.scaling(of: linear.name))
-    let (width, out) = (linear.weight.value.width, linear.weight.value.rows)
+    let (out, width) = (linear.weight.shape[0], linear.weight.shape[1])
     func parameter(_ rest: String, or other: String? = nil, _ shape: [Int]) throws -> Parameter {
       let key = LoRALayer.key(linear.name, rest)
       let value = try reading.take(key, or: other.map { LoRALayer.key(linear.name, $0) }, shape, on: backend)

@@ -173,6 +173,37 @@ import Testing
     for (i, ids) in expected.enumerated() { #expect(found[i] == ids) }
   }
 
+  /// A begin token that a text writes out is not put in front of it again, also where an end token is added.
+  @Test(arguments: ["llama3", "llama2", "deepseek"])
+  func beginTokensStandOnce(folder: String) throws {
+    let path = "tokenizers/\(folder)/tokenizer.json"
+    var object = try #require(Fixtures.json(path).object)
+    for post in [
+      object["post_processor"] ?? .null,
+      [
+        "type": "TemplateProcessing",
+        "single": [
+          ["SpecialToken": ["id": "b", "type_id": 0]], ["Sequence": ["id": "A", "type_id": 0]],
+          ["SpecialToken": ["id": "e", "type_id": 0]],
+        ],
+        "pair": [["Sequence": ["id": "A", "type_id": 0]], ["Sequence": ["id": "B", "type_id": 0]]],
+        "special_tokens": [
+          "b": ["id": "b", "ids": [0], "tokens": ["b"]], "e": ["id": "e", "ids": [1], "tokens": ["e"]],
+        ],
+      ],
+    ] as [JSON] {
+      object["post_processor"] = post
+      let tokenizer = try Tokenizer(json: .init(.object(object)), file: path)
+      let text = "Two gulls."
+      let whole = tokenizer.encode(text, addSpecialTokens: true)
+      #expect(tokenizer.encodeOnce(text) == whole)
+      let front = whole.prefix { $0 != tokenizer.encode(text)[0] }
+      guard let begin = front.first.flatMap({ tokenizer.token(of: $0) }) else { continue }
+      #expect(front.count == 1)
+      #expect(tokenizer.encodeOnce(begin + text) == tokenizer.encode(begin + text))
+    }
+  }
+
   @Test func unknownIDsAddNothing() throws {
     let tokenizer = try Tokenizer.load(folder: Fixtures.path("tokenizers/qwen"))
     #expect(tokenizer.decode([-5, 100_000, .max, .min], skipSpecialTokens: false) == "")

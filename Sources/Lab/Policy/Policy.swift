@@ -97,7 +97,11 @@ public final class Policy {
         "the checkpoint has no chat template, so messages cannot be rendered", at: .init(file: folder),
         hint: "give the prompt as text, or add a chat_template.jinja")
     }
-    try checkSpecialTokens(of: template)
+    if let undefinedToken {
+      throw AttuneError.request(
+        "the chat template names \(undefinedToken), but there is no tokenizer_config.json, which defines it",
+        at: .init(file: folder), hint: "copy or download tokenizer_config.json into the folder")
+    }
     let text = try template.render(messages: messages, tools: tools, addGenerationPrompt: addGenerationPrompt).text
     guard !text.isEmpty else {
       throw AttuneError.request(
@@ -136,17 +140,14 @@ public final class Policy {
     PromptEncoder(configuration: model.configuration, tokenizer: tokenizer) { [processor] in try processor.get() }
   }
 
-  /// A template names special tokens that tokenizer_config.json defines; without the file they would be rendered as nothing.
-  private func checkSpecialTokens(of template: ChatTemplate) throws {
-    guard template.specialTokens.isEmpty,
-      let name = ["bos_token", "eos_token", "pad_token", "unk_token"].first(where: { template.source.contains($0) }),
+  /// A special token that the template names and that only tokenizer_config.json, which is not there, would define: it would be
+  /// rendered as nothing.
+  private lazy var undefinedToken: String? = {
+    guard let template, template.specialTokens.isEmpty,
       !FileManager.default.fileExists(atPath: folder + "/tokenizer_config.json")
-    else { return }
-    throw AttuneError.request(
-      "the chat template names \(name), but there is no tokenizer_config.json, which defines it",
-      at: .init(file: folder),
-      hint: "copy or download tokenizer_config.json into the folder")
-  }
+    else { return nil }
+    return ["bos_token", "eos_token", "pad_token", "unk_token"].first { template.source.contains($0) }
+  }()
 
   /// The tokens of a text; prompts repeat, so a few are remembered.
   public func ids(of text: String) -> [Int32] {

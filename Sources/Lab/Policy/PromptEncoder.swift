@@ -98,12 +98,7 @@ struct PromptEncoder {
   }
 
   private func encode(_ text: String, isRaw: Bool) -> [Int32] {
-    let plain = tokenizer.encode(text)
-    guard isRaw else { return plain }
-    let special = tokenizer.encode(text, addSpecialTokens: true)
-    // A text that begins with its begin token has it already.
-    let before = special.prefix(special.count - plain.count)
-    return special.count > plain.count && plain.starts(with: before) ? plain : special
+    isRaw ? tokenizer.encodeOnce(text) : tokenizer.encode(text)
   }
 
   /// Films become their moments: the time in words, then one placeholder between the marks of a picture. What stands around

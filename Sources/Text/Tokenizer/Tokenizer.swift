@@ -55,6 +55,15 @@ public final class Tokenizer: Sendable {
     return parts.postProcessor.arranged(ids, addSpecialTokens: addSpecialTokens) { $0 }
   }
 
+  /// The ids of a text that may have its begin token written out already: special tokens are added unless it begins with
+  /// those that would stand in front.
+  public func encodeOnce(_ text: String) -> [Int32] {
+    let plain = encode(text)
+    let first = parts.postProcessor.layout[0]
+    guard first.isEmpty || !plain.starts(with: first) else { return plain }
+    return parts.postProcessor.arranged(plain, addSpecialTokens: true) { $0 }
+  }
+
   /// The ids of `text` and where each stood. Added special tokens cover nothing: their offsets are 0 and 0.
   public func encodeWithOffsets(_ text: String, addSpecialTokens: Bool = false) -> [Token] {
     var tokens: [Token] = []

@@ -14,13 +14,13 @@ extension ModelFamily {
     if let tag = try reader.optionalString("tile_tag"), tag != "2D" {
       throw reader.unsupported("tile_tag", "is \"\(tag)\", \"2D\" was expected")
     }
-    var vision = try TiledVisionConfiguration(
-      vision: reader.section("vision_config"), projector: reader.section("projector_config"))
-    switch try reader.optionalString("global_view_pos") ?? "head" {
-    case "head": vision.wholeViewFirst = true
-    case "tail": vision.wholeViewFirst = false
-    case let other: throw reader.error("global_view_pos", "is \"\(other)\", \"head\" or \"tail\" was expected")
+    let place = try reader.optionalString("global_view_pos") ?? "head"
+    guard place == "head" || place == "tail" else {
+      throw reader.error("global_view_pos", "is \"\(place)\", \"head\" or \"tail\" was expected")
     }
+    let vision = try DeepSeekVL2VisionConfiguration(
+      vision: reader.section("vision_config"), projector: reader.section("projector_config"),
+      wholeViewFirst: place == "head")
     guard vision.outputSize == text.hiddenSize else {
       throw AttuneError.request(
         "projector_config.n_embed is \(vision.outputSize), the decoder's hidden_size is \(text.hiddenSize)",

@@ -18,7 +18,7 @@ extension ModelFamily {
     text.rope.sections = try RopeConfiguration.sections(section, headSize: text.attentionHeads(layer: 0).size)
     var configuration = try ModelConfiguration(family, reader, text: text)
     configuration.decoderPrefix = "model.language_model"
-    let vision = try VisionConfiguration(reader.section("vision_config"))
+    let vision = try Qwen3VLVisionConfiguration(reader.section("vision_config"))
     guard vision.outputSize == text.hiddenSize else {
       throw AttuneError.request(
         "vision_config.out_hidden_size is \(vision.outputSize), the decoder's hidden_size is \(text.hiddenSize)",

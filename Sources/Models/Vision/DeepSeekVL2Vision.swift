@@ -5,7 +5,7 @@ import AttuneTensor
 ///
 /// Ports the behaviour of repository deepseek-ai/DeepSeek-VL2, `siglip_vit.py` and `modeling_deepseek_vl_v2.py`.
 final class DeepSeekVL2Vision: VisionTower {
-  private let configuration: TiledVisionConfiguration
+  private let configuration: DeepSeekVL2VisionConfiguration
   private let patchEmbedding: Projection
   private let positions: Parameter
   private let blocks: [VisionBlock]
@@ -15,7 +15,7 @@ final class DeepSeekVL2Vision: VisionTower {
   private let separator: Parameter
   private static let epsilon = 1e-6
 
-  init(_ c: TiledVisionConfiguration, from source: ParameterSource) throws {
+  init(_ c: DeepSeekVL2VisionConfiguration, from source: ParameterSource) throws {
     configuration = c
     patchEmbedding = Projection([
       try Linear(

@@ -3,7 +3,7 @@ import AttuneTensor
 /// Qwen3-VL's vision tower (transformers' `modeling_qwen3_vl.py`): pre-norm blocks with two-axis rotary embedding over
 /// patches, a resampled table of learned positions, 2 x 2 merging, and features of some blocks for the decoder.
 final class Qwen3VLVision: VisionTower {
-  let configuration: VisionConfiguration
+  let configuration: Qwen3VLVisionConfiguration
   private let patchEmbedding: Projection
   private let positions: Parameter
   private let blocks: [VisionBlock]
@@ -37,7 +37,7 @@ final class Qwen3VLVision: VisionTower {
     var count: Int { frames * height * width }
   }
 
-  init(_ c: VisionConfiguration, prefix: String, from source: ParameterSource) throws {
+  init(_ c: Qwen3VLVisionConfiguration, prefix: String, from source: ParameterSource) throws {
     configuration = c
     patchEmbedding = Projection([
       try Linear(
@@ -192,7 +192,7 @@ final class Qwen3VLVision: VisionTower {
     private let joined: Int
     private let normAfterJoining: Bool
 
-    init(_ c: VisionConfiguration, prefix: String, normAfterJoining: Bool, from source: ParameterSource) throws {
+    init(_ c: Qwen3VLVisionConfiguration, prefix: String, normAfterJoining: Bool, from source: ParameterSource) throws {
       joined = c.hiddenSize * c.mergeSize * c.mergeSize
       self.normAfterJoining = normAfterJoining
       norm = try LayerNorm("\(prefix).norm", normAfterJoining ? joined : c.hiddenSize, epsilon: epsilon, from: source)

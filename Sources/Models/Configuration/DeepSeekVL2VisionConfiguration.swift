@@ -1,32 +1,7 @@
 import Core
 
-/// What sees pictures, by family.
-public enum VisionArchitecture: Sendable {
-  case qwen3VL(VisionConfiguration)
-  case deepSeekVL2(TiledVisionConfiguration)
-}
-
-/// The sizes of Qwen3-VL's vision tower.
-public struct VisionConfiguration: Sendable {
-  public var depth: Int
-  public var hiddenSize: Int
-  public var heads: Int
-  public var intermediateSize: Int
-  public var channels: Int
-  public var patchSize: Int
-  public var temporalPatchSize: Int
-  public var mergeSize: Int
-  public var outputSize: Int
-  /// Side of the square table of learned positions.
-  public var positionSide: Int
-  /// Blocks whose output is also injected into the decoder, in order.
-  public var deepstackBlocks: [Int]
-
-  public var patchWidth: Int { channels * temporalPatchSize * patchSize * patchSize }
-}
-
 /// The sizes of DeepSeek-VL2's vision tower and projector.
-public struct TiledVisionConfiguration: Sendable {
+public struct DeepSeekVL2VisionConfiguration: Sendable {
   public var depth: Int
   public var hiddenSize: Int
   public var heads: Int
@@ -53,38 +28,10 @@ public struct TiledVisionConfiguration: Sendable {
   }
 }
 
-extension VisionConfiguration {
-  init(_ reader: ConfigurationReader) throws {
-    depth = try reader.int("depth", in: 1...1024)
-    hiddenSize = try reader.int("hidden_size", in: 1...(1 << 16))
-    heads = try reader.int("num_heads", in: 1...1024)
-    intermediateSize = try reader.int("intermediate_size", in: 1...(1 << 18))
-    channels = try reader.optionalInt("in_channels", in: 1...16) ?? 3
-    patchSize = try reader.int("patch_size", in: 1...256)
-    temporalPatchSize = try reader.optionalInt("temporal_patch_size", in: 1...16) ?? 2
-    mergeSize = try reader.optionalInt("spatial_merge_size", in: 1...16) ?? 2
-    outputSize = try reader.int("out_hidden_size", in: 1...(1 << 17))
-    let entries = try reader.int("num_position_embeddings", in: 1...(1 << 22))
-    positionSide = Int(Double(entries).squareRoot().rounded())
-    guard positionSide * positionSide == entries else {
-      throw reader.error("num_position_embeddings", "is \(entries), a square number was expected")
-    }
-    guard hiddenSize % (4 * heads) == 0 else {
-      throw reader.error(
-        "num_heads", "is \(heads); hidden_size \(hiddenSize) must divide into heads of a multiple of 4")
-    }
-    try reader.require("hidden_act", "gelu_pytorch_tanh")
-    deepstackBlocks = try reader.ints("deepstack_visual_indexes", "block numbers") { $0 >= 0 }
-    guard deepstackBlocks.allSatisfy({ $0 < depth }), deepstackBlocks == Array(Set(deepstackBlocks)).sorted() else {
-      throw reader.error(
-        "deepstack_visual_indexes", "is \(deepstackBlocks); ascending numbers below depth \(depth) were expected")
-    }
-  }
-}
-
-extension TiledVisionConfiguration {
+extension DeepSeekVL2VisionConfiguration {
   /// Defaults are those of the published configuration classes.
-  init(vision: ConfigurationReader, projector: ConfigurationReader) throws {
+  init(vision: ConfigurationReader, projector: ConfigurationReader, wholeViewFirst: Bool) throws {
+    self.wholeViewFirst = wholeViewFirst
     depth = try vision.optionalInt("layers", in: 1...1024) ?? 27
     hiddenSize = try vision.optionalInt("width", in: 1...(1 << 16)) ?? 1152
     heads = try vision.optionalInt("heads", in: 1...1024) ?? 16
@@ -113,6 +60,5 @@ extension TiledVisionConfiguration {
     projectorDepth = try projector.optionalInt("depth", in: 2...64) ?? 2
     outputSize = try projector.optionalInt("n_embed", in: 1...(1 << 17)) ?? 2048
     projectorWidth = outputSize * (try projector.optionalInt("mlp_ratio", in: 1...16) ?? 1)
-    wholeViewFirst = true
   }
 }

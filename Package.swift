@@ -25,13 +25,14 @@ let package = Package(
   products: [
     .executable(name: "attune", targets: ["attune"]),
     .library(name: "RewardKit", type: .static, targets: ["RewardKit"]),
-    .library(name: "digit_match", type: .dynamic, targets: ["digit_match"]),
     .library(name: "answer_format", type: .dynamic, targets: ["answer_format"]),
   ],
   targets: [
     // Floor 0: C and system libraries.
     .target(name: "CKernels", cSettings: kernelFlags),
     .target(name: "CRewardABI"),
+    // The C plugins of rewards/, each in a file that includes its source.
+    .target(name: "CShippedRewards", dependencies: ["CRewardABI"]),
     system("CYAML", "yaml-0.1", apt: "libyaml-dev", brew: "libyaml"),
     system("CSQLite", "sqlite3", apt: "libsqlite3-dev", brew: "sqlite"),
     system("CPNG", "libpng", apt: "libpng-dev", brew: "libpng"),
@@ -44,10 +45,7 @@ let package = Package(
     .target(
       name: "AttuneTensor", dependencies: ["Core", "CKernels"], path: "Sources/Tensor", swiftSettings: hot),
     .target(name: "RewardKit", dependencies: ["CRewardABI"]),
-    // Plugins that come with the program: loaded at run time, linked by nobody.
-    .target(
-      name: "digit_match", dependencies: ["CRewardABI"], path: "rewards/digit_match",
-      exclude: ["README.md", "cases.jsonl"], publicHeadersPath: "."),
+    // Swift plugins that come with the program: loaded at run time, linked by nobody.
     .target(
       name: "answer_format", dependencies: ["RewardKit"], path: "rewards/answer_format",
       exclude: ["README.md", "cases.jsonl"]),
@@ -57,7 +55,7 @@ let package = Package(
       name: "AttuneVision", dependencies: ["Core", "CPNG", "CJPEG", "CWebP"], path: "Sources/Vision",
       swiftSettings: hot),
     .target(name: "Objectives", dependencies: ["Core"], swiftSettings: hot),
-    .target(name: "Rewards", dependencies: ["Core", "CRewardABI"]),
+    .target(name: "Rewards", dependencies: ["Core", "CRewardABI", "CShippedRewards"]),
     // Floor 3: models and data.
     .target(name: "Models", dependencies: ["Core", "AttuneTensor", "Text", "AttuneVision"], swiftSettings: hot),
     .target(name: "Datasets", dependencies: ["Core", "Text", "AttuneVision"], swiftSettings: hot),

@@ -41,6 +41,13 @@ public struct JSON: Sendable {
   }
 }
 
+extension JSON.Object: Equatable {
+  /// Equal keys with equal values, in any order.
+  public static func == (a: JSON.Object, b: JSON.Object) -> Bool {
+    a.count == b.count && a.entries.allSatisfy { b[$0] == $1 }
+  }
+}
+
 extension JSON: Equatable {
   public static func == (a: JSON, b: JSON) -> Bool {
     switch (a.value, b.value) {
@@ -51,8 +58,7 @@ extension JSON: Equatable {
     case (.int(let x), .double(let y)), (.double(let y), .int(let x)): Double(x) == y
     case (.string(let x), .string(let y)): x.utf8.elementsEqual(y.utf8)
     case (.array(let x), .array(let y)): x == y
-    case (.object(let x), .object(let y)):
-      x.count == y.count && x.entries.allSatisfy { y[$0] == $1 }
+    case (.object(let x), .object(let y)): x == y
     default: false
     }
   }

@@ -9,13 +9,18 @@ public struct Message: Sendable, Equatable {
 
   public var role: String
   public var parts: [Part]
+  /// What a message holds beside `role` and `content`, as chat templates see it: `name`, `tool_calls`, ...
+  public var fields: JSON.Object
 
-  public init(role: String, parts: [Part]) {
+  public init(role: String, parts: [Part], fields: JSON.Object = .init()) {
     self.role = role
     self.parts = parts
+    self.fields = fields
   }
 
-  public init(role: String, text: String) { self.init(role: role, parts: [.text(text)]) }
+  public init(role: String, text: String, fields: JSON.Object = .init()) {
+    self.init(role: role, parts: [.text(text)], fields: fields)
+  }
 
   /// The text parts joined.
   public var text: String {
@@ -36,6 +41,6 @@ public struct Message: Sendable, Equatable {
     } else {
       content = .string(text)
     }
-    return ["role": .string(role), "content": content]
+    return .object([("role", .string(role)), ("content", content)] + Array(fields.entries))
   }
 }

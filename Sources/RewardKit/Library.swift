@@ -213,6 +213,13 @@ private func write(
     outcome.pointee.components = UnsafePointer(list)
     outcome.pointee.component_count = score.components.count
   }
+  if !score.notes.isEmpty, let list = array(attune_note.self, score.notes.count, host) {
+    for (i, note) in score.notes.enumerated() {
+      list[i] = attune_note(name: lent(note.name, host), text: lent(note.text, host))
+    }
+    outcome.pointee.notes = UnsafePointer(list)
+    outcome.pointee.note_count = score.notes.count
+  }
   if let rewards = score.tokenRewards, let list = array(Float.self, rewards.count, host) {
     list.update(from: rewards, count: rewards.count)
     outcome.pointee.token_rewards = UnsafePointer(list)

@@ -60,6 +60,8 @@ public struct Needs: OptionSet, Sendable {
   public static let images = Needs(rawValue: ATTUNE_NEEDS_IMAGES)
   /// The files that the pictures were decoded from.
   public static let imageBytes = Needs(rawValue: ATTUNE_NEEDS_IMAGE_BYTES)
+  /// Who wrote which part of a completion of several turns.
+  public static let turns = Needs(rawValue: ATTUNE_NEEDS_TURNS)
 }
 
 /// Why a sample could not be scored.

@@ -8,19 +8,25 @@ public struct Sample {
 
   /// Exactly what the tokenizer saw.
   public var prompt: String { raw.pointee.prompt.string ?? "" }
-  /// `[{"role": .., "content": ..}, ..]`, or nil if the prompt is plain text.
-  public var messagesJSON: String? { raw.pointee.prompt_messages.string }
+  /// The prompt's messages; empty if it is plain text.
+  public var messages: [Message] { messages(raw.pointee.message_count, raw.pointee.messages) }
   /// What the template opened the completion with, such as `<think>`.
   public var generationPrefix: String { raw.pointee.generation_prefix.string ?? "" }
   /// The completion without special tokens.
   public var completion: String { raw.pointee.completion.string ?? "" }
   /// The completion with special tokens kept.
   public var rawCompletion: String { raw.pointee.completion_raw.string ?? "" }
-  /// nil unless there were several turns.
-  public var completionMessagesJSON: String? { raw.pointee.completion_messages.string }
+  /// Empty unless there were several turns.
+  public var completionMessages: [Message] {
+    messages(raw.pointee.completion_message_count, raw.pointee.completion_messages)
+  }
   public var stopString: String? { raw.pointee.stop_string.string }
   /// The true answer, if the data set has one.
   public var reference: String? { raw.pointee.reference.string }
+  /// All answers that are right; the first is `reference`.
+  public var references: [String] {
+    (0..<raw.pointee.reference_count).compactMap { raw.pointee.references?[$0].string }
+  }
   public var dataset: String { raw.pointee.dataset.string ?? "" }
   public var rowID: String { raw.pointee.row_id.string ?? "" }
   public var channel: String { raw.pointee.channel.string ?? "" }
@@ -93,11 +99,53 @@ public struct Sample {
     return found
   }
 
+  /// A column, or a part of one by its path (`"[2]"`, `"answers[0].text"`).
+  public func value(_ column: String, at path: String = "") -> Value? {
+    let found = value(column)
+    guard found.type != ATTUNE_ABSENT else { return nil }
+    return path.isEmpty ? Value(found) : Value.part(of: found.text, at: path, host)
+  }
+
+  /// A part of a JSON text by its path; nil if there is none, or the text is no JSON.
+  public func value(inJSON text: String, at path: String = "") -> Value? {
+    var copy = text
+    return copy.withUTF8 { bytes in
+      bytes.withMemoryRebound(to: CChar.self) {
+        Value.part(of: attune_string(data: $0.baseAddress, size: $0.count), at: path, host)
+      }
+    }
+  }
+
+  /// Who wrote a message or a stretch of a completion.
+  public enum Origin: Int32, Sendable {
+    case policy, tool, environment, template, data
+  }
+
+  /// One message of the prompt, or of a completion of several turns.
+  public struct Message: Sendable {
+    public let role: String
+    public let name: String?
+    /// The text parts of its content, joined.
+    public let text: String
+    /// A JSON list, or nil.
+    public let toolCalls: String?
+    /// The whole message.
+    public let json: String
+    public let origin: Origin
+  }
+
+  private func messages(_ count: Int, _ list: UnsafePointer<UnsafePointer<attune_message>?>?) -> [Message] {
+    (0..<count).compactMap { i in
+      guard let message = list?[i]?.pointee else { return nil }
+      return Message(
+        role: message.role.string ?? "", name: message.name.string, text: message.text.string ?? "",
+        toolCalls: message.tool_calls.string, json: message.json.string ?? "{}",
+        origin: Origin(rawValue: message.origin) ?? .data)
+    }
+  }
+
   /// A stretch of a completion of several turns.
   public struct Turn: Sendable {
-    public enum Origin: Int32, Sendable {
-      case policy, tool, environment, template
-    }
     public let origin: Origin
     public let tokens: Range<Int>
     /// Given by the environment, or nil.
@@ -128,6 +176,12 @@ public struct Sample {
     public var modelSize: (width: Int, height: Int)? {
       raw.pointee.model_width == 0 ? nil : (Int(raw.pointee.model_width), Int(raw.pointee.model_height))
     }
+    /// The factors from what the model writes as coordinates to pixels of this picture, or nil if unknown.
+    public var scale: (x: Double, y: Double)? {
+      raw.pointee.scale_x.isNaN ? nil : (raw.pointee.scale_x, raw.pointee.scale_y)
+    }
+    /// 1000 for a model that writes coordinates as thousandths of a side, else 0.
+    public var coordinateRange: Double { raw.pointee.coordinate_range }
     public var messageIndex: Int? { raw.pointee.message_index < 0 ? nil : Int(raw.pointee.message_index) }
     /// Of a video frame, in seconds.
     public var timestamp: Double? { raw.pointee.timestamp.isNaN ? nil : raw.pointee.timestamp }
@@ -176,5 +230,71 @@ public struct Sample {
     guard Int(host.pointee.struct_size) >= end else { return nil }
     var text = attune_string()
     return host.pointee.decode_tokens(host, ids, ids.count, &text) == ATTUNE_OK ? text.string : nil
+  }
+
+  /// A judge's answer to a user's message, within the host's limits of concurrency and rate.
+  ///
+  /// - Parameter judge: its name in the recipe; nil: the only one.
+  /// - Throws: `RewardError` with the host's reason if there is no answer.
+  public func askJudge(_ prompt: String, judge: String? = nil, maxTokens: Int? = nil) throws -> String {
+    let end = MemoryLayout<attune_host>.offset(of: \.judge)! + MemoryLayout<UnsafeRawPointer>.size
+    guard Int(host.pointee.struct_size) >= end else { throw RewardError("this host has no judges") }
+    var request = attune_judge_request()
+    request.struct_size = UInt32(MemoryLayout<attune_judge_request>.size)
+    request.max_tokens = UInt32(clamping: maxTokens ?? 0)
+    request.temperature = .nan
+    var reply = attune_judge_reply()
+    reply.struct_size = UInt32(MemoryLayout<attune_judge_reply>.size)
+    var question = prompt
+    var name = judge ?? ""
+    let status = question.withUTF8 { question in
+      name.withUTF8 { name in
+        func lend(_ bytes: UnsafeBufferPointer<UInt8>) -> attune_string {
+          attune_string(data: UnsafeRawPointer(bytes.baseAddress)?.assumingMemoryBound(to: CChar.self), size: bytes.count)
+        }
+        request.prompt = lend(question)
+        if judge != nil { request.judge = lend(name) }
+        return host.pointee.judge(host, &request, &reply)
+      }
+    }
+    if status == ATTUNE_TIMED_OUT { throw RewardError.timedOut(reply.message.string ?? "the judge took too long") }
+    guard status == ATTUNE_OK, let text = reply.text.string else {
+      throw RewardError(reply.message.string ?? "the judge gave no answer (status \(status))")
+    }
+    return text
+  }
+}
+
+/// A value out of a column or a JSON text.
+public struct Value: Sendable {
+  public enum Kind: Int32, Sendable {
+    case null = 1
+    case bool, number, string, list, object
+  }
+  public let kind: Kind
+  /// A string's characters; any other value as JSON text.
+  public let text: String
+  private let raw: Double
+
+  /// nil if it is no number.
+  public var number: Double? { kind == .number ? raw : nil }
+  /// nil if it is no string.
+  public var string: String? { kind == .string ? text : nil }
+  /// nil if it is no boolean.
+  public var bool: Bool? { kind == .bool ? raw != 0 : nil }
+  /// How many a list or an object holds; 0 for everything else.
+  public var count: Int { kind == .list || kind == .object ? Int(raw) : 0 }
+
+  init?(_ value: attune_value) {
+    guard let kind = Kind(rawValue: value.type) else { return nil }
+    self.kind = kind
+    text = value.text.string ?? ""
+    raw = value.number
+  }
+
+  static func part(of text: attune_string, at path: String, _ host: UnsafePointer<attune_host>) -> Value? {
+    var found = attune_value()
+    guard host.pointee.json(host, text, path, &found) == ATTUNE_OK else { return nil }
+    return Value(found)
   }
 }

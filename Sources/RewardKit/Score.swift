@@ -2,8 +2,10 @@
 public struct Score: ExpressibleByFloatLiteral, ExpressibleByIntegerLiteral {
   /// nil: the reward has no opinion on this sample.
   public var value: Double?
-  /// Named parts, shown and logged, not trained on.
+  /// Named parts, shown and logged; trained on only where the recipe gives one a weight.
   public var components: [(name: String, value: Double)]
+  /// Named texts, shown and logged.
+  public var notes: [(name: String, text: String)]
   /// One line for people: what was extracted, which rule matched.
   public var log: String
   /// One reward per token of the completion, or nil.
@@ -11,10 +13,11 @@ public struct Score: ExpressibleByFloatLiteral, ExpressibleByIntegerLiteral {
   public var stepRewards: [StepReward]
 
   public init(
-    _ value: Double?, components: KeyValuePairs<String, Double> = [:], log: String = "", tokenRewards: [Float]? = nil,
-    stepRewards: [StepReward] = []
+    _ value: Double?, components: KeyValuePairs<String, Double> = [:], log: String = "",
+    notes: KeyValuePairs<String, String> = [:], tokenRewards: [Float]? = nil, stepRewards: [StepReward] = []
   ) {
     self.value = value
+    self.notes = notes.map { (name: $0.key, text: $0.value) }
     self.components = components.map { (name: $0.key, value: $0.value) }
     self.log = log
     self.tokenRewards = tokenRewards

@@ -10,7 +10,7 @@ final class InlineReward: PluginReward, @unchecked Sendable {
   private let timeLimit: Double
   private let services: InlineServices
   private let lock = Mutex<Void>(())
-  private var instance: PluginInstance?
+  private var instance: (any RewardInstance)?
 
   init(_ request: LoadRequest, name: String, timeLimit: Double) throws {
     self.name = name
@@ -37,7 +37,7 @@ final class InlineReward: PluginReward, @unchecked Sendable {
       services.begun = nil
       services.services = context.services
       defer { services.services = nil }
-      try instance.score(request.bytes, variant: variant, verifyInputs: verifyInputs, into: reply)
+      try instance.score(bytes: request.bytes, variant: variant, verifyInputs: verifyInputs, into: reply)
     }
     return try OutcomeCoding.read(reply.bytes, for: samples)
   }
@@ -65,4 +65,7 @@ private final class InlineServices: PluginServices {
   func metric(_ name: String, _ value: Double) { services?.metric(reward: reward, name: name, value: value) }
   func decode(_ ids: [Int32]) -> String? { services?.decode(ids) }
   func encode(_ text: String) -> [Int32]? { services?.encode(text) }
+  func judge(_ request: JudgeRequest) -> JudgeReply {
+    services?.judge(request, reward: reward) ?? JudgeReply(status: .notApplicable, message: "this host has no judges")
+  }
 }

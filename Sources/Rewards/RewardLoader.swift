@@ -3,8 +3,14 @@ import Foundation
 
 /// Turns an entry of a recipe into a reward that scores.
 public enum RewardLoader {
-  /// The plugins that come with the program.
-  public static let shipped = ["digit_match", "answer_format"]
+  /// The program's version, as rewards and records show it.
+  static let programVersion = "0.1"
+
+  /// The Swift plugins of `rewards/`: libraries beside the program, or compiled from the sources that it carries.
+  static let swiftPlugins = ["answer_format"]
+
+  /// Everything that comes with the program and goes by its name alone.
+  public static let shipped = (BuiltInRewards.all.map { $0.name } + LinkedPlugins.names + swiftPlugins).sorted()
 
   /// Loads a reward.
   ///
@@ -22,8 +28,13 @@ public enum RewardLoader {
     }
     let source = try resolve(specification.source)
     let request = LoadRequest(
-      path: source.library, rewardName: source.reward, columnName: specification.name,
-      parameters: specification.parameters, file: specification.file)
+      source: source, columnName: specification.name, parameters: specification.parameters, file: specification.file)
+    if case .builtIn(let name) = source, let type = try? BuiltInRewards.named(name),
+      let concurrency = type.hostConcurrency
+    {
+      return try HostReward(
+        request, type, concurrency: concurrency, name: specification.name, timeLimit: specification.timeoutSeconds)
+    }
     switch specification.isolation {
     case .inline:
       return try InlineReward(request, name: specification.name, timeLimit: specification.timeoutSeconds)
@@ -63,13 +74,14 @@ public enum RewardLoader {
   /// What a library or a source file offers, without running it in this process.
   public static func describe(_ source: String, workerCommand: [String]) throws -> [RewardDescriptor] {
     let resolved = try resolve(source)
-    let all = try WorkerReward.describe(resolved.library, command: workerCommand)
-    guard let reward = resolved.reward else { return all }
+    if case .builtIn = resolved { return try resolved.descriptors() }
+    let all = try WorkerReward.describe(resolved, command: workerCommand)
+    guard let reward = resolved.rewardName else { return all }
     let chosen = all.filter { $0.reward == reward }
     guard !chosen.isEmpty else {
       let near = nearestName(to: reward, among: all.map(\.reward))
       throw AttuneError.request(
-        "\(resolved.library) offers no reward '\(reward)'",
+        "\(resolved.words) offers no reward '\(reward)'",
         hint: near.map { "did you mean '\($0)'?" } ?? "it offers \(all.map(\.reward).joined(separator: ", "))")
     }
     return chosen
@@ -101,8 +113,10 @@ public enum RewardLoader {
     #endif
   }
 
-  /// A source as a library file, and the reward's name if the source gives one.
-  static func resolve(_ source: String) throws -> (library: String, reward: String?) {
+  /// What a source names.
+  ///
+  /// - Throws: `AttuneError` with the nearest name for one that does not come with the program.
+  static func resolve(_ source: String) throws -> RewardSource {
     guard !source.isEmpty else { throw AttuneError.request("a reward's source is empty") }
     var path = source
     var reward: String?
@@ -115,27 +129,30 @@ public enum RewardLoader {
       }
     }
     if !path.contains("/"), !path.contains("."), !FileManager.default.fileExists(atPath: path) {
-      if let library = shippedLibrary(path) { return (library, reward) }
-      if shipped.contains(path) {
-        throw AttuneError.request(
-          "the reward \(path) comes with the program, but its library is not there",
-          hint: "looked for lib\(path).\(libraryExtension) in \(shippedFolders.joined(separator: ", ")); "
-            + "build everything with: swift build")
-      }
-      let near = nearestName(to: path, among: shipped)
-      throw AttuneError.request(
-        "there is no reward '\(path)'",
-        hint: near.map { "did you mean '\($0)'?" }
-          ?? "give a library (path.so), a source file (.c or .swift), or one of \(shipped.joined(separator: ", "))")
+      return try resolve(shipped: path, reward: reward)
     }
     if (path as NSString).isAbsolutePath == false { path = FileManager.default.currentDirectoryPath + "/" + path }
     path = (path as NSString).standardizingPath
     let ending = (path as NSString).pathExtension
     if PluginCompiler.Language(rawValue: ending) != nil {
       try checkSourceExists(path)
-      return (try PluginCompiler.library(for: path), reward)
+      return .library(path: try PluginCompiler.library(for: path), reward: reward)
     }
-    return (path, reward)
+    return .library(path: path, reward: reward)
+  }
+
+  private static func resolve(shipped name: String, reward: String?) throws -> RewardSource {
+    if BuiltInRewards.all.contains(where: { $0.name == name }) { return .builtIn(name: name) }
+    if LinkedPlugins.names.contains(name) { return .linked(name: name, reward: reward) }
+    if let library = shippedLibrary(name) { return .library(path: library, reward: reward) }
+    if swiftPlugins.contains(name) {
+      return .library(path: try PluginCompiler.library(forCarried: name), reward: reward)
+    }
+    let near = nearestName(to: name, among: shipped)
+    throw AttuneError.request(
+      "there is no reward '\(name)'",
+      hint: near.map { "did you mean '\($0)'?" }
+        ?? "give a library (path.so), a source file (.c or .swift), or one of \(shipped.joined(separator: ", "))")
   }
 
   private static func checkSourceExists(_ path: String) throws {

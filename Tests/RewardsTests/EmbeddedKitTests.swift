@@ -13,10 +13,20 @@ import Testing
       + kit.filter { $0.hasSuffix(".swift") }.sorted().map { ($0, "Sources/RewardKit/" + $0) }
   }
 
+  /// The Swift plugins that come with the program, each a file of its folder's name.
+  private static var plugins: [(name: String, path: String)] {
+    let folders = (try? FileManager.default.contentsOfDirectory(atPath: Fixtures.root + "/rewards")) ?? []
+    return folders.sorted().map { ("\($0).swift", "rewards/\($0)/\($0).swift") }.filter {
+      FileManager.default.fileExists(atPath: Fixtures.root + "/" + $0.path)
+    }
+  }
+
   @Test func carriesTheRealFiles() throws {
     if ProcessInfo.processInfo.environment["RECORD_EMBEDDED"] != nil { return try record() }
     #expect(EmbeddedKit.sources.map(\.path) == Self.realFiles.map(\.path))
-    for source in EmbeddedKit.sources {
+    #expect(EmbeddedKit.plugins.map(\.path) == Self.plugins.map(\.path))
+    #expect(RewardLoader.swiftPlugins.map { $0 + ".swift" } == Self.plugins.map(\.name))
+    for source in EmbeddedKit.sources + EmbeddedKit.plugins {
       let real = try String(contentsOfFile: Fixtures.root + "/" + source.path, encoding: .utf8)
       #expect(
         source.text == real,
@@ -32,14 +42,22 @@ import Testing
       extension EmbeddedKit {
 
       """
-    for (i, file) in Self.realFiles.enumerated() {
+    let lists = [("sources", Self.realFiles), ("plugins", Self.plugins)]
+    for (i, file) in lists.flatMap(\.1).enumerated() {
       let content = try String(contentsOfFile: Fixtures.root + "/" + file.path, encoding: .utf8)
       text += "  /// \(file.path)\n  static let file\(i) = ##\"\"\"\n\(content)\n\"\"\"##\n\n"
     }
-    text += "  static let sources: [(name: String, path: String, text: String)] = [\n"
-    for (i, file) in Self.realFiles.enumerated() { text += "    (\"\(file.name)\", \"\(file.path)\", file\(i)),\n" }
-    text += "  ]\n}\n"
+    var number = 0
+    for (name, files) in lists {
+      text += "  static let \(name): [(name: String, path: String, text: String)] = [\n"
+      for file in files {
+        text += "    (\"\(file.name)\", \"\(file.path)\", file\(number)),\n"
+        number += 1
+      }
+      text += "  ]\n"
+    }
+    text += "}\n"
     try text.write(
-      toFile: Fixtures.root + "/Sources/Rewards/EmbeddedKit+Files.swift", atomically: true, encoding: .utf8)
+      toFile: Fixtures.root + "/Sources/Rewards/Plugins/EmbeddedKit+Files.swift", atomically: true, encoding: .utf8)
   }
 }

@@ -37,7 +37,7 @@ ATTUNE_REWARD_FUNCTION(explain, "fills in all that an outcome has", ATTUNE_NEEDS
   attune_component_add(call, "place", (double)sample->index_in_group);
   attune_component_add(call, "step", (double)call->batch->step);
   attune_component_add(call, "random", (double)(call->host->random(call->host, sample, 0) % 1000));
-  attune_log_string(call, sample->prompt_messages);
+  attune_log_string(call, sample->message_count ? sample->messages[0]->json : attune_text(""));
   attune_log(call, " | ");
   attune_log_string(call, attune_column_json(call, "list"));
   attune_log(call, " | ");

@@ -21,6 +21,7 @@ struct BatchView {
     batch.pointee.policy_version = try reader.word()
     batch.pointee.seed = try reader.word()
     batch.pointee.time_limit_ms = try reader.word()
+    batch.pointee.call_time_limit_ms = try reader.word()
     batch.pointee.recipe = try Self.text(&reader)
     batch.pointee.run_id = try Self.text(&reader)
     let pictures = try Self.pictures(&reader)
@@ -98,17 +99,25 @@ struct BatchView {
     sample.truncated = UInt32(clamping: try reader.signed())
     sample.seed = try reader.word()
     sample.prompt = try text(&reader)
-    sample.prompt_messages = try text(&reader)
     sample.generation_prefix = try text(&reader)
     sample.completion = try text(&reader)
     sample.completion_raw = try text(&reader)
-    sample.completion_messages = try text(&reader)
     sample.stop_string = try text(&reader)
-    sample.reference = try text(&reader)
     sample.columns = try text(&reader)
     sample.dataset = try text(&reader)
     sample.row_id = try text(&reader)
     sample.channel = try text(&reader)
+    (sample.message_count, sample.messages) = try messages(&reader, layout)
+    (sample.completion_message_count, sample.completion_messages) = try messages(&reader, layout)
+    sample.reference_count = try reader.integer(atMost: 1 << 20)
+    if sample.reference_count > 0 {
+      let size = sample.reference_count * MemoryLayout<attune_string>.stride
+      guard let memory = layout.arena.allocate(size, "the array of references") else { throw tooLarge }
+      let references = memory.bindMemory(to: attune_string.self, capacity: sample.reference_count)
+      for i in 0..<sample.reference_count { references[i] = try text(&reader) }
+      sample.references = UnsafePointer(references)
+      sample.reference = references[0]
+    }
     let ids = try reader.array(of: Int32.self)
     sample.token_count = ids?.count ?? 0
     sample.token_ids = ids?.baseAddress
@@ -137,6 +146,24 @@ struct BatchView {
     return made
   }
 
+  private static func messages(
+    _ reader: inout ByteReader, _ layout: Layout
+  ) throws -> (Int, UnsafePointer<UnsafePointer<attune_message>?>) {
+    let count = try reader.integer(atMost: 1 << 20)
+    let messages = try layout.pointers(to: attune_message.self, count, "the array of messages")
+    for i in 0..<count {
+      let message = try layout.make(attune_message.self, "attune_message") { $0.struct_size = $1 }
+      message.pointee.origin = Int32(clamping: try reader.signed())
+      message.pointee.role = try text(&reader)
+      message.pointee.name = try text(&reader)
+      message.pointee.text = try text(&reader)
+      message.pointee.tool_calls = try text(&reader)
+      message.pointee.json = try text(&reader)
+      messages[i] = UnsafePointer(message)
+    }
+    return (count, UnsafePointer(messages))
+  }
+
   private static func image(
     _ reader: inout ByteReader, _ ordinal: Int, _ pictures: [PictureBytes], _ layout: Layout
   ) throws -> UnsafeMutablePointer<attune_image> {
@@ -155,7 +182,114 @@ struct BatchView {
     made.pointee.message_index = Int32(clamping: try reader.signed())
     made.pointee.model_width = UInt32(clamping: try reader.signed())
     made.pointee.model_height = UInt32(clamping: try reader.signed())
+    made.pointee.coordinate_range = try reader.double()
+    let range = made.pointee.coordinate_range
+    func scale(_ side: UInt32, _ model: UInt32) -> Double {
+      if range > 0 { return Double(side) / range }
+      return model > 0 ? Double(side) / Double(model) : .nan
+    }
+    made.pointee.scale_x = scale(picture.width, made.pointee.model_width)
+    made.pointee.scale_y = scale(picture.height, made.pointee.model_height)
     made.pointee.timestamp = try reader.double()
     return made
+  }
+}
+
+// MARK: - Back to values, for rewards that are part of the program
+
+extension BatchView {
+  var context: RewardContext {
+    let raw = batch.pointee
+    var context = RewardContext()
+    context.phase = RewardContext.Phase(rawValue: raw.phase) ?? .train
+    context.step = Int(clamping: raw.step)
+    context.totalSteps = Int(clamping: raw.total_steps)
+    context.epoch = raw.epoch
+    context.policyVersion = raw.policy_version
+    context.seed = raw.seed
+    context.recipe = raw.recipe.text ?? ""
+    context.runID = raw.run_id.text ?? ""
+    context.callTimeLimit = Double(raw.call_time_limit_ms) / 1000
+    return context
+  }
+
+  /// Sample `i` as a value; pictures with what the reward asked for.
+  func sample(_ i: Int) -> RewardSample {
+    guard let raw = batch.pointee.samples[i]?.pointee else { preconditionFailure("a batch holds its samples") }
+    let columns = raw.columns.text.flatMap { try? JSON.parse($0) }?.object ?? .init()
+    var sample = RewardSample(
+      prompt: raw.prompt.text ?? "", completion: raw.completion.text ?? "", rawCompletion: raw.completion_raw.text,
+      columns: columns)
+    sample.id = raw.sample_id
+    sample.generationPrefix = raw.generation_prefix.text ?? ""
+    sample.stopString = raw.stop_string.text
+    sample.references = (0..<raw.reference_count).compactMap { raw.references?[$0].text }
+    sample.dataset = raw.dataset.text ?? ""
+    sample.rowID = raw.row_id.text ?? ""
+    sample.channel = raw.channel.text ?? ""
+    sample.messages = Self.messages(raw.message_count, raw.messages)
+    sample.completionMessages = Self.messages(raw.completion_message_count, raw.completion_messages)
+    func array<T>(_ start: UnsafePointer<T>?) -> [T]? {
+      start.map { Array(UnsafeBufferPointer(start: $0, count: raw.token_count)) }
+    }
+    sample.tokenIDs = array(raw.token_ids) ?? []
+    sample.tokenOffsets = array(raw.token_offsets)
+    sample.policyMask = array(raw.policy_mask)?.map { $0 != 0 }
+    sample.logprobs = array(raw.logprobs)
+    sample.entropies = array(raw.entropies)
+    switch raw.finish_reason {
+    case ATTUNE_FINISH_LENGTH: sample.finishReason = .length
+    case ATTUNE_FINISH_STOP_STRING: sample.finishReason = .stopString
+    default: sample.finishReason = .stop
+    }
+    sample.groupID = raw.group_id
+    sample.indexInGroup = Int(raw.index_in_group)
+    sample.groupSize = Int(raw.group_size)
+    sample.turns = (0..<raw.turn_count).compactMap { i in
+      guard let turn = raw.turns?[i]?.pointee else { return nil }
+      return RewardTurn(
+        origin: RewardTurn.Origin(rawValue: turn.origin) ?? .template,
+        tokens: Int(turn.first_token)..<max(Int(turn.first_token), Int(turn.end_token)),
+        reward: turn.reward.isNaN ? nil : turn.reward)
+    }
+    sample.images = (0..<raw.image_count).compactMap { raw.images?[$0].map { Self.image($0.pointee) } }
+    return sample
+  }
+
+  private static func messages(_ count: Int, _ list: UnsafePointer<UnsafePointer<attune_message>?>?) -> [Message] {
+    (0..<count).compactMap { i in
+      guard let raw = list?[i]?.pointee else { return nil }
+      var fields = raw.json.text.flatMap { try? JSON.parse($0) }?.object ?? .init()
+      for key in ["role", "content"] { fields[key] = nil }
+      return Message(role: raw.role.text ?? "", text: raw.text.text ?? "", fields: fields)
+    }
+  }
+
+  private static func image(_ raw: attune_image) -> RewardImage {
+    let bytes = Int(raw.height) * Int(raw.row_stride)
+    let whole = raw.pixels != nil && raw.row_stride == raw.width * 3
+    var image = RewardImage(
+      whole
+        ? Picture(
+          width: Int(raw.width), height: Int(raw.height),
+          pixels: Array(UnsafeBufferPointer(start: raw.pixels, count: bytes)))
+        : Picture(width: 0, height: 0, pixels: []))
+    image.width = Int(raw.width)
+    image.height = Int(raw.height)
+    image.encoded = raw.encoded.data.map { Array(UnsafeRawBufferPointer(start: $0, count: raw.encoded.size)) }
+    image.mimeType = raw.mime_type.text
+    image.messageIndex = raw.message_index < 0 ? nil : Int(raw.message_index)
+    image.modelWidth = Int(raw.model_width)
+    image.modelHeight = Int(raw.model_height)
+    image.coordinateRange = raw.coordinate_range
+    image.timestamp = raw.timestamp.isNaN ? nil : raw.timestamp
+    return image
+  }
+}
+
+extension attune_string {
+  /// nil if absent; bytes that are no UTF-8 are replaced.
+  var text: String? {
+    data.map { String(decoding: UnsafeRawBufferPointer(start: $0, count: size), as: UTF8.self) }
   }
 }

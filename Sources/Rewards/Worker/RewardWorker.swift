@@ -41,7 +41,7 @@ public enum RewardWorker {
 private final class WorkerLoop: PluginServices {
   private let channel: FrameChannel
   private let progress: ProgressPage
-  private var instance: PluginInstance?
+  private var instance: (any RewardInstance)?
   private var begun: UInt64?
 
   init(_ channel: FrameChannel, _ progress: ProgressPage) {
@@ -76,9 +76,8 @@ private final class WorkerLoop: PluginServices {
   private func answer(_ kind: FrameKind, _ reader: inout ByteReader, _ bytes: UnsafeRawBufferPointer) throws {
     switch kind {
     case .describe:
-      let library = try PluginLibrary(path: try reader.string())
-      let all = try library.rewards.map { try library.descriptor(of: $0).json }
-      try channel.send(.described, text: JSON.array(all).text())
+      let all = try RewardSource(&reader).descriptors()
+      try channel.send(.described, text: JSON.array(all.map(\.json)).text())
     case .load:
       let request = try LoadRequest(&reader)
       let made = try request.instance(services: self)
@@ -91,7 +90,7 @@ private final class WorkerLoop: PluginServices {
       let rest = UnsafeRawBufferPointer(rebasing: bytes[16...])
       let reply = ByteBuffer()
       begun = nil
-      try instance.score(rest, variant: variant, verifyInputs: verify, into: reply)
+      try instance.score(bytes: rest, variant: variant, verifyInputs: verify, into: reply)
       try channel.send(.scored, reply)
     case .saveState:
       let reply = ByteBuffer()
@@ -155,62 +154,11 @@ private final class WorkerLoop: PluginServices {
     else { return nil }
     return try? frame.read { reader, _ in try reader.array(of: Int32.self).map { Array($0) } }
   }
-}
 
-/// What it takes to make an instance, in this process or another.
-struct LoadRequest {
-  var path: String
-  /// The reward's name in the library, if the specification gives it.
-  var rewardName: String?
-  /// The specification's own name: chosen among several if it matches.
-  var columnName: String
-  var parameters: JSON.Object
-  var file: String?
-
-  init(path: String, rewardName: String?, columnName: String, parameters: JSON.Object, file: String?) {
-    self.path = path
-    self.rewardName = rewardName
-    self.columnName = columnName
-    self.parameters = parameters
-    self.file = file
-  }
-
-  /// Positions travel along, so that an error about a parameter names its place in the recipe.
-  init(_ reader: inout ByteReader) throws {
-    path = try reader.string()
-    rewardName = try reader.optionalString()
-    columnName = try reader.string()
-    var values = JSON.Object()
-    for _ in 0..<(try reader.integer(atMost: 1 << 16)) {
-      let key = try reader.string()
-      var value = try JSON.parse(try reader.string())
-      value.position = .init(line: Int32(clamping: try reader.signed()), column: Int32(clamping: try reader.signed()))
-      values[key] = value
-    }
-    parameters = values
-    file = try reader.optionalString()
-  }
-
-  func write(into out: ByteBuffer) {
-    out.append(path)
-    out.append(optional: rewardName)
-    out.append(columnName)
-    out.append(parameters.count)
-    for (key, value) in parameters.entries {
-      out.append(key)
-      out.append(value.text())
-      out.append(Int(value.position.line))
-      out.append(Int(value.position.column))
-    }
-    out.append(optional: file)
-  }
-
-  func instance(services: any PluginServices) throws -> PluginInstance {
-    let library = try PluginLibrary(path: path)
-    let reward = try library.reward(named: rewardName, preferring: columnName)
-    let descriptor = try library.descriptor(of: reward)
-    let complete =
-      try descriptor.parameters?.complete(parameters, reward: descriptor.reward, file: file) ?? parameters
-    return try PluginInstance(reward, descriptor, parameters: complete, services: services)
+  func judge(_ request: JudgeRequest) -> JudgeReply {
+    guard (try? channel.send(.judge, text: request.json.text())) != nil, let frame = try? channel.receive(),
+      frame.kind == .serviceReply, let reply = try? JudgeReply(JSON.parse(frame.text()))
+    else { return JudgeReply(status: .failed, message: "the host did not answer") }
+    return reply
   }
 }

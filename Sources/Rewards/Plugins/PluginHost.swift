@@ -12,6 +12,7 @@ protocol PluginServices: AnyObject {
   func metric(_ name: String, _ value: Double)
   func decode(_ ids: [Int32]) -> String?
   func encode(_ text: String) -> [Int32]?
+  func judge(_ request: JudgeRequest) -> JudgeReply
 }
 
 /// What `attune_host.host_data` points to: the state behind the services of one instance.
@@ -54,6 +55,7 @@ final class PluginHost {
   func endCall() {
     arena.clear()
     columns = [:]
+    lastJSON = nil
   }
 
   /// Hides the services after `metric`, as an older host would; their places then hold an address that traps.
@@ -93,8 +95,12 @@ final class PluginHost {
         value.type = ATTUNE_NUMBER
         value.number = x
       case .string: value.type = ATTUNE_STRING
-      case .array: value.type = ATTUNE_LIST
-      case .object: value.type = ATTUNE_OBJECT
+      case .array(let list):
+        value.type = ATTUNE_LIST
+        value.number = Double(list.count)
+      case .object(let object):
+        value.type = ATTUNE_OBJECT
+        value.number = Double(object.count)
       }
       value.text = copy(json.string ?? json.text(), in: arena)
     }
@@ -109,6 +115,57 @@ final class PluginHost {
     let parsed = (try? JSON.parse(bytes))?.object ?? .init()
     columns[sample] = parsed
     return parsed
+  }
+
+  /// The last text that a plugin looked into, parsed: it usually asks about the same one several times.
+  private var lastJSON: (bytes: [UInt8], json: JSON)?
+
+  private func parsed(_ bytes: UnsafeRawBufferPointer) -> JSON? {
+    if let lastJSON, lastJSON.bytes.count == bytes.count, lastJSON.bytes.elementsEqual(bytes) { return lastJSON.json }
+    guard let json = try? JSON.parse(bytes) else { return nil }
+    lastJSON = (Array(bytes), json)
+    return json
+  }
+
+  private func judge(
+    _ request: attune_judge_request, _ reply: UnsafeMutablePointer<attune_judge_reply>
+  ) -> attune_status {
+    func text(_ string: attune_string) -> String? {
+      string.data.map {
+        String(decoding: UnsafeRawBufferPointer(start: $0, count: min(string.size, 1 << 26)), as: UTF8.self)
+      }
+    }
+    func answer(_ found: JudgeReply) -> attune_status {
+      reply.pointee.text = found.text.map { copy($0, in: arena) } ?? attune_string()
+      reply.pointee.message = found.message.isEmpty ? attune_string() : copy(found.message, in: arena)
+      reply.pointee.prompt_tokens = UInt64(clamping: found.promptTokens)
+      reply.pointee.completion_tokens = UInt64(clamping: found.completionTokens)
+      reply.pointee.logprob = found.logprob ?? .nan
+      switch found.status {
+      case .ok: return ATTUNE_OK
+      case .notApplicable: return ATTUNE_NOT_APPLICABLE
+      case .failed: return ATTUNE_FAILED
+      case .timedOut: return ATTUNE_TIMED_OUT
+      case .invalid: return ATTUNE_INVALID
+      }
+    }
+    var messages: JSON
+    if let given = text(request.messages) {
+      guard let parsed = try? JSON.parse(given), parsed.array != nil else {
+        return answer(JudgeReply(status: .invalid, message: "messages of a judge request are no JSON list"))
+      }
+      messages = parsed
+    } else {
+      let turns = [("system", text(request.system)), ("user", text(request.prompt))]
+      messages = .array(turns.compactMap { role, text in text.map { ["role": .string(role), "content": .string($0)] } })
+    }
+    return answer(
+      services.judge(
+        JudgeRequest(
+          judge: text(request.judge), messages: messages,
+          maxTokens: request.max_tokens == 0 ? nil : Int(request.max_tokens),
+          temperature: request.temperature.isNaN ? nil : request.temperature,
+          continuation: text(request.continuation))))
   }
 
   private func fillTable() {
@@ -138,6 +195,12 @@ final class PluginHost {
     table.pointee.parameter = { host, name, value in
       guard let self = PluginHost.of(host), let name else { return ATTUNE_FAILED }
       return self.store(self.parameters[String(cString: name)], value, self.arena)
+    }
+    table.pointee.json = { host, text, path, value in
+      value?.pointee = attune_value(type: ATTUNE_ABSENT, reserved: 0, number: .nan, text: attune_string())
+      guard let self = PluginHost.of(host), let path, let data = text.data else { return ATTUNE_NOT_APPLICABLE }
+      guard let json = self.parsed(UnsafeRawBufferPointer(start: data, count: text.size)) else { return ATTUNE_INVALID }
+      return self.store(json.part(at: String(cString: path)), value, self.arena)
     }
     table.pointee.log = { host, level, text in
       guard let data = text.data else { return }
@@ -173,6 +236,13 @@ final class PluginHost {
       count?.pointee = found.count
       return ATTUNE_OK
     }
+    table.pointee.judge = { host, request, reply in
+      guard let self = PluginHost.of(host), let request, let reply,
+        Int(reply.pointee.struct_size) >= MemoryLayout<attune_judge_reply>.size,
+        Int(request.pointee.struct_size) >= MemoryLayout<attune_judge_request>.size
+      else { return ATTUNE_FAILED }
+      return self.judge(request.pointee, reply)
+    }
     table.pointee.get_extension = { _, _ in nil }
   }
 }
@@ -183,5 +253,30 @@ enum MonotonicClock {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+  }
+}
+
+extension JSON {
+  /// The part at a path such as `[2]` or `answers[0].text`; the empty path is the whole; nil if there is none.
+  func part(at path: String) -> JSON? {
+    var value = self
+    var rest = Substring(path)
+    while let first = rest.first {
+      if first == "[" {
+        guard let close = rest.firstIndex(of: "]"), let index = Int(rest[rest.index(after: rest.startIndex)..<close]),
+          let list = value.array, list.indices.contains(index)
+        else { return nil }
+        value = list[index]
+        rest = rest[rest.index(after: close)...]
+        if rest.first == "." { rest.removeFirst() }
+      } else {
+        let end = rest.firstIndex { $0 == "." || $0 == "[" } ?? rest.endIndex
+        guard let found = value.object?[String(rest[..<end])] else { return nil }
+        value = found
+        rest = rest[end...]
+        if rest.first == "." { rest.removeFirst() }
+      }
+    }
+    return value
   }
 }

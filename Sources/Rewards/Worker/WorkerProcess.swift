@@ -111,6 +111,12 @@ final class WorkerProcess {
         let reply = ByteBuffer()
         reply.append(array: services?.encode(try reader.string()))
         try channel.send(.serviceReply, reply)
+      case .judge:
+        let request = JudgeRequest(try JSON.parse(try reader.string()))
+        let answer =
+          services?.judge(request, reward: reward)
+          ?? JudgeReply(status: .notApplicable, message: "this host has no judges")
+        try channel.send(.serviceReply, text: answer.json.text())
       case .error:
         throw Self.error(try JSON.parse(try reader.string()))
       default: return false

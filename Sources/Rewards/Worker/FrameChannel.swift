@@ -10,7 +10,7 @@ enum FrameKind: UInt32 {
   case saveState
   case loadState
   case close
-  /// The answer to `decode` and `encode`.
+  /// The answer to `decode`, `encode` and `judge`.
   case serviceReply
   // From the worker.
   case loaded = 32
@@ -22,6 +22,7 @@ enum FrameKind: UInt32 {
   case metric
   case decode
   case encode
+  case judge
 }
 
 /// Messages of bounded size over a socket: a header of 16 bytes (magic, kind, length), then the payload.

@@ -17,6 +17,39 @@ enum OutcomeCoding {
     return samples.map { _ in .none(self.status(status) ?? .failed, log) }
   }
 
+  /// An outcome of a built-in reward, as `PluginInstance` writes those of plugins.
+  static func write(_ outcome: RewardOutcome, into reply: ByteBuffer) {
+    let status: Int32 =
+      switch outcome.status {
+      case .ok: ATTUNE_OK
+      case .notApplicable: ATTUNE_NOT_APPLICABLE
+      case .failed: ATTUNE_FAILED
+      case .timedOut: ATTUNE_TIMED_OUT
+      case .invalid: ATTUNE_INVALID
+      }
+    reply.append(Int(status))
+    reply.append(outcome.score ?? .nan)
+    reply.append(outcome.log)
+    reply.append(outcome.components.count)
+    for component in outcome.components {
+      reply.append(component.name)
+      reply.append(component.value)
+    }
+    reply.append(outcome.notes.count)
+    for note in outcome.notes {
+      reply.append(note.name)
+      reply.append(note.text)
+    }
+    reply.append(array: outcome.tokenRewards)
+    reply.append(outcome.stepRewards.count)
+    for step in outcome.stepRewards {
+      reply.append(step.tokens.lowerBound)
+      reply.append(step.tokens.upperBound)
+      reply.append(step.value)
+      reply.append(step.label)
+    }
+  }
+
   private static func status(_ raw: Int32) -> RewardStatus? {
     switch raw {
     case ATTUNE_OK: .ok
@@ -36,6 +69,10 @@ enum OutcomeCoding {
     for _ in 0..<(try reader.integer(atMost: 4096)) {
       let name = try reader.string()
       out.components.append((name: name, value: try reader.double()))
+    }
+    for _ in 0..<(try reader.integer(atMost: 4096)) {
+      let name = try reader.string()
+      out.notes.append((name: name, text: try reader.string()))
     }
     let tokenRewards = try reader.array(of: Float.self).map { Array($0) }
     var problem = status(rawStatus) == nil ? "the status \(rawStatus), which does not exist" : nil

@@ -14,7 +14,9 @@ enum BatchCoding {
     out.append(context.epoch)
     out.append(context.policyVersion)
     out.append(context.seed)
-    out.append(timeLimit.isFinite && timeLimit > 0 ? Int(min(timeLimit * 1000, 1e15)) : 0)
+    for limit in [timeLimit, context.callTimeLimit] {
+      out.append(limit.isFinite && limit > 0 ? Int(min(limit * 1000, 1e15)) : 0)
+    }
     out.append(context.recipe)
     out.append(context.runID)
     let numbers = writePictures(samples, needs: needs, into: out)
@@ -73,18 +75,18 @@ enum BatchCoding {
       ))
     out.append(UInt64(words.0) << 32 | UInt64(words.1))
     out.append(sample.prompt)
-    out.append(optional: sample.messages.isEmpty ? nil : JSON.array(sample.messages.map(\.json)).text())
     out.append(sample.generationPrefix)
     out.append(sample.completion)
     out.append(sample.rawCompletion)
-    out.append(
-      optional: sample.completionMessages.isEmpty ? nil : JSON.array(sample.completionMessages.map(\.json)).text())
     out.append(optional: sample.stopString)
-    out.append(optional: sample.reference)
     out.append(JSON(.object(sample.columns)).text())
     out.append(sample.dataset)
     out.append(sample.rowID)
     out.append(sample.channel)
+    write(sample.messages, origin: ATTUNE_ORIGIN_DATA, into: out)
+    write(sample.completionMessages, origin: nil, into: out)
+    out.append(sample.references.count)
+    for reference in sample.references { out.append(reference) }
     // An array of another length than the ids would be read past its end.
     let count = sample.tokenIDs.count
     out.append(array: sample.tokenIDs)
@@ -106,7 +108,22 @@ enum BatchCoding {
       out.append(image.messageIndex ?? -1)
       out.append(image.modelWidth)
       out.append(image.modelHeight)
+      out.append(image.coordinateRange)
       out.append(image.timestamp ?? .nan)
+    }
+  }
+
+  private static func write(_ messages: [Message], origin: Int32?, into out: ByteBuffer) {
+    out.append(messages.count)
+    for message in messages {
+      let policy = message.role == "assistant" ? ATTUNE_ORIGIN_POLICY : ATTUNE_ORIGIN_ENVIRONMENT
+      out.append(Int(origin ?? (message.role == "tool" ? ATTUNE_ORIGIN_TOOL : policy)))
+      out.append(message.role)
+      let json = message.json
+      out.append(optional: json["name"]?.string)
+      out.append(message.text)
+      out.append(optional: json["tool_calls"].map { $0.text() })
+      out.append(json.text())
     }
   }
 

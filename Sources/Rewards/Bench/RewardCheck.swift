@@ -47,12 +47,12 @@ extension RewardBench {
     workerCommand: [String], pictures: @escaping PictureReader
   ) -> RewardCheck {
     var check = RewardCheck()
-    let library: String
+    let library: RewardSource
     let descriptors: [RewardDescriptor]
     do {
-      library = try RewardLoader.resolve(source).library
+      library = try RewardLoader.resolve(source)
       descriptors = try RewardLoader.describe(source, workerCommand: workerCommand)
-      check.rules.append(.init(name: "loads", held: true, detail: library))
+      check.rules.append(.init(name: "loads", held: true, detail: library.words))
     } catch {
       let known = error as? AttuneError
       let place = known?.location.map { "\($0): " } ?? ""
@@ -60,7 +60,7 @@ extension RewardBench {
         .init(name: "loads", held: false, detail: place + (known?.message ?? "\(error)"), remedy: known?.hint))
       return check
     }
-    let casesPath = cases ?? RewardCases.path(beside: source.contains("/") || source.contains(".") ? source : library)
+    let casesPath = cases ?? RewardCases.path(beside: source.contains("/") || source.contains(".") ? source : library.words)
     for descriptor in descriptors {
       let run = PluginCheck(
         descriptor: descriptor, library: library, parameters: parameters, timeLimit: timeoutSeconds,
@@ -82,14 +82,14 @@ private struct Broken: Error {
 private final class PluginCheck {
   private(set) var rules: [RewardCheck.Rule] = []
   private let descriptor: RewardDescriptor
-  private let library: String
+  private let library: RewardSource
   private let parameters: JSON.Object
   private let timeLimit: Double
   private let prefix: String
   private let workerCommand: [String]
 
   init(
-    descriptor: RewardDescriptor, library: String, parameters: JSON.Object, timeLimit: Double, prefix: String,
+    descriptor: RewardDescriptor, library: RewardSource, parameters: JSON.Object, timeLimit: Double, prefix: String,
     workerCommand: [String]
   ) {
     self.descriptor = descriptor
@@ -115,7 +115,7 @@ private final class PluginCheck {
   private func start(_ parameters: JSON.Object? = nil) throws -> WorkerReward {
     try WorkerReward(
       LoadRequest(
-        path: library, rewardName: descriptor.reward, columnName: descriptor.reward,
+        source: library.choosing(descriptor.reward), columnName: descriptor.reward,
         parameters: parameters ?? self.parameters, file: nil),
       name: descriptor.reward, timeLimit: timeLimit, command: workerCommand)
   }

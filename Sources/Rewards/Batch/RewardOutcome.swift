@@ -17,8 +17,10 @@ public struct RewardOutcome: Sendable {
   /// Finite, and there if and only if the status is `ok`.
   public var score: Double?
   public var status: RewardStatus
-  /// Named parts of the score, for people and logs.
+  /// Named parts of the score; trained on only where the recipe gives one a weight.
   public var components: [(name: String, value: Double)]
+  /// Named texts, for people and logs.
+  public var notes: [(name: String, text: String)] = []
   /// What was compared, which rule matched, why it failed.
   public var log: String
   /// One reward per token of the completion, 0 outside the policy's own tokens.
@@ -48,6 +50,7 @@ public struct RewardOutcome: Sendable {
       ("reward", score.map(JSON.double) ?? .null), ("status", .string(status.rawValue)),
       ("components", .object(components.map { ($0.name, .double($0.value)) })), ("log", .string(log)),
     ])
+    if !notes.isEmpty { object["notes"] = .object(notes.map { ($0.name, .string($0.text)) }) }
     if let tokenRewards { object["token_rewards"] = .array(tokenRewards.map { .double(Double($0)) }) }
     if !stepRewards.isEmpty {
       object["step_rewards"] = .array(

@@ -60,7 +60,7 @@ public enum RewardBench {
     for (key, value) in object.entries where !own.contains(key) { sample.columns[key] = value }
     for key in referenceKeys {
       guard let value = sample.columns[key], !value.isNull else { continue }
-      sample.reference = value.string ?? value.text()
+      sample.references = RewardSample.references(value)
       break
     }
     return sample
@@ -78,7 +78,9 @@ public enum RewardBench {
     guard let role = json["role"]?.string, let content = json["content"] else {
       throw wrong("prompt", json, "a message with \"role\" and \"content\"")
     }
-    if let text = content.string { return Message(role: role, text: text) }
+    var fields = json.object ?? .init()
+    for key in ["role", "content"] { fields[key] = nil }
+    if let text = content.string { return Message(role: role, text: text, fields: fields) }
     guard let parts = content.array else { throw wrong("content", content, "a string or a list of parts") }
     var image = 0
     return Message(
@@ -87,7 +89,7 @@ public enum RewardBench {
         if let text = part["text"]?.string { return .text(text) }
         defer { image += 1 }
         return .image(image)
-      })
+      }, fields: fields)
   }
 
   /// Scores lines and answers with one each: reward, status, components, log. Lines with one prompt form a group.
@@ -128,29 +130,38 @@ public enum RewardBench {
 
   // MARK: Listing
 
-  /// A plugin that comes with the program.
+  /// A reward that comes with the program.
   public struct Listing: Sendable {
     public var name: String
     public var summary: String
-    /// Its library, or nil if it was not built.
-    public var path: String?
+    /// `built-in`, `C plugin` or `Swift plugin`.
+    public var kind: String
+    public var parameters: [RewardParameter]
 
     public var json: JSON {
-      ["name": .string(name), "summary": .string(summary), "path": path.map(JSON.string) ?? .null]
+      [
+        "name": .string(name), "summary": .string(summary), "kind": .string(kind),
+        "parameters": .array(parameters.map(\.json)),
+      ]
     }
   }
 
-  /// The plugins that come with the program.
+  /// The rewards that come with the program, by name.
   public static func list(workerCommand: [String]) -> [Listing] {
     RewardLoader.shipped.map { name in
-      guard let path = RewardLoader.shippedLibrary(name) else {
-        return Listing(name: name, summary: "not built", path: nil)
-      }
       do {
-        let found = try RewardLoader.describe(path, workerCommand: workerCommand)
-        return Listing(name: name, summary: found.first?.summary ?? "", path: path)
+        let source = try RewardLoader.resolve(name)
+        let found = try RewardLoader.describe(name, workerCommand: workerCommand).first
+        let kind =
+          switch source {
+          case .builtIn: "built-in"
+          case .linked: "C plugin"
+          case .library: "Swift plugin"
+          }
+        return Listing(
+          name: name, summary: found?.summary ?? "", kind: kind, parameters: found?.parameters ?? [])
       } catch {
-        return Listing(name: name, summary: "\(error)", path: path)
+        return Listing(name: name, summary: "\(error)", kind: "", parameters: [])
       }
     }
   }

@@ -26,6 +26,25 @@ public struct RewardDescriptor: Sendable {
   public var needsGroup: Bool { needs & ATTUNE_NEEDS_GROUP != 0 }
   public var needsImages: Bool { needs & (ATTUNE_NEEDS_IMAGES | ATTUNE_NEEDS_IMAGE_BYTES) != 0 }
 
+  init(
+    path: String, library: String, libraryVersion: String, abiMajor: UInt32, abiMinor: UInt32, reward: String,
+    summary: String, isDeterministic: Bool, needs: UInt32, range: ClosedRange<Double>?, columns: [String],
+    parameters: [RewardParameter]?
+  ) {
+    self.path = path
+    self.library = library
+    self.libraryVersion = libraryVersion
+    self.abiMajor = abiMajor
+    self.abiMinor = abiMinor
+    self.reward = reward
+    self.summary = summary
+    self.isDeterministic = isDeterministic
+    self.needs = needs
+    self.range = range
+    self.columns = columns
+    self.parameters = parameters
+  }
+
   public var json: JSON {
     [
       "path": .string(path), "library": .string(library), "version": .string(libraryVersion),

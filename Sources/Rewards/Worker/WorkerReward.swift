@@ -49,7 +49,7 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
       return (worker, try RewardDescriptor(try JSON.parse(try frame.text())))
     } catch let death as WorkerProcess.Death {
       throw AttuneError.request(
-        "\(death.words) while the library \(request.path) was loaded for the reward \(name)",
+        "\(death.words) while \(request.source.words) was loaded for the reward \(name)",
         hint: "constructors and create run at that time")
     }
   }
@@ -312,17 +312,17 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
   // MARK: Looking into a library
 
   /// What a library offers, without loading it into this process.
-  static func describe(_ path: String, command: [String]) throws -> [RewardDescriptor] {
+  static func describe(_ source: RewardSource, command: [String]) throws -> [RewardDescriptor] {
     let worker = try WorkerProcess(command: command)
     defer { worker.end() }
     let payload = ByteBuffer()
-    payload.append(path)
+    source.write(into: payload)
     do {
       let frame = try worker.ask(
-        .describe, payload, reward: path, services: nil, limit: loadLimit, deadline: countdown(loadLimit))
+        .describe, payload, reward: source.words, services: nil, limit: loadLimit, deadline: countdown(loadLimit))
       return try (JSON.parse(try frame.text()).array ?? []).map(RewardDescriptor.init)
     } catch let death as WorkerProcess.Death {
-      throw AttuneError.request("\(death.words) while the library \(path) was loaded")
+      throw AttuneError.request("\(death.words) while \(source.words) was loaded")
     }
   }
 }

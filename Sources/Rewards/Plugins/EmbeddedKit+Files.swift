@@ -22,11 +22,12 @@ extension EmbeddedKit {
  *  - Scores are f64. NaN says "this reward has no opinion on this sample"; infinity is an error of the plugin.
  *  - Strings are UTF-8, sized, and also NUL-terminated: data[size] == 0. An absent string has data == NULL.
  *  - Structs begin with struct_size, what their writer filled, and only ever grow at the end: read a field that was
- *    added after version 0.1 only if ATTUNE_HAS(object, field). Arrays of structs that grow are arrays of pointers.
- *    The small structs attune_string, attune_value, attune_component, attune_step_reward, attune_error never grow.
+ *    added after version 1.0 only if ATTUNE_HAS(object, field). Arrays of structs that grow are arrays of pointers.
+ *    The small structs attune_string, attune_value, attune_component, attune_note, attune_step_reward and attune_error
+ *    never grow.
  *  - Another major version is refused by the host, another minor version is not.
  *  - Thread rules: [scan] may be called at any time and does no work; [instance] is never called twice at once for one
- *    instance, and may block. Nothing may unwind or jump across this border.
+ *    instance unless the reward says ATTUNE_CONCURRENT, and may block. Nothing may unwind or jump across this border.
  */
 #ifndef ATTUNE_REWARD_H
 #define ATTUNE_REWARD_H
@@ -40,8 +41,8 @@ extern "C" {
 #endif
 
 #define ATTUNE_MAGIC 0x52545441u /* the bytes "ATTR" */
-#define ATTUNE_ABI_MAJOR 0u
-#define ATTUNE_ABI_MINOR 1u
+#define ATTUNE_ABI_MAJOR 1u
+#define ATTUNE_ABI_MINOR 0u
 
 /* True if the writer of *object knew the field. */
 #define ATTUNE_HAS(object, field)                                                                                      \
@@ -71,19 +72,24 @@ typedef struct attune_string {
 #define ATTUNE_LIST 5
 #define ATTUNE_OBJECT 6
 
-/* A column of the data set, or a parameter. */
+/* A column of the data set, a parameter, or a part of one. */
 typedef struct attune_value {
   int32_t type;
   uint32_t reserved;
-  double number;      /* a number; a boolean as 0 or 1; otherwise NaN */
+  double number;      /* a number; a boolean as 0 or 1; of a list or an object how many it holds; otherwise NaN */
   attune_string text; /* a string's characters; any other value as JSON text */
 } attune_value;
 
-/* A named part of a score: shown and logged, not trained on. */
+/* A named part of a score: shown and logged; trained on only if the recipe gives it a weight. */
 typedef struct attune_component {
   attune_string name;
   double value;
 } attune_component;
+
+/* A named text beside a score, such as what was extracted: shown and logged. */
+typedef struct attune_note {
+  attune_string name, text;
+} attune_note;
 
 /* A reward for a range of the completion's tokens: a step of a solution, or (with one token) a sparse token reward. */
 typedef struct attune_step_reward {
@@ -110,18 +116,32 @@ typedef struct attune_image {
   int32_t message_index;                 /* the message that shows it, -1 if unknown */
   uint32_t width, height, row_stride;    /* pixels, pixels, bytes */
   uint32_t model_width, model_height;    /* after the model's own resize, 0 if unknown */
-  uint32_t reserved;                     /* x of the model = x * model_width / width */
+  uint32_t reserved;
+  double scale_x, scale_y;               /* picture = scale * what the model writes as a coordinate; NaN if unknown */
+  double coordinate_range;               /* 1000: the model writes 0 ... 1000 for the whole side; 0: its own pixels */
   const uint8_t *pixels;                 /* 8-bit RGB from the top; shared by the completions of a group */
   attune_string encoded;                 /* the file's own bytes, absent unless ATTUNE_NEEDS_IMAGE_BYTES */
   attune_string mime_type;               /* of encoded */
   double timestamp;                      /* of a video frame in seconds, otherwise NaN */
 } attune_image;
 
-/* Who wrote a stretch of a completion of several turns. */
+/* Who wrote a message, or a stretch of a completion of several turns. */
 #define ATTUNE_ORIGIN_POLICY 0
 #define ATTUNE_ORIGIN_TOOL 1
 #define ATTUNE_ORIGIN_ENVIRONMENT 2
 #define ATTUNE_ORIGIN_TEMPLATE 3
+#define ATTUNE_ORIGIN_DATA 4 /* it stands in the data set */
+
+/* One message of the prompt or of a completion of several turns. */
+typedef struct attune_message {
+  uint32_t struct_size;
+  int32_t origin;
+  attune_string role;       /* "system", "user", "assistant", "tool", ... */
+  attune_string name;       /* of the speaker or the tool, or absent */
+  attune_string text;       /* the text parts of the content, joined */
+  attune_string tool_calls; /* JSON list, or absent */
+  attune_string json;       /* the whole message */
+} attune_message;
 
 typedef struct attune_turn {
   uint32_t struct_size;
@@ -149,16 +169,21 @@ typedef struct attune_sample {
   uint32_t reserved;
   uint64_t seed; /* of this sample's randomness, see host->random */
 
-  attune_string prompt;              /* exactly what the tokenizer saw */
-  attune_string prompt_messages;     /* JSON: [{"role": .., "content": ..}, ..]; absent if the prompt is plain text */
-  attune_string generation_prefix;   /* what the template opened the completion with, such as "<think>" */
-  attune_string completion;          /* special tokens removed */
-  attune_string completion_raw;      /* special tokens kept */
-  attune_string completion_messages; /* JSON; absent unless there were several turns */
-  attune_string stop_string;         /* the one that ended the completion, or absent */
-  attune_string reference;           /* the true answer, or absent */
-  attune_string columns;             /* the row of the data set: one JSON object */
+  attune_string prompt;            /* exactly what the tokenizer saw */
+  attune_string generation_prefix; /* what the template opened the completion with, such as "<think>" */
+  attune_string completion;        /* special tokens removed */
+  attune_string completion_raw;    /* special tokens kept */
+  attune_string stop_string;       /* the one that ended the completion, or absent */
+  attune_string reference;         /* the true answer, or absent */
+  attune_string columns;           /* the row of the data set: one JSON object */
   attune_string dataset, row_id, channel;
+
+  size_t message_count; /* of the prompt; 0 if it is plain text */
+  const attune_message *const *messages;
+  size_t completion_message_count; /* 0 unless there were several turns */
+  const attune_message *const *completion_messages;
+  size_t reference_count; /* answers that are right: several if the data set lists them; the first is reference */
+  const attune_string *references;
 
   size_t token_count;            /* of the completion; all arrays below are this long or NULL */
   const int32_t *token_ids;
@@ -186,7 +211,8 @@ typedef struct attune_batch {
   double epoch;
   uint64_t policy_version;
   uint64_t seed;
-  uint64_t time_limit_ms; /* per sample; 0: none */
+  uint64_t time_limit_ms;      /* per sample; 0: none */
+  uint64_t call_time_limit_ms; /* of this whole call; 0: none */
   attune_string recipe, run_id;
   size_t sample_count;
   const attune_sample *const *samples;
@@ -202,6 +228,8 @@ typedef struct attune_outcome {
   attune_string log;    /* one line for people: what was extracted, which rule matched, why it failed */
   size_t component_count;
   const attune_component *components;
+  size_t note_count;
+  const attune_note *notes;
   size_t token_reward_count; /* 0 or the sample's token_count; 0 outside the policy's own tokens */
   const float *token_rewards;
   size_t step_reward_count;
@@ -214,6 +242,28 @@ typedef struct attune_outcome {
 #define ATTUNE_LOG_INFO 1
 #define ATTUNE_LOG_WARNING 2
 #define ATTUNE_LOG_ERROR 3
+
+/* A question to a model that the host runs or reaches, within its limits of concurrency and rate. */
+typedef struct attune_judge_request {
+  uint32_t struct_size;
+  uint32_t max_tokens;        /* 0: the judge's own */
+  double temperature;         /* NaN: the judge's own */
+  attune_string judge;        /* its name in the recipe; absent: the only one */
+  attune_string system;       /* a system message, or absent */
+  attune_string prompt;       /* the user's message */
+  attune_string messages;     /* JSON list of messages, in place of system and prompt, or absent */
+  attune_string continuation; /* if present nothing is sampled: the reply holds this text's log-probability */
+} attune_judge_request;
+
+/* Filled in by the host; texts live as long as allocate's memory. Set struct_size before the call. */
+typedef struct attune_judge_reply {
+  uint32_t struct_size;
+  uint32_t reserved;
+  attune_string text;    /* the answer */
+  attune_string message; /* why there is none, or absent */
+  uint64_t prompt_tokens, completion_tokens;
+  double logprob; /* the sum over the continuation's tokens in nats; otherwise NaN */
+} attune_judge_reply;
 
 /* The host's services to one instance. Call them only from within the functions of attune_reward. */
 typedef struct attune_host attune_host;
@@ -241,6 +291,9 @@ struct attune_host {
   attune_status (*column)(
       const attune_host *host, const attune_sample *sample, const char *name, attune_value *value);
   attune_status (*parameter)(const attune_host *host, const char *name, attune_value *value);
+  /* A part of a JSON text by its path, such as "[2]" or "answers[0].text"; "" is the whole. Answers as column does, and
+     ATTUNE_INVALID if the text is no JSON. */
+  attune_status (*json)(const attune_host *host, attune_string text, const char *path, attune_value *value);
 
   void (*log)(const attune_host *host, int32_t level, attune_string text); /* about the plugin, not about a sample */
   void (*metric)(const attune_host *host, const char *name, double value); /* a number for the step's plots */
@@ -250,7 +303,9 @@ struct attune_host {
       const attune_host *host, const int32_t *ids, size_t count, attune_string *text);
   attune_status (*encode_text)(
       const attune_host *host, attune_string text, const int32_t **ids, size_t *count);
-  const void *(*get_extension)(const attune_host *host, const char *id); /* "attune.judge/1", ... */
+  attune_status (*judge)( /* ATTUNE_OK, ATTUNE_NOT_APPLICABLE (no such judge), ATTUNE_FAILED, ATTUNE_TIMED_OUT */
+      const attune_host *host, const attune_judge_request *request, attune_judge_reply *reply);
+  const void *(*get_extension)(const attune_host *host, const char *id); /* services that come later */
 };
 
 /* ---- What the plugin offers -------------------------------------------------------------------------------------- */
@@ -267,6 +322,7 @@ typedef struct attune_parameter {
 
 /* Promises (flags). The default is the cautious reading. */
 #define ATTUNE_DETERMINISTIC (1u << 0) /* equal samples get equal outcomes */
+#define ATTUNE_CONCURRENT (1u << 1)    /* several threads may call score of one instance at once */
 
 /* What a reward wants to see (needs). */
 #define ATTUNE_NEEDS_GROUP (1u << 0)       /* the whole group in one call; it is never scored in parts */
@@ -274,12 +330,14 @@ typedef struct attune_parameter {
 #define ATTUNE_NEEDS_LOGPROBS (1u << 2)    /* logprobs */
 #define ATTUNE_NEEDS_IMAGES (1u << 3)      /* decoded pictures */
 #define ATTUNE_NEEDS_IMAGE_BYTES (1u << 4) /* the pictures' files */
+#define ATTUNE_NEEDS_TURNS (1u << 5)       /* turns and completion_messages */
 
 /* What a reward fills in beside scores (produces): for display only. */
 #define ATTUNE_PRODUCES_COMPONENTS (1u << 0)
 #define ATTUNE_PRODUCES_LOG (1u << 1)
 #define ATTUNE_PRODUCES_TOKEN_REWARDS (1u << 2)
 #define ATTUNE_PRODUCES_STEP_REWARDS (1u << 3)
+#define ATTUNE_PRODUCES_NOTES (1u << 4)
 
 typedef struct attune_reward attune_reward;
 struct attune_reward {
@@ -392,6 +450,13 @@ static inline attune_string attune_column_json(const attune_call *call, const ch
   return attune_column(call, name).text;
 }
 
+/* A part of a JSON text, such as attune_json(call, attune_column_json(call, "boxes"), "[0].label"). */
+static inline attune_value attune_json(const attune_call *call, attune_string text, const char *path) {
+  attune_value value = {ATTUNE_ABSENT, 0, attune_none(), {NULL, 0}};
+  call->host->json(call->host, text, path, &value);
+  return value;
+}
+
 /* A parameter of this instance. */
 static inline attune_value attune_parameter_value(const attune_call *call, const char *name) {
   attune_value value = {ATTUNE_ABSENT, 0, attune_none(), {NULL, 0}};
@@ -440,6 +505,19 @@ static inline void attune_component_add(const attune_call *call, const char *nam
   outcome->component_count = count + 1;
 }
 
+/* Adds a named text; `name` must be a literal, `text` lives as long as the sample or is static or allocated. */
+static inline void attune_note_add(const attune_call *call, const char *name, attune_string text) {
+  attune_outcome *outcome = call->outcome;
+  const size_t count = outcome->note_count;
+  attune_note *grown = (attune_note *)call->host->allocate(call->host, (count + 1) * sizeof(attune_note));
+  if (!grown) return;
+  for (size_t i = 0; i < count; i++) grown[i] = outcome->notes[i];
+  grown[count].name = attune_text(name);
+  grown[count].text = text;
+  outcome->notes = grown;
+  outcome->note_count = count + 1;
+}
+
 /* `return attune_fail(call, "why");`: this sample has no score because something went wrong. */
 static inline double attune_fail(const attune_call *call, const char *why) {
   call->outcome->status = ATTUNE_FAILED;
@@ -458,6 +536,18 @@ static inline attune_string attune_decode(const attune_call *call, const int32_t
   attune_string text = {NULL, 0};
   if (ATTUNE_HAS(call->host, decode_tokens)) call->host->decode_tokens(call->host, ids, count, &text);
   return text;
+}
+
+/* The answer of a judge to a user's message; absent if there is none, and then `why` says why. */
+static inline attune_string attune_ask_judge(const attune_call *call, attune_string prompt, attune_string *why) {
+  attune_judge_request request = {sizeof(attune_judge_request), 0, attune_none(), {NULL, 0}, {NULL, 0}, {NULL, 0},
+                                  {NULL, 0}, {NULL, 0}};
+  attune_judge_reply reply = {sizeof(attune_judge_reply), 0, {NULL, 0}, {NULL, 0}, 0, 0, 0};
+  request.prompt = prompt;
+  const bool known = ATTUNE_HAS(call->host, judge);
+  if (known) call->host->judge(call->host, &request, &reply);
+  if (why) *why = known ? reply.message : attune_text("this host has no judges");
+  return reply.text;
 }
 
 typedef double (*attune_score_function)(const attune_call *call, const attune_sample *sample);
@@ -512,10 +602,15 @@ static inline attune_status attune_score_each(
   ATTUNE_REWARD_DECLARE(NAME, SUMMARY, NEEDS, __VA_ARGS__)                                                             \
   ATTUNE_REWARD_BODY(NAME)
 
+/* A program that links several plugins into itself gives every entry a name of its own. */
+#ifndef ATTUNE_ENTRY_NAME
+#define ATTUNE_ENTRY_NAME attune_reward_entry
+#endif
+
 /* The library itself: ATTUNE_LIBRARY("lengths", "1.0", &brief_reward, &verbose_reward). */
 #define ATTUNE_LIBRARY(NAME, VERSION, ...)                                                                             \
-  ATTUNE_ENTRY_LINKAGE ATTUNE_EXPORT const attune_library *attune_reward_entry(void);                                  \
-  ATTUNE_ENTRY_LINKAGE ATTUNE_EXPORT const attune_library *attune_reward_entry(void) {                                 \
+  ATTUNE_ENTRY_LINKAGE ATTUNE_EXPORT const attune_library *ATTUNE_ENTRY_NAME(void);                                    \
+  ATTUNE_ENTRY_LINKAGE ATTUNE_EXPORT const attune_library *ATTUNE_ENTRY_NAME(void) {                                   \
     static const attune_reward *const rewards[] = {__VA_ARGS__};                                                       \
     static const attune_library library = {sizeof(attune_library), ATTUNE_MAGIC, ATTUNE_ABI_MAJOR, ATTUNE_ABI_MINOR,   \
                                            NAME, VERSION, sizeof(rewards) / sizeof(rewards[0]), rewards};              \
@@ -759,6 +854,13 @@ private func write(
     outcome.pointee.components = UnsafePointer(list)
     outcome.pointee.component_count = score.components.count
   }
+  if !score.notes.isEmpty, let list = array(attune_note.self, score.notes.count, host) {
+    for (i, note) in score.notes.enumerated() {
+      list[i] = attune_note(name: lent(note.name, host), text: lent(note.text, host))
+    }
+    outcome.pointee.notes = UnsafePointer(list)
+    outcome.pointee.note_count = score.notes.count
+  }
   if let rewards = score.tokenRewards, let list = array(Float.self, rewards.count, host) {
     list.update(from: rewards, count: rewards.count)
     outcome.pointee.token_rewards = UnsafePointer(list)
@@ -972,6 +1074,8 @@ public struct Needs: OptionSet, Sendable {
   public static let images = Needs(rawValue: ATTUNE_NEEDS_IMAGES)
   /// The files that the pictures were decoded from.
   public static let imageBytes = Needs(rawValue: ATTUNE_NEEDS_IMAGE_BYTES)
+  /// Who wrote which part of a completion of several turns.
+  public static let turns = Needs(rawValue: ATTUNE_NEEDS_TURNS)
 }
 
 /// Why a sample could not be scored.
@@ -1028,19 +1132,25 @@ public struct Sample {
 
   /// Exactly what the tokenizer saw.
   public var prompt: String { raw.pointee.prompt.string ?? "" }
-  /// `[{"role": .., "content": ..}, ..]`, or nil if the prompt is plain text.
-  public var messagesJSON: String? { raw.pointee.prompt_messages.string }
+  /// The prompt's messages; empty if it is plain text.
+  public var messages: [Message] { messages(raw.pointee.message_count, raw.pointee.messages) }
   /// What the template opened the completion with, such as `<think>`.
   public var generationPrefix: String { raw.pointee.generation_prefix.string ?? "" }
   /// The completion without special tokens.
   public var completion: String { raw.pointee.completion.string ?? "" }
   /// The completion with special tokens kept.
   public var rawCompletion: String { raw.pointee.completion_raw.string ?? "" }
-  /// nil unless there were several turns.
-  public var completionMessagesJSON: String? { raw.pointee.completion_messages.string }
+  /// Empty unless there were several turns.
+  public var completionMessages: [Message] {
+    messages(raw.pointee.completion_message_count, raw.pointee.completion_messages)
+  }
   public var stopString: String? { raw.pointee.stop_string.string }
   /// The true answer, if the data set has one.
   public var reference: String? { raw.pointee.reference.string }
+  /// All answers that are right; the first is `reference`.
+  public var references: [String] {
+    (0..<raw.pointee.reference_count).compactMap { raw.pointee.references?[$0].string }
+  }
   public var dataset: String { raw.pointee.dataset.string ?? "" }
   public var rowID: String { raw.pointee.row_id.string ?? "" }
   public var channel: String { raw.pointee.channel.string ?? "" }
@@ -1113,11 +1223,53 @@ public struct Sample {
     return found
   }
 
+  /// A column, or a part of one by its path (`"[2]"`, `"answers[0].text"`).
+  public func value(_ column: String, at path: String = "") -> Value? {
+    let found = value(column)
+    guard found.type != ATTUNE_ABSENT else { return nil }
+    return path.isEmpty ? Value(found) : Value.part(of: found.text, at: path, host)
+  }
+
+  /// A part of a JSON text by its path; nil if there is none, or the text is no JSON.
+  public func value(inJSON text: String, at path: String = "") -> Value? {
+    var copy = text
+    return copy.withUTF8 { bytes in
+      bytes.withMemoryRebound(to: CChar.self) {
+        Value.part(of: attune_string(data: $0.baseAddress, size: $0.count), at: path, host)
+      }
+    }
+  }
+
+  /// Who wrote a message or a stretch of a completion.
+  public enum Origin: Int32, Sendable {
+    case policy, tool, environment, template, data
+  }
+
+  /// One message of the prompt, or of a completion of several turns.
+  public struct Message: Sendable {
+    public let role: String
+    public let name: String?
+    /// The text parts of its content, joined.
+    public let text: String
+    /// A JSON list, or nil.
+    public let toolCalls: String?
+    /// The whole message.
+    public let json: String
+    public let origin: Origin
+  }
+
+  private func messages(_ count: Int, _ list: UnsafePointer<UnsafePointer<attune_message>?>?) -> [Message] {
+    (0..<count).compactMap { i in
+      guard let message = list?[i]?.pointee else { return nil }
+      return Message(
+        role: message.role.string ?? "", name: message.name.string, text: message.text.string ?? "",
+        toolCalls: message.tool_calls.string, json: message.json.string ?? "{}",
+        origin: Origin(rawValue: message.origin) ?? .data)
+    }
+  }
+
   /// A stretch of a completion of several turns.
   public struct Turn: Sendable {
-    public enum Origin: Int32, Sendable {
-      case policy, tool, environment, template
-    }
     public let origin: Origin
     public let tokens: Range<Int>
     /// Given by the environment, or nil.
@@ -1148,6 +1300,12 @@ public struct Sample {
     public var modelSize: (width: Int, height: Int)? {
       raw.pointee.model_width == 0 ? nil : (Int(raw.pointee.model_width), Int(raw.pointee.model_height))
     }
+    /// The factors from what the model writes as coordinates to pixels of this picture, or nil if unknown.
+    public var scale: (x: Double, y: Double)? {
+      raw.pointee.scale_x.isNaN ? nil : (raw.pointee.scale_x, raw.pointee.scale_y)
+    }
+    /// 1000 for a model that writes coordinates as thousandths of a side, else 0.
+    public var coordinateRange: Double { raw.pointee.coordinate_range }
     public var messageIndex: Int? { raw.pointee.message_index < 0 ? nil : Int(raw.pointee.message_index) }
     /// Of a video frame, in seconds.
     public var timestamp: Double? { raw.pointee.timestamp.isNaN ? nil : raw.pointee.timestamp }
@@ -1197,6 +1355,72 @@ public struct Sample {
     var text = attune_string()
     return host.pointee.decode_tokens(host, ids, ids.count, &text) == ATTUNE_OK ? text.string : nil
   }
+
+  /// A judge's answer to a user's message, within the host's limits of concurrency and rate.
+  ///
+  /// - Parameter judge: its name in the recipe; nil: the only one.
+  /// - Throws: `RewardError` with the host's reason if there is no answer.
+  public func askJudge(_ prompt: String, judge: String? = nil, maxTokens: Int? = nil) throws -> String {
+    let end = MemoryLayout<attune_host>.offset(of: \.judge)! + MemoryLayout<UnsafeRawPointer>.size
+    guard Int(host.pointee.struct_size) >= end else { throw RewardError("this host has no judges") }
+    var request = attune_judge_request()
+    request.struct_size = UInt32(MemoryLayout<attune_judge_request>.size)
+    request.max_tokens = UInt32(clamping: maxTokens ?? 0)
+    request.temperature = .nan
+    var reply = attune_judge_reply()
+    reply.struct_size = UInt32(MemoryLayout<attune_judge_reply>.size)
+    var question = prompt
+    var name = judge ?? ""
+    let status = question.withUTF8 { question in
+      name.withUTF8 { name in
+        func lend(_ bytes: UnsafeBufferPointer<UInt8>) -> attune_string {
+          attune_string(data: UnsafeRawPointer(bytes.baseAddress)?.assumingMemoryBound(to: CChar.self), size: bytes.count)
+        }
+        request.prompt = lend(question)
+        if judge != nil { request.judge = lend(name) }
+        return host.pointee.judge(host, &request, &reply)
+      }
+    }
+    if status == ATTUNE_TIMED_OUT { throw RewardError.timedOut(reply.message.string ?? "the judge took too long") }
+    guard status == ATTUNE_OK, let text = reply.text.string else {
+      throw RewardError(reply.message.string ?? "the judge gave no answer (status \(status))")
+    }
+    return text
+  }
+}
+
+/// A value out of a column or a JSON text.
+public struct Value: Sendable {
+  public enum Kind: Int32, Sendable {
+    case null = 1
+    case bool, number, string, list, object
+  }
+  public let kind: Kind
+  /// A string's characters; any other value as JSON text.
+  public let text: String
+  private let raw: Double
+
+  /// nil if it is no number.
+  public var number: Double? { kind == .number ? raw : nil }
+  /// nil if it is no string.
+  public var string: String? { kind == .string ? text : nil }
+  /// nil if it is no boolean.
+  public var bool: Bool? { kind == .bool ? raw != 0 : nil }
+  /// How many a list or an object holds; 0 for everything else.
+  public var count: Int { kind == .list || kind == .object ? Int(raw) : 0 }
+
+  init?(_ value: attune_value) {
+    guard let kind = Kind(rawValue: value.type) else { return nil }
+    self.kind = kind
+    text = value.text.string ?? ""
+    raw = value.number
+  }
+
+  static func part(of text: attune_string, at path: String, _ host: UnsafePointer<attune_host>) -> Value? {
+    var found = attune_value()
+    guard host.pointee.json(host, text, path, &found) == ATTUNE_OK else { return nil }
+    return Value(found)
+  }
 }
 
 """##
@@ -1207,8 +1431,10 @@ public struct Sample {
 public struct Score: ExpressibleByFloatLiteral, ExpressibleByIntegerLiteral {
   /// nil: the reward has no opinion on this sample.
   public var value: Double?
-  /// Named parts, shown and logged, not trained on.
+  /// Named parts, shown and logged; trained on only where the recipe gives one a weight.
   public var components: [(name: String, value: Double)]
+  /// Named texts, shown and logged.
+  public var notes: [(name: String, text: String)]
   /// One line for people: what was extracted, which rule matched.
   public var log: String
   /// One reward per token of the completion, or nil.
@@ -1216,10 +1442,11 @@ public struct Score: ExpressibleByFloatLiteral, ExpressibleByIntegerLiteral {
   public var stepRewards: [StepReward]
 
   public init(
-    _ value: Double?, components: KeyValuePairs<String, Double> = [:], log: String = "", tokenRewards: [Float]? = nil,
-    stepRewards: [StepReward] = []
+    _ value: Double?, components: KeyValuePairs<String, Double> = [:], log: String = "",
+    notes: KeyValuePairs<String, String> = [:], tokenRewards: [Float]? = nil, stepRewards: [StepReward] = []
   ) {
     self.value = value
+    self.notes = notes.map { (name: $0.key, text: $0.value) }
     self.components = components.map { (name: $0.key, value: $0.value) }
     self.log = log
     self.tokenRewards = tokenRewards
@@ -1262,6 +1489,39 @@ extension Optional: RewardValue where Wrapped: RewardValue {
 
 """##
 
+  /// rewards/answer_format/answer_format.swift
+  static let file6 = ##"""
+import RewardKit
+
+/// 1 if the whole completion is `<answer>`, digits, `</answer>` and nothing else.
+struct AnswerFormat: Reward {
+  static let summary = "1 if the completion is exactly <answer>digits</answer>"
+
+  func score(_ sample: Sample) -> Score {
+    let problem = Self.problem(in: sample.completion)
+    return Score(
+      problem == nil ? 1 : 0, components: ["well_formed": problem == nil ? 1 : 0], log: problem ?? "well formed")
+  }
+
+  /// What keeps the text from being an answer, or nil.
+  static func problem(in text: String) -> String? {
+    let open = "<answer>".utf8
+    let close = "</answer>".utf8
+    let bytes = Array(text.utf8)
+    guard bytes.starts(with: open) else { return "does not begin with <answer>" }
+    guard bytes.count >= open.count + close.count, bytes.suffix(close.count).elementsEqual(close) else {
+      return "does not end with </answer>"
+    }
+    let inside = bytes[open.count..<(bytes.count - close.count)]
+    if inside.isEmpty { return "nothing between the tags" }
+    return inside.allSatisfy { (0x30...0x39).contains($0) } ? nil : "something other than digits between the tags"
+  }
+}
+
+@c(attune_reward_entry) public func entry() -> RewardLibrary { rewards(AnswerFormat.self) }
+
+"""##
+
   static let sources: [(name: String, path: String, text: String)] = [
     ("attune_reward.h", "Sources/CRewardABI/include/attune_reward.h", file0),
     ("Library.swift", "Sources/RewardKit/Library.swift", file1),
@@ -1269,5 +1529,8 @@ extension Optional: RewardValue where Wrapped: RewardValue {
     ("Reward.swift", "Sources/RewardKit/Reward.swift", file3),
     ("Sample.swift", "Sources/RewardKit/Sample.swift", file4),
     ("Score.swift", "Sources/RewardKit/Score.swift", file5),
+  ]
+  static let plugins: [(name: String, path: String, text: String)] = [
+    ("answer_format.swift", "rewards/answer_format/answer_format.swift", file6),
   ]
 }

@@ -29,7 +29,12 @@ public struct RewardSample: Sendable {
   public var finishReason: FinishReason = .stop
   public var stopString: String?
   /// The true answer, if the data set has one.
-  public var reference: String?
+  public var reference: String? {
+    get { references.first }
+    set { references = newValue.map { [$0] } ?? [] }
+  }
+  /// All answers that are right; the first is `reference`.
+  public var references: [String] = []
   /// The row of the data set.
   public var columns: JSON.Object
   public var dataset: String = ""
@@ -51,20 +56,39 @@ public struct RewardSample: Sendable {
   }
 }
 
+extension RewardSample {
+  /// A column of true answers as texts: each of a list of texts and numbers, else the value itself.
+  public static func references(_ value: JSON) -> [String] {
+    func text(_ value: JSON) -> String { value.string ?? value.text() }
+    if let list = value.array, !list.isEmpty, list.allSatisfy({ $0.string != nil || $0.double != nil }) {
+      return list.map(text)
+    }
+    return value.isNull ? [] : [text(value)]
+  }
+}
+
 /// A picture of a prompt, or a frame of a video.
 public struct RewardImage: Sendable {
   public var picture: Picture
+  /// The picture's size, also where its pixels were not asked for.
+  public var width: Int
+  public var height: Int
   /// The file that it was decoded from, if a reward asks for it.
   public var encoded: [UInt8]?
   public var mimeType: String?
   public var messageIndex: Int?
-  /// Width and height after the model's own resize.
+  /// Width and height after the model's own resize; 0 if unknown.
   public var modelWidth: Int = 0
   public var modelHeight: Int = 0
+  /// 1000 for a model that writes coordinates as thousandths of a side, 0 for one that writes pixels of its own resize.
+  public var coordinateRange: Double = 0
   /// In seconds, for a frame of a video.
   public var timestamp: Double?
 
-  public init(_ picture: Picture) { self.picture = picture }
+  public init(_ picture: Picture) {
+    self.picture = picture
+    (width, height) = (picture.width, picture.height)
+  }
 }
 
 /// A stretch of a completion of several turns.

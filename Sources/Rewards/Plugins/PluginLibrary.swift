@@ -41,6 +41,16 @@ struct PluginLibrary: @unchecked Sendable {
     rewards = try Self.check(library, absolute)
   }
 
+  /// A plugin that is linked into the program.
+  init(linked name: String) throws {
+    guard let library = LinkedPlugins.library(name) else {
+      throw AttuneError.request("no plugin '\(name)' is linked into the program")
+    }
+    path = name
+    self.library = library
+    rewards = try Self.check(library, name)
+  }
+
   private static func check(
     _ library: UnsafePointer<attune_library>, _ path: String
   ) throws -> [UnsafePointer<attune_reward>] {

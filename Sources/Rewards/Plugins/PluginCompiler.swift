@@ -49,6 +49,23 @@ public enum PluginCompiler {
     return output
   }
 
+  /// The library of a Swift plugin whose source the program carries.
+  static func library(forCarried name: String) throws -> String {
+    guard let carried = EmbeddedKit.plugins.first(where: { $0.name == name + ".swift" }) else {
+      throw AttuneError.request("the program does not carry the source of '\(name)'")
+    }
+    let folder = cacheFolder + "/carried/" + SHA256.hex(Array(carried.text.utf8)).prefix(32)
+    let source = "\(folder)/\(carried.name)"
+    if !FileManager.default.fileExists(atPath: source) {
+      try makeFolder(folder)
+      let temporary = "\(source).\(getpid()).tmp"
+      guard FileManager.default.createFile(atPath: temporary, contents: Data(carried.text.utf8)),
+        rename(temporary, source) == 0
+      else { throw AttuneError.work("\(source) cannot be written: \(String(cString: strerror(errno)))") }
+    }
+    return try library(for: source)
+  }
+
   /// Headers in the source's own folder may be included, so they count as its content.
   private static func headers(beside source: String) -> [UInt8] {
     let folder = (source as NSString).deletingLastPathComponent

@@ -4,7 +4,7 @@ import Core
 /// One instance of a reward in this process: makes the calls, and watches over the memory that it lends.
 ///
 /// Safety: used by one thread at a time; `InlineReward` holds a lock, a worker has one thread that scores.
-final class PluginInstance {
+final class PluginInstance: RewardInstance {
   /// Trials of a plugin that `check` makes.
   enum Variant: Int {
     case normal
@@ -46,17 +46,11 @@ final class PluginInstance {
 
   deinit { reward.pointee.destroy?(instance) }
 
-  /// Scores the batch in `request` and writes the outcomes into `reply`.
+  /// Scores the batch and writes the outcomes into `reply`.
   ///
   /// - Throws: `AttuneError` naming the plugin if it wrote where it must not.
-  func score(_ request: UnsafeRawBufferPointer, variant: Variant, verifyInputs: Bool, into reply: ByteBuffer) throws {
-    let before = verifyInputs ? Self.checksum(request) : 0
-    var reader = ByteReader(request)
-    let view = try BatchView(&reader, larger: variant == .laterHost)
-    defer {
-      host.endCall()
-      view.arena.clear()
-    }
+  func score(_ view: BatchView, variant: Variant, into reply: ByteBuffer) throws {
+    defer { host.endCall() }
     host.timeLimit = Double(view.batch.pointee.time_limit_ms) / 1000
     host.offerFewerServices(variant == .earlierHost)
     let outcomes = try Outcomes(count: view.count, larger: variant == .laterHost)
@@ -64,8 +58,7 @@ final class PluginInstance {
     let (status, message) = withMessage(capacity: variant == .laterHost ? 1 : 2048) { error in
       reward.pointee.score(instance, host.table, view.batch, outcomes.pointers, error)
     }
-    try checkGuards(outcomes.violation ?? view.arena.violation().map { "\($0) (an input)" })
-    if verifyInputs, Self.checksum(request) != before { try checkGuards("the inputs, which are read-only") }
+    try checkGuards(outcomes.violation)
     reply.append(Int(status))
     reply.append(message)
     reply.append(view.count)
@@ -124,12 +117,6 @@ final class PluginInstance {
       hint: "a plugin fills outcomes[0 ..< batch->sample_count] and memory that it got from host->allocate, no more")
   }
 
-  private static func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
-    var sum: UInt64 = 0xCBF2_9CE4_8422_2325
-    for byte in bytes { sum = (sum ^ UInt64(byte)) &* 0x100_0000_01B3 }
-    return sum
-  }
-
   /// Copies what the outcome points to. The counts are the plugin's: absurd ones are refused before they are followed.
   private func write(_ outcome: attune_outcome, into reply: ByteBuffer) throws {
     func check(_ what: String, _ count: Int, _ limit: Int, _ pointer: UnsafeRawPointer?) throws {
@@ -144,6 +131,7 @@ final class PluginInstance {
       reply.append(bytes: UnsafeRawBufferPointer(start: data, count: max(0, min(string.size, limit))))
     }
     try check("components", outcome.component_count, 4096, outcome.components)
+    try check("notes", outcome.note_count, 4096, outcome.notes)
     try check("token rewards", outcome.token_reward_count, 1 << 24, outcome.token_rewards)
     try check("step rewards", outcome.step_reward_count, 1 << 20, outcome.step_rewards)
     reply.append(Int(outcome.status))
@@ -153,6 +141,11 @@ final class PluginInstance {
     for i in 0..<outcome.component_count {
       text(outcome.components[i].name, limit: 256)
       reply.append(outcome.components[i].value)
+    }
+    reply.append(outcome.note_count)
+    for i in 0..<outcome.note_count {
+      text(outcome.notes[i].name, limit: 256)
+      text(outcome.notes[i].text, limit: 1 << 16)
     }
     if outcome.token_reward_count > 0 {
       reply.append(array: Array(UnsafeBufferPointer(start: outcome.token_rewards, count: outcome.token_reward_count)))
@@ -215,7 +208,7 @@ private final class Outcomes {
     for i in 0..<count where expected[i].pointee.struct_size != structSize { return "struct_size of outcome \(i)" }
     let last = sentinel.pointee
     if last.struct_size != structSize || last.status != ATTUNE_OK || !last.score.isNaN || last.log.data != nil
-      || last.log.size != 0 || last.component_count != 0 || last.components != nil || last.token_reward_count != 0
+      || last.log.size != 0 || last.component_count != 0 || last.components != nil || last.note_count != 0 || last.notes != nil || last.token_reward_count != 0
       || last.token_rewards != nil || last.step_reward_count != 0 || last.step_rewards != nil
       || last.score.bitPattern != Double.nan.bitPattern
     {

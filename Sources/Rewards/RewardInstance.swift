@@ -1,0 +1,106 @@
+import Core
+
+/// What scores in a process: one entry of a recipe, made from its source with its parameters.
+///
+/// Safety: used by one thread at a time; `InlineReward` holds a lock, a worker has one thread that scores.
+protocol RewardInstance: AnyObject {
+  var descriptor: RewardDescriptor { get }
+  /// Scores the batch and writes what `OutcomeCoding` reads.
+  ///
+  /// - Throws: `AttuneError` naming the reward if it wrote where it must not, or is unusable as a whole.
+  func score(_ view: BatchView, variant: PluginInstance.Variant, into reply: ByteBuffer) throws
+  func saveState() throws -> [UInt8]?
+  func loadState(_ state: UnsafeRawBufferPointer) throws
+}
+
+extension RewardInstance {
+  func saveState() throws -> [UInt8]? { nil }
+  func loadState(_ state: UnsafeRawBufferPointer) throws {}
+
+  /// Scores the batch that `BatchCoding` wrote into `request`.
+  func score(
+    bytes request: UnsafeRawBufferPointer, variant: PluginInstance.Variant, verifyInputs: Bool, into reply: ByteBuffer
+  ) throws {
+    func violated(_ place: String) -> AttuneError {
+      .work(
+        "the reward \(descriptor.reward) of \(descriptor.path) wrote outside its outcomes: \(place) was touched",
+        hint: "a plugin fills outcomes[0 ..< batch->sample_count] and memory that it got from host->allocate, no more")
+    }
+    let before = verifyInputs ? checksum(request) : 0
+    var reader = ByteReader(request)
+    let view = try BatchView(&reader, larger: variant == .laterHost)
+    defer { view.arena.clear() }
+    try score(view, variant: variant, into: reply)
+    if let place = view.arena.violation() { throw violated("\(place) (an input)") }
+    if verifyInputs, checksum(request) != before { throw violated("the inputs, which are read-only") }
+  }
+}
+
+private func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
+  var sum: UInt64 = 0xCBF2_9CE4_8422_2325
+  for byte in bytes { sum = (sum ^ UInt64(byte)) &* 0x100_0000_01B3 }
+  return sum
+}
+
+/// What it takes to make an instance, in this process or another.
+struct LoadRequest {
+  var source: RewardSource
+  /// The specification's own name: chosen among several of a library if it matches.
+  var columnName: String
+  var parameters: JSON.Object
+  var file: String?
+
+  init(source: RewardSource, columnName: String, parameters: JSON.Object, file: String?) {
+    self.source = source
+    self.columnName = columnName
+    self.parameters = parameters
+    self.file = file
+  }
+
+  /// Positions travel along, so that an error about a parameter names its place in the recipe.
+  init(_ reader: inout ByteReader) throws {
+    source = try RewardSource(&reader)
+    columnName = try reader.string()
+    var values = JSON.Object()
+    for _ in 0..<(try reader.integer(atMost: 1 << 16)) {
+      let key = try reader.string()
+      var value = try JSON.parse(try reader.string())
+      value.position = .init(line: Int32(clamping: try reader.signed()), column: Int32(clamping: try reader.signed()))
+      values[key] = value
+    }
+    parameters = values
+    file = try reader.optionalString()
+  }
+
+  func write(into out: ByteBuffer) {
+    source.write(into: out)
+    out.append(columnName)
+    out.append(parameters.count)
+    for (key, value) in parameters.entries {
+      out.append(key)
+      out.append(value.text())
+      out.append(Int(value.position.line))
+      out.append(Int(value.position.column))
+    }
+    out.append(optional: file)
+  }
+
+  func instance(services: any PluginServices) throws -> any RewardInstance {
+    switch source {
+    case .library(_, let name), .linked(_, let name):
+      let library = try source.library()
+      let reward = try library.reward(named: name, preferring: columnName)
+      let descriptor = try library.descriptor(of: reward)
+      return try PluginInstance(
+        reward, descriptor, parameters: try complete(parameters, descriptor), services: services)
+    case .builtIn(let name):
+      let type = try BuiltInRewards.named(name)
+      return try BuiltInInstance(
+        type, parameters: try complete(parameters, type.descriptor), services: services)
+    }
+  }
+
+  func complete(_ parameters: JSON.Object, _ descriptor: RewardDescriptor) throws -> JSON.Object {
+    try descriptor.parameters?.complete(parameters, reward: descriptor.reward, file: file) ?? parameters
+  }
+}

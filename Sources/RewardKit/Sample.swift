@@ -76,24 +76,24 @@ public struct Sample {
 
   /// A column that holds a string; nil if it is absent or something else.
   public func string(_ column: String) -> String? {
-    let found = value(column)
+    let found = self.column(named: column)
     return found.type == ATTUNE_STRING ? found.text.string : nil
   }
 
   public func number(_ column: String) -> Double? {
-    let found = value(column)
+    let found = self.column(named: column)
     return found.type == ATTUNE_NUMBER ? found.number : nil
   }
 
   public func bool(_ column: String) -> Bool? {
-    let found = value(column)
+    let found = self.column(named: column)
     return found.type == ATTUNE_BOOL ? found.number != 0 : nil
   }
 
   /// Any column as JSON text; a string without its quotes.
-  public func json(_ column: String) -> String? { value(column).text.string }
+  public func json(_ column: String) -> String? { self.column(named: column).text.string }
 
-  private func value(_ column: String) -> attune_value {
+  private func column(named column: String) -> attune_value {
     var found = attune_value()
     _ = host.pointee.column(host, raw, column, &found)
     return found
@@ -101,7 +101,7 @@ public struct Sample {
 
   /// A column, or a part of one by its path (`"[2]"`, `"answers[0].text"`).
   public func value(_ column: String, at path: String = "") -> Value? {
-    let found = value(column)
+    let found = self.column(named: column)
     guard found.type != ATTUNE_ABSENT else { return nil }
     return path.isEmpty ? Value(found) : Value.part(of: found.text, at: path, host)
   }
@@ -156,7 +156,7 @@ public struct Sample {
     (0..<raw.pointee.turn_count).compactMap { i in
       guard let turn = raw.pointee.turns?[i]?.pointee else { return nil }
       return Turn(
-        origin: Turn.Origin(rawValue: turn.origin) ?? .template,
+        origin: Origin(rawValue: turn.origin) ?? .template,
         tokens: Int(turn.first_token)..<max(Int(turn.first_token), Int(turn.end_token)),
         reward: turn.reward.isNaN ? nil : turn.reward)
     }
@@ -250,7 +250,8 @@ public struct Sample {
     let status = question.withUTF8 { question in
       name.withUTF8 { name in
         func lend(_ bytes: UnsafeBufferPointer<UInt8>) -> attune_string {
-          attune_string(data: UnsafeRawPointer(bytes.baseAddress)?.assumingMemoryBound(to: CChar.self), size: bytes.count)
+          attune_string(
+            data: UnsafeRawPointer(bytes.baseAddress)?.assumingMemoryBound(to: CChar.self), size: bytes.count)
         }
         request.prompt = lend(question)
         if judge != nil { request.judge = lend(name) }

@@ -81,7 +81,7 @@ import Testing
     #expect(components["logprob"] == -0.25)
     #expect(components["place"] == 1)
     #expect(components["step"] == 7)
-    #expect(outcomes[0].log == #"[{"role": "user", "content": "hi"}] | [1, "zwei", null] | <4 6 8>"#)
+    #expect(outcomes[0].log == #"{"role": "user", "content": "hi"} | [1, "zwei", null] | <4 6 8>"#)
     #expect(
       notes.lines.withLock { $0 } == [
         "explain seen 1.0", "explain 2 explained", "explain seen 1.0", "explain 2 explained",

@@ -34,7 +34,9 @@ import Testing
 
   @Test func areListed() {
     let list = RewardBench.list(workerCommand: Workshop.command)
-    #expect(list.map(\.name) == ["digit_match", "answer_format"])
-    #expect(list.allSatisfy { $0.path != nil && !$0.summary.isEmpty })
+    #expect(list.map(\.name) == RewardLoader.shipped)
+    #expect(list.map(\.name).contains("digit_match"))
+    #expect(list.map(\.name).contains("answer_format"))
+    #expect(list.allSatisfy { !$0.kind.isEmpty && !$0.summary.isEmpty })
   }
 }

@@ -27,7 +27,7 @@ import Testing
   private func load(_ source: String, _ channel: FrameChannel) throws {
     let payload = ByteBuffer()
     LoadRequest(
-      path: try PluginCompiler.library(for: Workshop.source(source)), rewardName: nil, columnName: "",
+      source: .library(path: try PluginCompiler.library(for: Workshop.source(source)), reward: nil), columnName: "",
       parameters: .init(), file: nil
     ).write(into: payload)
     try channel.send(.load, payload)

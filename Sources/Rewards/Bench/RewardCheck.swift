@@ -60,7 +60,8 @@ extension RewardBench {
         .init(name: "loads", held: false, detail: place + (known?.message ?? "\(error)"), remedy: known?.hint))
       return check
     }
-    let casesPath = cases ?? RewardCases.path(beside: source.contains("/") || source.contains(".") ? source : library.words)
+    let casesPath =
+      cases ?? RewardCases.path(beside: source.contains("/") || source.contains(".") ? source : library.words)
     for descriptor in descriptors {
       let run = PluginCheck(
         descriptor: descriptor, library: library, parameters: parameters, timeLimit: timeoutSeconds,

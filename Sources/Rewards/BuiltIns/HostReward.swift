@@ -11,7 +11,8 @@ final class HostReward: PluginReward {
   private let concurrency: Int
   private let timeLimit: Double
 
-  init(_ request: LoadRequest, _ type: any BuiltInReward.Type, concurrency: Int, name: String, timeLimit: Double) throws {
+  init(_ request: LoadRequest, _ type: any BuiltInReward.Type, concurrency: Int, name: String, timeLimit: Double) throws
+  {
     self.name = name
     self.concurrency = concurrency
     self.timeLimit = timeLimit

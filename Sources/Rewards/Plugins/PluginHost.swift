@@ -157,7 +157,8 @@ final class PluginHost {
       messages = parsed
     } else {
       let turns = [("system", text(request.system)), ("user", text(request.prompt))]
-      messages = .array(turns.compactMap { role, text in text.map { ["role": .string(role), "content": .string($0)] } })
+      messages = .array(
+        turns.compactMap { role, text in text.map { ["role": .string(role), "content": .string($0)] } })
     }
     return answer(
       services.judge(

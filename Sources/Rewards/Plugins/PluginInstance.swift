@@ -208,7 +208,8 @@ private final class Outcomes {
     for i in 0..<count where expected[i].pointee.struct_size != structSize { return "struct_size of outcome \(i)" }
     let last = sentinel.pointee
     if last.struct_size != structSize || last.status != ATTUNE_OK || !last.score.isNaN || last.log.data != nil
-      || last.log.size != 0 || last.component_count != 0 || last.components != nil || last.note_count != 0 || last.notes != nil || last.token_reward_count != 0
+      || last.log.size != 0 || last.component_count != 0 || last.components != nil || last.note_count != 0
+      || last.notes != nil || last.token_reward_count != 0
       || last.token_rewards != nil || last.step_reward_count != 0 || last.step_rewards != nil
       || last.score.bitPattern != Double.nan.bitPattern
     {

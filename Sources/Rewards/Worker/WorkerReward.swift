@@ -49,7 +49,7 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
       return (worker, try RewardDescriptor(try JSON.parse(try frame.text())))
     } catch let death as WorkerProcess.Death {
       throw AttuneError.request(
-        "\(death.words) while \(request.source.words) was loaded for the reward \(name)",
+        "\(death.words) while the library \(request.source.words) was loaded for the reward \(name)",
         hint: "constructors and create run at that time")
     }
   }
@@ -322,7 +322,7 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
         .describe, payload, reward: source.words, services: nil, limit: loadLimit, deadline: countdown(loadLimit))
       return try (JSON.parse(try frame.text()).array ?? []).map(RewardDescriptor.init)
     } catch let death as WorkerProcess.Death {
-      throw AttuneError.request("\(death.words) while \(source.words) was loaded")
+      throw AttuneError.request("\(death.words) while the library \(source.words) was loaded")
     }
   }
 }

@@ -78,7 +78,8 @@ let rewardCommands: [Command] = [
       print(JSON.array(list.map(\.json)).text(.pretty))
       return 0
     }
-    print(TerminalTable.render(headers: ["reward", "kind", "summary"], rows: list.map { [$0.name, $0.kind, $0.summary] }))
+    print(
+      TerminalTable.render(headers: ["reward", "kind", "summary"], rows: list.map { [$0.name, $0.kind, $0.summary] }))
     return 0
   },
   Command(

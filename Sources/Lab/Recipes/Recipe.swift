@@ -30,6 +30,7 @@ public struct Recipe: Sendable, Equatable {
   public var stages: [Stage]
   public var rewards: [Reward]
   public var rewardLimits: RewardLimits
+  public var watch: Watch
   public var evaluation: Evaluation
   public var rollout: Rollout
   public var checkpoint: Checkpoint
@@ -102,6 +103,7 @@ public struct Recipe: Sendable, Equatable {
     stages = values.sections("stages").map { Stage($0, optimizer: optimizer) }
     rewards = values.sections("rewards").map { Reward($0) }
     rewardLimits = RewardLimits(values.section("reward_limits"))
+    watch = Watch(values.section("watch"))
     evaluation = Evaluation(values.section("evaluation"))
     rollout = Rollout(values.section("rollout"))
     checkpoint = Checkpoint(values.section("checkpoint"))

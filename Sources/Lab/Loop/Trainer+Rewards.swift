@@ -11,6 +11,8 @@ extension Trainer {
     var outcomes: [[RewardOutcome]]
     /// Wall time per reward.
     var seconds: [Double]
+    /// What rewards saw, one per completion.
+    var inputs: [RewardSample]
   }
 
   var rules: [ScoringRule] { rewards.map(\.rule) }
@@ -39,7 +41,7 @@ extension Trainer {
     context.policyVersion = UInt64(position.globalStep)
     context.seed = recipe.seed
     context.recipe = recipe.name
-    var scored = ScoredStep(outcomes: [], seconds: [])
+    var scored = ScoredStep(outcomes: [], seconds: [], inputs: inputs)
     for loaded in rewards {
       let started = monotonicSeconds()
       scored.outcomes.append(

@@ -12,7 +12,13 @@ let rewardWorkerCommand: [String] = [Bundle.main.executablePath ?? CommandLine.a
 
 func runRewardWorker(_ arguments: [String]) -> Int32 { RewardWorker.main(arguments) }
 
-private func loadPicture(_ path: String) throws -> Picture { try PictureDecoder.load(path: path, options: .display) }
+/// The picture in a file, or, for `STORE#HASH`, in the store of a run.
+private func loadPicture(_ path: String) throws -> Picture {
+  guard let picture = try RunStore.picture(at: path) else {
+    return try PictureDecoder.load(path: path, options: .display)
+  }
+  return try PictureDecoder.decode(picture, name: path, options: .display)
+}
 
 private let setOption = Command.Option(
   name: "--set", value: "key=value", help: "a parameter of the reward", repeats: true)
@@ -20,7 +26,7 @@ private let timeoutOption = Command.Option(
   name: "--timeout", value: "SECONDS", help: "time limit of one sample (default 5)")
 
 /// `--set key=value`: values are JSON where they parse as such, else text.
-private func parameters(_ arguments: Arguments) throws -> JSON.Object {
+func rewardParameters(_ arguments: Arguments) throws -> JSON.Object {
   var object = JSON.Object()
   for item in arguments.list("--set") {
     guard let equals = item.firstIndex(of: "="), equals != item.startIndex else {
@@ -92,7 +98,7 @@ let rewardCommands: [Command] = [
     example: "attune reward check rewards/digit_match/digit_match.c"
   ) { arguments in
     let check = try RewardBench.check(
-      arguments.positionals[0], parameters: parameters(arguments), timeoutSeconds: timeout(arguments),
+      arguments.positionals[0], parameters: rewardParameters(arguments), timeoutSeconds: timeout(arguments),
       cases: arguments.string("--cases"), workerCommand: rewardWorkerCommand, pictures: loadPicture)
     print(arguments.has("--json") ? check.json.text(.pretty) : check.text)
     return check.passed ? 0 : 1
@@ -106,7 +112,8 @@ let rewardCommands: [Command] = [
     example:
       #"echo '{"completion": "<answer>407</answer>", "reference": "407"}' | attune reward try rewards/digit_match/digit_match.c"#,
     details: """
-      In: {"prompt": .., "completion": "..", any other key is a data set's column, "images": [..]}.
+      In: {"prompt": .., "completion": "..", any other key is a data set's column, "images": [..]}, or what
+      `attune runs samples RUN --json` prints.
       Out: {"reward": 0.5 or null, "status": "ok|not_applicable|failed|timed_out|invalid", "components": {..}, "log": ".."}.
       """
   ) { arguments in
@@ -117,7 +124,7 @@ let rewardCommands: [Command] = [
     let source = arguments.positionals[0]
     let reward = try RewardLoader.load(
       RewardSpecification(
-        name: displayName(source), source: source, parameters: parameters(arguments), isolation: kind,
+        name: displayName(source), source: source, parameters: rewardParameters(arguments), isolation: kind,
         timeoutSeconds: timeout(arguments)),
       workerCommand: rewardWorkerCommand)
     defer { reward.close() }

@@ -96,12 +96,12 @@ final class RewardWatch {
 
   // MARK: Alarms
 
-  private func raise(after step: Int, _ metrics: [String: Double], samples: Int) -> [RewardAlarm] {
+  func raise(after step: Int, _ metrics: [String: Double], samples: Int) -> [RewardAlarm] {
     history.append(metrics)
     return settle(rules.readings(history, samples: samples), step)
   }
 
-  private func raise(evaluation metrics: [String: Double], count: Int, step: Int) -> [RewardAlarm] {
+  func raise(evaluation metrics: [String: Double], count: Int, step: Int) -> [RewardAlarm] {
     let reward = Statistics.mean(history["reward"].recent)
     return metrics.sorted { $0.key < $1.key }.flatMap { name, value -> [RewardAlarm] in
       guard value.isFinite else { return [] }

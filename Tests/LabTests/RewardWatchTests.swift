@@ -135,7 +135,10 @@ import Testing
     var raised: [RewardAlarm] = []
     for (step, value) in [(20, 0.4), (60, 0.7), (100, 0.68), (140, 0.45), (180, 0.4)] {
       for each in (step - 20)..<step { raised += watch.raise(after: each, Self.healthy(each, seed: 3), samples: 64) }
-      raised += watch.raise(evaluation: ["eval/exact_match": value], count: 512, step: step)
+      // Failures that grow rarer are no loss.
+      raised += watch.raise(
+        evaluation: ["eval/exact_match": value, "eval/rewards/form/failed": 1 - Double(step) / 200], count: 512,
+        step: step)
     }
     #expect(raised.map(\.kind) == [.opposition] && raised.map(\.subject) == ["eval/exact_match"])
     #expect(raised.map(\.step) == [140])

@@ -104,7 +104,8 @@ final class RewardWatch {
   func raise(evaluation metrics: [String: Double], count: Int, step: Int) -> [RewardAlarm] {
     let reward = Statistics.mean(history["reward"].recent)
     return metrics.sorted { $0.key < $1.key }.flatMap { name, value -> [RewardAlarm] in
-      guard value.isFinite else { return [] }
+      // Of what is measured on held-out data, less is worse for shares of right answers and for rewards.
+      guard value.isFinite, name == "eval/exact_match" || name.hasSuffix("/mean") else { return [] }
       evaluations[name, default: []].append(.init(value: value, count: count, reward: reward))
       return settle([rules.opposition(metric: name, evaluations[name] ?? [])].compactMap { $0 }, step)
     }

@@ -12,8 +12,8 @@ import Testing
   private static let abi = Fixtures.path("rewards/abi")
 
   private func compile(_ command: [String], _ what: String) throws -> Bool {
-    let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin").split(separator: ":")
-    guard let path = folders.map({ "\($0)/\(command[0])" }).first(where: { access($0, X_OK) == 0 }) else {
+    let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin").split(separator: ":").map(String.init)
+    guard let path = folders.map({ $0 + "/" + command[0] }).first(where: { access($0, X_OK) == 0 }) else {
       return false
     }
     let (end, text) = try ChildProcess.run([path] + command.dropFirst())

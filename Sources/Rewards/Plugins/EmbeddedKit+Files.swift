@@ -1374,7 +1374,8 @@ public struct Sample {
     let status = question.withUTF8 { question in
       name.withUTF8 { name in
         func lend(_ bytes: UnsafeBufferPointer<UInt8>) -> attune_string {
-          attune_string(data: UnsafeRawPointer(bytes.baseAddress)?.assumingMemoryBound(to: CChar.self), size: bytes.count)
+          attune_string(
+            data: UnsafeRawPointer(bytes.baseAddress)?.assumingMemoryBound(to: CChar.self), size: bytes.count)
         }
         request.prompt = lend(question)
         if judge != nil { request.judge = lend(name) }

@@ -21,6 +21,10 @@ extension Trainer {
     // Positions in the data's order: a small set comes round again, sometimes within one step, a position never does.
     let firstPrompt = cursors[stage.data] ?? 0
     let groups: [[Completion]]
+    let rolledOut: Double
+    let scored: RewardLanes.Results
+    // Groups are scored as they come; what is left when all are there is waited for.
+    let lanes = lanes(stage, firstPrompt: firstPrompt)
     do {
       groups = try clock.measure("rollout") {
         try engine.generate(
@@ -32,17 +36,23 @@ extension Trainer {
           SamplingParameters(
             temperature: settings.temperature, topK: settings.topK, topP: settings.topP, minP: settings.minP,
             maxNewTokens: settings.maxNewTokens, stopIDs: Set(policy.endIDs), logprobTemperature: settings.temperature),
-          isCancelled: isCancelled)
+          isCancelled: isCancelled
+        ) { group, completions in
+          lanes.add(inputs(stage, settings, group: group, samples[group], prompts[group], completions))
+        }
       }
+      rolledOut = monotonicSeconds()
+      scored = try lanes.finish()
     } catch {
-      // The step did not happen: its samples come again.
+      // The step did not happen: its samples come again, to rewards that know nothing of them.
+      lanes.abandon()
       position.cursors = cursors
+      if error is CancellationError { try rewards.restore(rewards.states) }
       throw error
     }
-    let rolledOut = monotonicSeconds()
     let completions = groups.flatMap { $0 }
-    let scored = try score(stage, settings, firstPrompt, samples, prompts, groups)
-    let matrix = try combine(scored, completions)
+    let matrix = try combine(
+      scored.outcomes, completions.map(\.finishReason), occasion: "step \(position.step)")
     let weighted = matrix.weighted.map { matrix.columns[$0] }
     let scores = try GroupAdvantages(
       .init(
@@ -53,7 +63,7 @@ extension Trainer {
       rows: scores.advantages,
       tokens: completions.indices.map { row in
         TokenRewards.sum(
-          rules, scored.outcomes.map { $0[row] }, tokenCount: completions[row].ids.count,
+          rewards.rules, scored.outcomes.map { $0[row] }, tokenCount: completions[row].ids.count,
           isTruncated: completions[row].finishReason == .length)
       })
     let rewarded = monotonicSeconds()
@@ -64,7 +74,7 @@ extension Trainer {
     means.add(scores.metrics.filter { !$0.name.hasPrefix("rewards/") })
     means.add(
       RewardStatistics.metrics(
-        matrix, rules, outcomes: scored.outcomes, groupSize: settings.generations, seconds: scored.seconds))
+        matrix, rewards.rules, outcomes: scored.outcomes, groupSize: settings.generations, seconds: scored.seconds))
     means.add(statistics.metrics)
     var lastNorm = 0.0
     var lastRate = 0.0
@@ -75,7 +85,8 @@ extension Trainer {
       loss = try groupUpdate(stage, settings, prompts, groups, advantages, iteration, &means)
       lastNorm = try clock.measure("optimizer") { try optimizer.update(rates, at: update, stage.optimizer) }
     }
-    let metrics = [("loss", loss)] + means.values + [("learning_rate", lastRate), ("grad_norm", lastNorm)]
+    var metrics = [("loss", loss)] + means.values + [("learning_rate", lastRate), ("grad_norm", lastNorm)]
+    try emitServices(into: &metrics)
     let finished = monotonicSeconds()
     return StepRecord(
       stage: position.stage, step: position.step, stageSteps: stage.steps, metrics: metrics,

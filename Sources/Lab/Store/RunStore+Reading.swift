@@ -28,6 +28,7 @@ extension RunStore {
         ) { ($0.text(0), $0.json(1)) }
         return JSON.object(fields + [("metrics", .object(metrics))])
       }
+      let versions = try RunStore.rewardVersions(database).map(\.json)
       let fields = try database.rows(
         "SELECT id, name, file, seconds, started, checkpoint, host FROM run", for: purpose
       ) { row in
@@ -36,7 +37,7 @@ extension RunStore {
           ("seconds", row.json(3)), ("status", .string(status.rawValue)), ("started", row.json(4)),
           ("stages", .array(shown)),
           ("checkpoint", row.optionalText(5).map { .string($0.hasPrefix("/") ? $0 : folder.path + "/" + $0) } ?? .null),
-          ("host", row.storedJSON(6)),
+          ("host", row.storedJSON(6)), ("rewards", .array(versions)),
         ])
       }
       guard let run = fields.first else { throw neverStarted }
@@ -55,7 +56,7 @@ extension RunStore {
     }
     guard let text = stored.first else { throw neverStarted }
     let status = Status(rawValue: text) ?? .failed
-    if status == .running, !isWriter, !RunLock.isHeld(folder.lockPath) { return .interrupted }
+    if status == .running || status == .paused, !isWriter, !RunLock.isHeld(folder.lockPath) { return .interrupted }
     return status
   }
 

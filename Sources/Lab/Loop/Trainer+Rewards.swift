@@ -4,69 +4,97 @@ import Objectives
 import Rewards
 import Rollout
 
-extension Trainer {
-  /// What rewards said about the completions of a step.
-  struct ScoredStep {
-    /// `[reward][completion]`.
-    var outcomes: [[RewardOutcome]]
-    /// Wall time per reward.
-    var seconds: [Double]
-    /// What rewards saw, one per completion.
-    var inputs: [RewardSample]
+extension RewardSet.Entry {
+  /// Scores samples in one call.
+  func score(_ samples: [RewardSample], _ context: RewardContext) throws -> [RewardOutcome] {
+    var own = context
+    own.callTimeLimit = settings.timeout * Double(samples.count)
+    return try reward.score(samples, context: own)
   }
+}
 
-  var rules: [ScoringRule] { rewards.map(\.rule) }
-
-  func score(
-    _ stage: Recipe.Stage, _ settings: Recipe.Stage.GRPOSettings, _ firstPrompt: Int, _ samples: [Sample],
-    _ prompts: [Policy.Prompt], _ groups: [[Completion]]
-  ) throws -> ScoredStep {
-    var inputs: [RewardSample] = []
-    for (i, sample) in samples.enumerated() {
-      for (index, completion) in groups[i].enumerated() {
-        inputs.append(
-          RewardSample(
-            sample, prompt: prompts[i].text, completion, dataset: stage.data,
-            group: position.globalStep * settings.prompts + i, index: index, groupSize: settings.generations))
-      }
-    }
-    let places = samples.indices.flatMap { prompt in
-      (0..<settings.generations).map {
-        RunStore.Place(stage: position.stage, step: position.step, prompt: firstPrompt + prompt, index: $0)
-      }
-    }
+extension Trainer {
+  func rewardContext(_ phase: RewardContext.Phase, epoch: Double = 0) -> RewardContext {
     var context = RewardContext()
+    context.phase = phase
     context.step = position.globalStep
     context.totalSteps = recipe.stages.reduce(0) { $0 + $1.steps }
+    context.epoch = epoch
     context.policyVersion = UInt64(position.globalStep)
     context.seed = recipe.seed
     context.recipe = recipe.name
-    var scored = ScoredStep(outcomes: [], seconds: [], inputs: inputs)
-    for loaded in rewards {
-      let started = monotonicSeconds()
-      scored.outcomes.append(
-        try journal.settle(
-          loaded.reward.score(inputs, context: context), of: loaded.settings.name, at: places,
-          completions: inputs.map(\.rawCompletion)))
-      scored.seconds.append(monotonicSeconds() - started)
+    context.runID = folder.id
+    context.services = services
+    return context
+  }
+
+  /// How often a stage's data was gone through before the sample at this position; 0 if it never ends.
+  func epoch(of stage: Recipe.Stage, at position: Int) -> Double {
+    let length = streams[stage.data]?.source.count ?? 0
+    return length > 0 ? Double(position) / Double(length) : 0
+  }
+
+  /// Threads that score the groups of a step while others are sampled.
+  ///
+  /// - Parameter firstPrompt: position of the first group's prompt in its data.
+  func lanes(_ stage: Recipe.Stage, firstPrompt: Int) -> RewardLanes {
+    let context = rewardContext(.train, epoch: epoch(of: stage, at: firstPrompt))
+    let (entries, journal, position, states) = (rewards.entries, self.journal, self.position, rewards.states)
+    return RewardLanes(entries.map(\.reward)) { reward, group, samples in
+      let entry = entries[reward]
+      let name = entry.settings.name
+      return try journal.outcomes(
+        of: .init(
+          name: name, isDeterministic: entry.reward.descriptor.isDeterministic, isStateful: states[name] != nil),
+        at: samples.map {
+          RunStore.Place(
+            stage: position.stage, step: position.step, prompt: firstPrompt + group, index: $0.indexInGroup)
+        }, completions: samples.map(\.rawCompletion)
+      ) { try entry.score(samples, context) }
     }
-    return scored
+  }
+
+  /// What rewards see of a group; its numbers count through all stages.
+  func inputs(
+    _ stage: Recipe.Stage, _ settings: Recipe.Stage.GRPOSettings, group: Int, _ sample: Sample,
+    _ prompt: Policy.Prompt, _ completions: [Completion]
+  ) -> [RewardSample] {
+    var (groups, samples) = (0, 0)
+    for earlier in recipe.stages.prefix(position.stage) {
+      guard case .grpo(let settings) = earlier.objective else { continue }
+      groups += earlier.steps * settings.prompts
+      samples += earlier.steps * settings.prompts * settings.generations
+    }
+    let own = position.step * settings.prompts + group
+    return rewardInputs.group(
+      sample, prompt, completions,
+      at: .init(
+        dataset: stage.data, groupID: UInt64(groups + own), firstID: UInt64(samples + own * settings.generations)))
   }
 
   /// Outcomes as numbers; notes what failed, and stops where the recipe says so.
-  func combine(_ scored: ScoredStep, _ completions: [Completion]) throws -> RewardMatrix {
-    for (loaded, outcomes) in zip(rewards, scored.outcomes) {
+  func combine(
+    _ outcomes: [[RewardOutcome]], _ finishReasons: [FinishReason], occasion: String
+  ) throws -> RewardMatrix {
+    for (entry, outcomes) in zip(rewards.entries, outcomes) {
       let failed = outcomes.filter(\.isFailure)
       guard let first = failed.first else { continue }
       try emit(
         .note(
-          "\(loaded.settings.name): \(failed.count) of \(outcomes.count) samples \(first.status.rawValue): \(first.log)"
-        ))
+          "\(entry.settings.name): \(failed.count) of \(outcomes.count) samples \(first.status.rawValue): \(first.log)")
+      )
     }
-    let matrix = try RewardMatrix(rules, outcomes: scored.outcomes, finishReasons: completions.map(\.finishReason))
-    try componentNames.note(rules, scored.outcomes, file: recipe.file)
-    try recipe.rewardLimits.check(rules, scored.outcomes, matrix, step: position.step)
+    let matrix = try RewardMatrix(rewards.rules, outcomes: outcomes, finishReasons: finishReasons)
+    try componentNames.note(rewards.rules, outcomes, file: recipe.file)
+    try recipe.rewardLimits.check(rewards.rules, outcomes, matrix, occasion: occasion)
     return matrix
+  }
+
+  /// What rewards said through the host's services since the last time.
+  func emitServices(into metrics: inout [(name: String, value: Double)], prefix: String = "") throws {
+    let said = services.drain()
+    metrics += said.metrics.map { (prefix + $0.name, $0.value) }
+    for (level, text) in said.texts { try emit(level >= 2 ? .note(text) : .remark(text)) }
   }
 
   func record(
@@ -80,7 +108,7 @@ extension Trainer {
         let reward = scores.rewards[row]
         return RolloutRecord(
           completion: completion, reward: reward.isNaN ? nil : reward, advantage: scores.advantages[row],
-          outcomes: zip(rewards, outcomes).map { ($0.settings.name, $1[row]) })
+          outcomes: zip(rewards.entries, outcomes).map { ($0.settings.name, $1[row]) })
       }
       return PromptRecord(
         number: firstPrompt + i, text: prompts[i].text, messages: .array(samples[i].prompt.map(\.json)),

@@ -1,4 +1,3 @@
-import AttuneVision
 import Core
 import Objectives
 import Rewards
@@ -82,14 +81,18 @@ public struct Rescoring: Sendable {
     let plan = try Plan(request, recipe)
     let reward = try RewardLoader.load(plan.specification, workerCommand: workerCommand)
     defer { reward.close() }
-    var reader = Reader(store: store, recipe: recipe, needsPictures: reward.descriptor.needsImages)
+    var reader = Reader(store: store, recipe: recipe, runID: id, reward.descriptor)
     var rows: [Row] = []
     for (index, stage) in recipe.stages.enumerated() where request.stage == nil || request.stage == index {
       guard case .grpo(let settings) = stage.objective else { continue }
       for step in try store.stepsWithRollouts(stage: index) where request.steps?.contains(step) ?? true {
         let recorded = try reader.step(step, stage: index)
-        let outcomes = try reward.score(
-          recorded.samples, context: recipe.rewardContext(globalStep: recorded.globalStep, phase: .replay))
+        // Group by group, as in the run.
+        var outcomes: [RewardOutcome] = []
+        for group in recorded.groups where !group.isEmpty {
+          outcomes += try reward.score(
+            group, context: recorded.context(timeout: plan.specification.timeoutSeconds, group))
+        }
         rows += try plan.rows(recorded, outcomes, settings, stageName: stage.name)
       }
     }
@@ -136,7 +139,7 @@ extension Rescoring {
       if rule.failure == .abort { rule.failure = .skip }
       let settings = place.map { recipe.rewards[$0] } ?? own
       var specification =
-        settings.map { RewardSpecification($0, file: recipe.file) } ?? RewardSpecification(name: name, source: "")
+        settings.map { $0.specification(file: recipe.file) } ?? RewardSpecification(name: name, source: "")
       specification.name = name
       specification.source = own?.source ?? request.source
       for (key, value) in request.parameters.entries { specification.parameters[key] = value }
@@ -173,76 +176,6 @@ extension Rescoring {
       }
     }
   }
-
-  /// Reads steps back as rewards saw them.
-  struct Reader {
-    struct Step {
-      var globalStep: Int
-      var samples: [RewardSample]
-      var rollouts: [RunStore.RecordedRollout]
-    }
-
-    let store: RunStore
-    let recipe: Recipe
-    let needsPictures: Bool
-    private(set) var remarks: [String] = []
-    private var pictures: [String: Picture] = [:]
-
-    init(store: RunStore, recipe: Recipe, needsPictures: Bool) {
-      self.store = store
-      self.recipe = recipe
-      self.needsPictures = needsPictures
-    }
-
-    mutating func step(_ step: Int, stage: Int) throws -> Step {
-      let globalStep = recipe.stages.prefix(stage).reduce(0) { $0 + $1.steps } + step
-      let prompts = try store.recorded(stage: stage, step: step)
-      var samples: [RewardSample] = []
-      for (i, prompt) in prompts.enumerated() {
-        let images = try needsPictures ? prompt.pictures.map { RewardImage(try picture($0)) } : []
-        if prompt.facts.object?.keys.isEmpty != false {
-          remark("the run is of an older version: row ids and the like are missing from what the reward sees")
-        }
-        for rollout in prompt.rollouts {
-          var sample = RewardSample(
-            prompt: prompt.text, completion: rollout.completion.text, rawCompletion: rollout.completion.rawText,
-            columns: prompt.columns.object ?? .init())
-          sample.messages = (prompt.messages.array ?? []).compactMap(Message.init(stored:))
-          sample.reference = prompt.reference
-          sample.tokenIDs = rollout.completion.ids
-          sample.logprobs = rollout.completion.logprobs
-          sample.finishReason = rollout.completion.finishReason
-          sample.images = images
-          sample.dataset = recipe.stages[stage].data
-          sample.groupSize = prompt.rollouts.count
-          sample.groupID = UInt64(clamping: globalStep * prompts.count + i)
-          sample.indexInGroup = rollout.place.index
-          sample.id = sample.groupID * UInt64(prompt.rollouts.count) + UInt64(rollout.place.index)
-          sample.take(promptFacts: prompt.facts)
-          sample.take(completionFacts: rollout.facts)
-          samples.append(sample)
-        }
-      }
-      return Step(globalStep: globalStep, samples: samples, rollouts: prompts.flatMap(\.rollouts))
-    }
-
-    private mutating func picture(_ hash: String) throws -> Picture {
-      if let known = pictures[hash] { return known }
-      guard let png = try store.picture(hash) else {
-        throw AttuneError.work(
-          "a picture of the run is missing from its store", at: .init(file: store.folder.storePath))
-      }
-      // A step's pictures are seen by all its completions, and seldom again.
-      if pictures.count > 1024 { pictures.removeAll() }
-      let picture = try PictureDecoder.decode(png, name: hash, options: .display)
-      pictures[hash] = picture
-      return picture
-    }
-
-    private mutating func remark(_ text: String) {
-      if !remarks.contains(text) { remarks.append(text) }
-    }
-  }
 }
 
 extension RunStore.RecordedRollout {
@@ -252,30 +185,5 @@ extension RunStore.RecordedRollout {
     return RewardOutcome(
       score: score.score, status: RewardStatus(rawValue: score.status) ?? .invalid,
       components: score.components.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, log: score.log ?? "")
-  }
-}
-
-extension Recipe {
-  /// What rewards are told of the run.
-  ///
-  /// - Parameter globalStep: over all stages, from 0.
-  func rewardContext(globalStep: Int, phase: RewardContext.Phase) -> RewardContext {
-    var context = RewardContext()
-    context.phase = phase
-    context.step = globalStep
-    context.totalSteps = stages.reduce(0) { $0 + $1.steps }
-    context.policyVersion = UInt64(globalStep)
-    context.seed = seed
-    context.recipe = name
-    return context
-  }
-}
-
-extension RewardSpecification {
-  init(_ settings: Recipe.Reward, file: String) {
-    self.init(
-      name: settings.name, source: settings.source, parameters: settings.parameters.object ?? .init(),
-      weight: settings.weight, isolation: settings.isolation == .inline ? .inline : .worker,
-      timeoutSeconds: settings.timeout, failure: settings.failure, file: file)
   }
 }

@@ -16,13 +16,18 @@ extension Trainer {
   ///   stands then. `CancellationError` if the run is asked to stop.
   func surveyRewards(_ stage: Recipe.Stage) throws {
     guard recipe.watch.before, position.step == 0, stage.steps > 0, case .grpo(let settings) = stage.objective,
-      !rewards.isEmpty, try journal.store.survey(stage: position.stage) == nil
+      !rewards.entries.isEmpty, try journal.store.survey(stage: position.stage) == nil
     else { return }
-    let states = try rewards.map { try $0.reward.saveState() }
-    let survey = try survey(stage, settings)
-    for (loaded, state) in zip(rewards, states) {
-      if let state { try loaded.reward.loadState(state) }
+    try rewards.saveStates(all: true)
+    let survey: RewardSurvey
+    do { survey = try self.survey(stage, settings) } catch {
+      if error is CancellationError { try rewards.restore(rewards.states) }
+      throw error
     }
+    try rewards.restore(rewards.states)
+    // What rewards say now is no step's.
+    var metrics: [(name: String, value: Double)] = []
+    try emitServices(into: &metrics)
     try emit(.surveyed(survey))
     guard let refusal = survey.refusal(temperature: settings.temperature, run: journal.store.folder.path) else {
       return
@@ -46,8 +51,8 @@ extension Trainer {
     let first = position.cursors[stage.data] ?? 0
     var inputs: [RewardSample] = []
     var completions: [Completion] = []
-    var outcomes = rewards.map { _ in [RewardOutcome]() }
-    let context = recipe.rewardContext(globalStep: position.globalStep, phase: .test)
+    var outcomes = rewards.entries.map { _ in [RewardOutcome]() }
+    let context = rewardContext(.test, epoch: epoch(of: stage, at: first))
     while true {
       // A round of groups; a hard task may need several before one differs.
       let start = completions.count / settings.generations
@@ -59,17 +64,14 @@ extension Trainer {
             prompt: $1.encoded, completions: settings.generations, step: position.globalStep,
             promptNumber: first + start + $0)
         }, settings.sampling(stopIDs: policy.endIDs), isCancelled: isCancelled)
-      var round: [RewardSample] = []
       for (i, sample) in samples.enumerated() {
-        for (index, completion) in groups[i].enumerated() {
-          round.append(
-            RewardSample(
-              sample, prompt: prompts[i].text, completion, dataset: stage.data, group: start + i, index: index,
-              groupSize: settings.generations))
-        }
+        // Unlike any number of a training sample, or of one of an evaluation.
+        let id = 3 << 62 | UInt64(position.globalStep) << 32 | UInt64((start + i) * settings.generations)
+        let group = rewardInputs.group(
+          sample, prompts[i], groups[i], at: .init(dataset: stage.data, groupID: id, firstID: id))
+        for (k, entry) in rewards.entries.enumerated() { outcomes[k] += try entry.score(group, context) }
+        inputs += group
       }
-      for (k, loaded) in rewards.enumerated() { outcomes[k] += try loaded.reward.score(round, context: context) }
-      inputs += round
       completions += groups.flatMap { $0 }
       let result = try survey(stage, settings, inputs, completions, outcomes)
       if result.verdict == .learnable || result.groups >= 8 * recipe.watch.groups { return result }
@@ -81,7 +83,7 @@ extension Trainer {
     _ completions: [Completion], _ outcomes: [[RewardOutcome]]
   ) throws -> RewardSurvey {
     // A reward whose failures abort the run does so at the first step; here its failures are looked at.
-    let lenient = rules.map { rule in
+    let lenient = rewards.rules.map { rule in
       var rule = rule
       if rule.failure == .abort { rule.failure = .skip }
       return rule
@@ -96,7 +98,7 @@ extension Trainer {
     }
     let batch = RewardBatch(matrix, outcomes: outcomes, lengths: completions.map(\.ids.count), settings)
     return RewardSurvey(
-      stage: position.stage, name: stage.name, batch, outcomes: outcomes, rewardNames: rules.map(\.name),
+      stage: position.stage, name: stage.name, batch, outcomes: outcomes, rewardNames: rewards.rules.map(\.name),
       moves: moves, texts: inputs.map { ($0.prompt, $0.rawCompletion) })
   }
 }

@@ -24,4 +24,10 @@ extension Reward {
 /// A reward that came out of a library.
 public protocol PluginReward: Reward {
   var descriptor: RewardDescriptor { get }
+  /// What the system keeps its worker from; nil if it has none.
+  var confinement: WorkerConfinement? { get }
+}
+
+extension PluginReward {
+  public var confinement: WorkerConfinement? { nil }
 }

@@ -97,6 +97,10 @@ struct LoadRequest {
       let type = try BuiltInRewards.named(name)
       return try BuiltInInstance(
         type, parameters: try complete(parameters, type.descriptor), services: services)
+    case .function(let library, let signature):
+      let binding = try FunctionBinding(library: library, signature: signature)
+      return try FunctionInstance(
+        binding, parameters: try complete(parameters, binding.descriptor), file: file, services: services)
     }
   }
 

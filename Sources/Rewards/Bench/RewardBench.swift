@@ -170,6 +170,7 @@ public enum RewardBench {
           case .builtIn: "built-in"
           case .linked: "C plugin"
           case .library: "Swift plugin"
+          case .function: "C function"
           }
         return Listing(
           name: name, summary: found?.summary ?? "", kind: kind, parameters: found?.parameters ?? [])

@@ -60,8 +60,7 @@ extension RewardBench {
         .init(name: "loads", held: false, detail: place + (known?.message ?? "\(error)"), remedy: known?.hint))
       return check
     }
-    let casesPath =
-      cases ?? RewardCases.path(beside: source.contains("/") || source.contains(".") ? source : library.words)
+    let casesPath = cases ?? place(of: source, library).flatMap(RewardCases.path)
     for descriptor in descriptors {
       let run = PluginCheck(
         descriptor: descriptor, library: library, parameters: parameters, timeLimit: timeoutSeconds,
@@ -70,6 +69,15 @@ extension RewardBench {
       check.rules += run.rules
     }
     return check
+  }
+
+  /// The path beside which a reward's cases stand, if it has one.
+  private static func place(of source: String, _ resolved: RewardSource) -> String? {
+    if case .function(let library, _) = resolved {
+      let written = FunctionSignature.split(source, fileExists: FileManager.default.fileExists(atPath:))?.library
+      return library.contains("/") ? written ?? library : nil
+    }
+    return source.contains("/") || source.contains(".") ? source : resolved.words
   }
 }
 
@@ -88,6 +96,9 @@ private final class PluginCheck {
   private let timeLimit: Double
   private let prefix: String
   private let workerCommand: [String]
+  /// The declaration, if the reward is a C function.
+  private let signature: FunctionSignature?
+  private let ordinary: [Probes.Probe]
 
   init(
     descriptor: RewardDescriptor, library: RewardSource, parameters: JSON.Object, timeLimit: Double, prefix: String,
@@ -99,6 +110,8 @@ private final class PluginCheck {
     self.timeLimit = timeLimit
     self.prefix = prefix
     self.workerCommand = workerCommand
+    if case .function(_, let text) = library { signature = try? FunctionSignature(text) } else { signature = nil }
+    ordinary = Probes.ordinary.map { [signature] in ($0.label, signature?.completed($0.sample) ?? $0.sample) }
   }
 
   private func rule(_ name: String, _ body: () throws -> String) {
@@ -143,11 +156,14 @@ private final class PluginCheck {
   }
 
   func run(casesPath: String?, pictures: @escaping RewardBench.PictureReader) {
-    rule("version") {
-      "built for \(descriptor.abiMajor).\(descriptor.abiMinor) of attune_reward.h, library version \(descriptor.libraryVersion)"
+    rule(signature == nil ? "version" : "signature") {
+      if let signature { return "\(signature.text) of \(descriptor.path)" }
+      return
+        "built for \(descriptor.abiMajor).\(descriptor.abiMinor) of attune_reward.h, library version \(descriptor.libraryVersion)"
     }
     rule("describes itself") {
       let name = descriptor.reward
+      if signature != nil { return name }
       guard name.unicodeScalars.allSatisfy({ $0 == "_" || ("a"..."z").contains($0) || ("0"..."9").contains($0) }) else {
         throw Broken(detail: "the name '\(name)' is not snake_case", remedy: "lower-case letters, digits and _")
       }
@@ -166,9 +182,9 @@ private final class PluginCheck {
     rule("two instances side by side") {
       let other = try start()
       defer { other.close() }
-      let a = try score(reward, Probes.ordinary)
-      let b = try score(other, Probes.ordinary)
-      if descriptor.isDeterministic { try compare(a, b, Probes.ordinary, "by two instances") }
+      let a = try score(reward, ordinary)
+      let b = try score(other, ordinary)
+      if descriptor.isDeterministic { try compare(a, b, ordinary, "by two instances") }
       return ""
     }
     rule("ends without having scored") {
@@ -186,8 +202,8 @@ private final class PluginCheck {
       return ""
     }
     rule("ordinary samples") {
-      let outcomes = try score(reward, Probes.ordinary)
-      try checkRange(outcomes, Probes.ordinary)
+      let outcomes = try score(reward, ordinary)
+      try checkRange(outcomes, ordinary)
       let scored = outcomes.filter { $0.status == .ok }.count
       return "\(scored) of \(outcomes.count) scored"
     }
@@ -198,13 +214,10 @@ private final class PluginCheck {
         return ""
       }
     }
-    rule("a host of a later version (larger structs, a message buffer of one byte)") {
-      try sameAsNormal(reward, .laterHost)
-    }
-    rule("a host that offers less (no tokenizer, no extensions)") { try sameAsNormal(reward, .earlierHost) }
+    if signature == nil { runOtherHosts(reward) }
     if descriptor.isDeterministic {
       rule("deterministic, as promised") {
-        let all = Probes.ordinary + Probes.unusual.flatMap { $0.1 }
+        let all = ordinary + Probes.unusual.flatMap { $0.1 }
         let first = try score(reward, all)
         try compare(first, try score(reward, all), all, "when scored twice")
         guard !descriptor.needsGroup else { return "the same batch twice" }
@@ -216,15 +229,22 @@ private final class PluginCheck {
     rule("state survives being saved and loaded") {
       guard let state = try reward.saveState() else { return "keeps no state" }
       try reward.loadState(state)
-      _ = try score(reward, Probes.ordinary)
+      _ = try score(reward, ordinary)
       return "\(state.count) bytes"
     }
   }
 
+  private func runOtherHosts(_ reward: WorkerReward) {
+    rule("a host of a later version (larger structs, a message buffer of one byte)") {
+      try sameAsNormal(reward, .laterHost)
+    }
+    rule("a host that offers less (no tokenizer, no extensions)") { try sameAsNormal(reward, .earlierHost) }
+  }
+
   private func sameAsNormal(_ reward: WorkerReward, _ variant: PluginInstance.Variant) throws -> String {
-    let normal = try score(reward, Probes.ordinary)
-    let other = try score(reward, Probes.ordinary, variant)
-    if descriptor.isDeterministic { try compare(normal, other, Probes.ordinary, "by such a host") }
+    let normal = try score(reward, ordinary)
+    let other = try score(reward, ordinary, variant)
+    if descriptor.isDeterministic { try compare(normal, other, ordinary, "by such a host") }
     return ""
   }
 
@@ -280,7 +300,7 @@ private final class PluginCheck {
   }
 
   private func time(_ reward: WorkerReward) throws -> String {
-    let batch = Array(repeating: Probes.ordinary, count: 16).flatMap { $0 }
+    let batch = Array(repeating: ordinary, count: 16).flatMap { $0 }
     var best = Double.infinity
     for _ in 0..<3 {
       let start = MonotonicClock.now

@@ -38,11 +38,6 @@ private func timeout(_ arguments: Arguments) throws -> Double {
   return seconds
 }
 
-/// REWARD as a name for columns: the last part of its path without extension.
-private func displayName(_ source: String) -> String {
-  ((source as NSString).lastPathComponent as NSString).deletingPathExtension
-}
-
 let rewardCommands: [Command] = [
   Command(
     words: ["reward", "new"], summary: "a folder with a reward that builds and scores at once",
@@ -117,7 +112,7 @@ let rewardCommands: [Command] = [
     let source = arguments.positionals[0]
     let reward = try RewardLoader.load(
       RewardSpecification(
-        name: displayName(source), source: source, parameters: parameters(arguments), isolation: kind,
+        name: RewardLoader.displayName(source), source: source, parameters: parameters(arguments), isolation: kind,
         timeoutSeconds: timeout(arguments)),
       workerCommand: rewardWorkerCommand)
     defer { reward.close() }

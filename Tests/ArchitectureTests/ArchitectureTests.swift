@@ -24,7 +24,7 @@ import Testing
     Room(folder: "Text", module: "Text", mayImport: ["Core", "CPCRE2"]),
     Room(folder: "Vision", module: "AttuneVision", mayImport: ["Core", "CPNG", "CJPEG", "CWebP"]),
     Room(folder: "Objectives", module: "Objectives", mayImport: ["Core"]),
-    Room(folder: "Rewards", module: "Rewards", mayImport: ["Core", "CRewardABI", "CShippedRewards", "CFFI"]),
+    Room(folder: "Rewards", module: "Rewards", mayImport: ["Core", "CRewardABI", "CShippedRewards", "CFFI", "CPCRE2"]),
     Room(folder: "Models", module: "Models", mayImport: ["Core", "AttuneTensor", "Text", "AttuneVision"]),
     Room(folder: "Datasets", module: "Datasets", mayImport: ["Core", "Text", "AttuneVision"]),
     Room(folder: "Rollout", module: "Rollout", mayImport: ["Core", "AttuneTensor", "Text", "Models"]),

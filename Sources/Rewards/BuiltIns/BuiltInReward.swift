@@ -56,7 +56,11 @@ struct BuiltInCall {
 
 /// The rewards that are part of the program.
 enum BuiltInRewards {
-  static let all: [any BuiltInReward.Type] = []
+  static let all: [any BuiltInReward.Type] = [
+    FormatReward.self,
+    JSONSchemaReward.self,
+    RegexReward.self,
+  ]
 
   static func named(_ name: String) throws -> any BuiltInReward.Type {
     guard let type = all.first(where: { $0.name == name }) else {

@@ -11,8 +11,8 @@ public enum RewardBench {
 
   // MARK: Trying
 
-  /// A line of `attune reward try` as a sample: `prompt` (text or messages), `completion`, `images` (paths); every other
-  /// key is a column. `raw_completion`, `token_ids`, `logprobs` and `finish_reason` are taken if they are there.
+  /// A line of `attune reward try` as a sample: `prompt` and `completion` (text or messages), `images` (paths); every
+  /// other key is a column. `raw_completion`, `token_ids`, `logprobs` and `finish_reason` are taken if they are there.
   ///
   /// - Throws: `AttuneError` naming the key, at the value's place.
   public static func sample(_ line: JSON, file: String = "", pictures: PictureReader) throws -> RewardSample {
@@ -28,15 +28,26 @@ public enum RewardBench {
       throw AttuneError.request(
         "there is no \"completion\"", at: line.location(in: file), hint: near.map { "did you mean \"\($0)\"?" })
     }
-    guard let text = completion.string else { throw wrong("completion", completion, "a string") }
-    var sample = RewardSample(prompt: "", completion: text)
+    var sample = RewardSample(prompt: "", completion: "")
+    if let text = completion.string {
+      sample.completion = text
+      sample.rawCompletion = text
+    } else if let messages = completion.array {
+      // A dialogue: the policy speaks as the assistant, the rest was answered to it.
+      sample.completionMessages = try messages.map { try message($0, key: "completion", wrong) }
+      let own = sample.completionMessages.filter { $0.role == "assistant" }
+      sample.completion = own.map(\.text).filter { !$0.isEmpty }.joined(separator: "\n")
+      sample.rawCompletion = sample.completionMessages.map(\.text).joined(separator: "\n")
+    } else {
+      throw wrong("completion", completion, "a string or a list of messages")
+    }
     switch object["prompt"] {
     case nil: break
     case let prompt?:
       if let text = prompt.string {
         sample.prompt = text
       } else if let messages = prompt.array {
-        sample.messages = try messages.map { try message($0, wrong) }
+        sample.messages = try messages.map { try message($0, key: "prompt", wrong) }
         sample.prompt = sample.messages.map { "\($0.role): \($0.text)" }.joined(separator: "\n")
       } else if !prompt.isNull {
         throw wrong("prompt", prompt, "a string or a list of messages")
@@ -74,9 +85,11 @@ public enum RewardBench {
     return list
   }
 
-  private static func message(_ json: JSON, _ wrong: (String, JSON, String) -> AttuneError) throws -> Message {
+  private static func message(
+    _ json: JSON, key: String, _ wrong: (String, JSON, String) -> AttuneError
+  ) throws -> Message {
     guard let role = json["role"]?.string, let content = json["content"] else {
-      throw wrong("prompt", json, "a message with \"role\" and \"content\"")
+      throw wrong(key, json, "a message with \"role\" and \"content\"")
     }
     var fields = json.object ?? .init()
     for key in ["role", "content"] { fields[key] = nil }

@@ -331,6 +331,26 @@ private enum Probes {
     odd.columns["answer"] = JSON.array(["a", 1])
     odd.columns["solution"] = JSON.object([("deep", JSON.object([("er", JSON.null)]))])
     odd.columns["label"] = JSON.bool(true)
+    var several = make("<answer>42</answer>")
+    several.references = ["forty-two", "42", ""]
+    several.columns["reference"] = .array(["forty-two", "42", ""])
+    // The policy calls a tool; what the tool answered is in the completion and is not the policy's.
+    var turns = make("calc(6*7) 42 so <answer>42</answer>", reference: "42")
+    turns.policyMask = turns.tokenIDs.indices.map { !(10..<13).contains($0) }
+    turns.turns = [
+      RewardTurn(origin: .policy, tokens: 0..<10), RewardTurn(origin: .tool, tokens: 10..<13, reward: 0.5),
+      RewardTurn(origin: .policy, tokens: 13..<turns.tokenIDs.count),
+    ]
+    let call: JSON = [["type": "function", "function": ["name": "calc", "arguments": "{\"x\": \"6*7\"}"]]]
+    turns.completionMessages = [
+      Message(role: "assistant", text: "", fields: JSON.Object([("tool_calls", call)])),
+      Message(role: "tool", text: "42", fields: JSON.Object([("name", "calc")])),
+      Message(role: "assistant", text: "so <answer>42</answer>"),
+    ]
+    var foreign = make("42", reference: "42")
+    foreign.policyMask = foreign.tokenIDs.map { _ in false }
+    var prefixed = make("6 times 7.</think><answer>42</answer>", reference: "42")
+    prefixed.generationPrefix = "<think>\n"
     let damaged = String(decoding: [0x34, 0xFF, 0xC3, 0x28, 0x32] as [UInt8], as: UTF8.self)
     return [
       ("an empty completion", [("an empty completion without tokens", noTokens)]),
@@ -352,6 +372,12 @@ private enum Probes {
       ("missing columns", [("a row without columns and reference", make("42")), ("columns of unusual types", odd)]),
       ("log-probabilities that are NaN", [("log-probabilities that are NaN", nan)]),
       ("a completion that was cut off", [("a completion that ended at the token limit", cut)]),
+      ("several references", [("a list of references, one of them empty", several)]),
+      (
+        "turns and tools",
+        [("a completion of three turns with a tool's answer", turns), ("no token of the policy's own", foreign)]
+      ),
+      ("a prompt that opened a tag", [("a generation prefix <think>", prefixed)]),
       ("pictures of several sizes", [("three pictures, one of a single pixel", pictures)]),
     ]
   }()

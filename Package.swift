@@ -87,7 +87,7 @@ let package = Package(
     tests("Models", ["Models", "AttuneTensor", "Text", "AttuneVision"]),
     tests("Datasets", ["Datasets", "AttuneVision"]),
     tests("Rollout", ["Rollout", "Models", "AttuneTensor", "Text"]),
-    tests("Lab", ["Lab", "Models", "AttuneTensor", "Rollout", "Objectives"]),
+    tests("Lab", ["Lab", "Models", "AttuneTensor", "Rollout", "Objectives", "Rewards"]),
     tests("Command", ["Lab", "attune"]),
     tests("Architecture", []),
   ],

@@ -44,33 +44,6 @@ public enum RewardLoader {
     }
   }
 
-  /// Loads all rewards of a recipe.
-  ///
-  /// - Throws: also if two have the same name.
-  public static func load(
-    _ specifications: [RewardSpecification], workerCommand: [String]
-  ) throws -> [WeightedReward] {
-    var names: Set<String> = []
-    for specification in specifications where !names.insert(specification.name).inserted {
-      throw AttuneError.request(
-        "two rewards are called '\(specification.name)'", at: specification.file.map { .init(file: $0) },
-        hint: "a name is the reward's column in logs: give one of them another")
-    }
-    var loaded: [WeightedReward] = []
-    do {
-      for specification in specifications {
-        loaded.append(
-          WeightedReward(
-            try load(specification, workerCommand: workerCommand), weight: specification.weight,
-            failure: specification.failure))
-      }
-    } catch {
-      for reward in loaded { reward.reward.close() }
-      throw error
-    }
-    return loaded
-  }
-
   /// What a library or a source file offers, without running it in this process.
   public static func describe(_ source: String, workerCommand: [String]) throws -> [RewardDescriptor] {
     let resolved = try resolve(source)

@@ -277,7 +277,7 @@ public struct Run {
           RewardSpecification(
             name: settings.name, source: settings.source, parameters: settings.parameters.object ?? .init(),
             weight: settings.weight, isolation: settings.isolation == .inline ? .inline : .worker,
-            timeoutSeconds: settings.timeout),
+            timeoutSeconds: settings.timeout, failure: settings.failure, file: recipe.file),
           workerCommand: workerCommand))
     }
   }

@@ -31,6 +31,7 @@ final class Trainer {
   private(set) var reference: LanguageModel?
   private let engine: LocalEngine
   let clock: PhaseClock
+  var componentNames = ComponentNames()
   private let makeReference: () throws -> LanguageModel
   /// Where reference weights are kept.
   private let referenceFolder: String
@@ -38,7 +39,8 @@ final class Trainer {
   /// A reward of the recipe, ready to score.
   struct LoadedReward {
     let settings: Recipe.Reward
-    let reward: any Reward
+    let reward: any PluginReward
+    var rule: ScoringRule { ScoringRule(settings) }
   }
 
   init(

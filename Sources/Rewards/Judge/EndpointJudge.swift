@@ -123,12 +123,12 @@ public final class EndpointJudge: Judge {
     case after(Double?)
   }
 
-  private enum Result {
+  private enum Sent {
     case answer(JudgeReply)
     case failure(RewardStatus, String, Retry)
   }
 
-  private func send(_ body: [UInt8]) -> Result {
+  private func send(_ body: [UInt8]) -> Sent {
     var headers = [("Content-Type", "application/json"), ("Accept", "application/json")]
     if let key { headers.append(("Authorization", "Bearer " + key)) }
     let response: HTTPResponse
@@ -154,7 +154,7 @@ public final class EndpointJudge: Judge {
     return read(response.body)
   }
 
-  private func read(_ body: [UInt8]) -> Result {
+  private func read(_ body: [UInt8]) -> Sent {
     guard let json = try? JSON.parse(body), json.object != nil else {
       return .failure(.failed, "answered with something that is no JSON mapping: \(quoted(body))", .after(nil))
     }
@@ -189,7 +189,9 @@ public final class EndpointJudge: Judge {
     return shortened(text ?? json.text())
   }
 
-  private func quoted(_ body: [UInt8]) -> String { "\"\(shortened(String(decoding: body.prefix(2000), as: UTF8.self)))\"" }
+  private func quoted(_ body: [UInt8]) -> String {
+    "\"\(shortened(String(decoding: body.prefix(2000), as: UTF8.self)))\""
+  }
 
   /// Servers like to say which key they did not accept.
   private func redacted(_ text: String) -> String { key.map { text.replacing($0, with: "[key]") } ?? text }
@@ -199,7 +201,9 @@ public final class EndpointJudge: Judge {
 enum RetryAfter {
   /// Seconds from `now`, or nil if the header is not there or not understood.
   static func seconds(_ headers: [String: String], now: Date) -> Double? {
-    if let text = headers["retry-after-ms"], let value = Double(text), value >= 0, value.isFinite { return value / 1000 }
+    if let text = headers["retry-after-ms"], let value = Double(text), value >= 0, value.isFinite {
+      return value / 1000
+    }
     guard let text = headers["retry-after"] else { return nil }
     if let value = Double(text) { return value >= 0 && value.isFinite ? value : nil }
     let format = DateFormatter()

@@ -51,7 +51,8 @@ public final class JudgeService: Sendable {
     else {
       return JudgeReply(
         status: .invalid,
-        message: "the request's messages are \(request.messages.kind), expected a list of mappings with role and content")
+        message:
+          "the request's messages are \(request.messages.kind), expected a list of mappings with role and content")
     }
     return judge.answer(request)
   }

@@ -17,14 +17,22 @@ public enum RewardLoader {
   /// - Parameters:
   ///   - specification: paths in it are absolute or relative to the current folder.
   ///   - workerCommand: what starts a worker, such as `["/proc/self/exe", "__reward-worker"]`.
+  ///   - models: makes rewards of checkpoint folders; nil refuses them.
   /// - Throws: `AttuneError` in words for whatever is wrong with the source, the library or the parameters.
   public static func load(
-    _ specification: RewardSpecification, workerCommand: [String]
+    _ specification: RewardSpecification, workerCommand: [String], models: (any RewardModelLoader)? = nil
   ) throws -> any PluginReward {
     guard specification.timeoutSeconds > 0, specification.timeoutSeconds.isFinite else {
       throw AttuneError.request(
         "the reward \(specification.name) has a time limit of \(specification.timeoutSeconds) s, expected more than 0",
         at: specification.file.map { .init(file: $0) })
+    }
+    if let folder = modelFolder(specification.source) {
+      guard let models else {
+        throw AttuneError.request(
+          "this is a model's folder, and no models are loaded here", at: .init(file: specification.source))
+      }
+      return try models.load(specification, folder: folder)
     }
     let source = try resolve(specification.source)
     let request = LoadRequest(
@@ -58,6 +66,11 @@ public enum RewardLoader {
         hint: near.map { "did you mean '\($0)'?" } ?? "it offers \(all.map(\.reward).joined(separator: ", "))")
     }
     return chosen
+  }
+
+  /// The folder that a source names, if it holds a checkpoint.
+  public static func modelFolder(_ source: String) -> String? {
+    FileManager.default.fileExists(atPath: source + "/config.json") ? source : nil
   }
 
   /// The folders in which plugins that come with the program are looked for.

@@ -65,6 +65,7 @@ extension Trainer {
     means.add(
       RewardStatistics.metrics(
         matrix, rules, outcomes: scored.outcomes, groupSize: settings.generations, seconds: scored.seconds))
+    for metric in scored.record.metrics { means.add("rewards/\(metric.name)", metric.value) }
     means.add(statistics.metrics)
     var lastNorm = 0.0
     var lastRate = 0.0

@@ -11,6 +11,8 @@ extension Trainer {
     var outcomes: [[RewardOutcome]]
     /// Wall time per reward.
     var seconds: [Double]
+    /// Lines and numbers that rewards gave besides outcomes.
+    var record = HostServices.Record()
   }
 
   var rules: [ScoringRule] { rewards.map(\.rule) }
@@ -39,6 +41,7 @@ extension Trainer {
     context.policyVersion = UInt64(position.globalStep)
     context.seed = recipe.seed
     context.recipe = recipe.name
+    context.services = services
     var scored = ScoredStep(outcomes: [], seconds: [])
     for loaded in rewards {
       let started = monotonicSeconds()
@@ -48,6 +51,7 @@ extension Trainer {
           completions: inputs.map(\.rawCompletion)))
       scored.seconds.append(monotonicSeconds() - started)
     }
+    scored.record = services.takeRecord()
     return scored
   }
 
@@ -61,10 +65,20 @@ extension Trainer {
           "\(loaded.settings.name): \(failed.count) of \(outcomes.count) samples \(first.status.rawValue): \(first.log)"
         ))
     }
+    try noteLines(scored.record)
     let matrix = try RewardMatrix(rules, outcomes: scored.outcomes, finishReasons: completions.map(\.finishReason))
     try componentNames.note(rules, scored.outcomes, file: recipe.file)
     try recipe.rewardLimits.check(rules, scored.outcomes, matrix, step: position.step)
     return matrix
+  }
+
+  /// Tells what rewards wrote to the log, debug lines left out.
+  private func noteLines(_ record: HostServices.Record) throws {
+    let lines = record.lines.filter { $0.level > 0 }
+    let shown = 20
+    for line in lines.prefix(shown) { try emit(.note("\(line.reward): \(line.text)")) }
+    let more = max(0, lines.count - shown) + record.droppedLines
+    if more > 0 { try emit(.note("and \(more) more lines of rewards")) }
   }
 
   func record(

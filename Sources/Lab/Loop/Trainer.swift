@@ -25,6 +25,8 @@ final class Trainer {
   let checkpoints: CheckpointStore
   let journal: OutcomeJournal
   let observers: [any RunObserver]
+  /// What rewards may call on.
+  let services: HostServices
   let isCancelled: () -> Bool
   var position = RunPosition(stage: 0, step: 0, globalStep: 0, cursors: [:])
   private var optimizer: Optimizer?
@@ -46,7 +48,8 @@ final class Trainer {
   init(
     recipe: Recipe, policy: Policy, streams: [String: DataStream], rewards: [LoadedReward],
     checkpoints: CheckpointStore,
-    journal: OutcomeJournal, observers: [any RunObserver], isCancelled: @escaping () -> Bool, referenceFolder: String,
+    journal: OutcomeJournal, observers: [any RunObserver], services: HostServices, isCancelled: @escaping () -> Bool,
+    referenceFolder: String,
     makeReference: @escaping () throws -> LanguageModel
   ) {
     self.recipe = recipe
@@ -56,6 +59,7 @@ final class Trainer {
     self.checkpoints = checkpoints
     self.journal = journal
     self.observers = observers
+    self.services = services
     self.isCancelled = isCancelled
     self.makeReference = makeReference
     self.referenceFolder = referenceFolder

@@ -107,11 +107,13 @@ public enum RewardBench {
 
   /// Scores lines and answers with one each: reward, status, components, log. Lines with one prompt form a group.
   public static func tryLines(
-    _ lines: [JSON], _ reward: any Reward, file: String = "", pictures: PictureReader
+    _ lines: [JSON], _ reward: any Reward, file: String = "", services: (any RewardServices)? = nil,
+    pictures: PictureReader
   ) throws -> [JSON] {
     let samples = grouped(try lines.map { try sample($0, file: file, pictures: pictures) })
     var context = RewardContext()
     context.phase = .test
+    context.services = services
     return try reward.score(samples, context: context).map(\.json)
   }
 

@@ -42,9 +42,11 @@ extension RewardBench {
   /// Runs a plugin through every rule of the interface, in a worker, and replays the `cases.jsonl` beside it.
   ///
   /// A source that does not load breaks the first rule; nothing is thrown for what a plugin does.
+  ///
+  /// - Parameter services: what plugins may call on, such as judges.
   public static func check(
     _ source: String, parameters: JSON.Object = .init(), timeoutSeconds: Double = 10, cases: String? = nil,
-    workerCommand: [String], pictures: @escaping PictureReader
+    workerCommand: [String], services: (any RewardServices)? = nil, pictures: @escaping PictureReader
   ) -> RewardCheck {
     var check = RewardCheck()
     let library: RewardSource
@@ -64,7 +66,7 @@ extension RewardBench {
     for descriptor in descriptors {
       let run = PluginCheck(
         descriptor: descriptor, library: library, parameters: parameters, timeLimit: timeoutSeconds,
-        prefix: descriptors.count > 1 ? "\(descriptor.reward): " : "", workerCommand: workerCommand)
+        prefix: descriptors.count > 1 ? "\(descriptor.reward): " : "", workerCommand: workerCommand, services: services)
       run.run(casesPath: casesPath, pictures: pictures)
       check.rules += run.rules
     }
@@ -99,10 +101,11 @@ private final class PluginCheck {
   /// The declaration, if the reward is a C function.
   private let signature: FunctionSignature?
   private let ordinary: [Probes.Probe]
+  private let services: (any RewardServices)?
 
   init(
     descriptor: RewardDescriptor, library: RewardSource, parameters: JSON.Object, timeLimit: Double, prefix: String,
-    workerCommand: [String]
+    workerCommand: [String], services: (any RewardServices)?
   ) {
     self.descriptor = descriptor
     self.library = library
@@ -112,6 +115,7 @@ private final class PluginCheck {
     self.workerCommand = workerCommand
     if case .function(_, let text) = library { signature = try? FunctionSignature(text) } else { signature = nil }
     ordinary = Probes.ordinary.map { [signature] in ($0.label, signature?.completed($0.sample) ?? $0.sample) }
+    self.services = services
   }
 
   private func rule(_ name: String, _ body: () throws -> String) {
@@ -141,6 +145,7 @@ private final class PluginCheck {
   ) throws -> [RewardOutcome] {
     var context = RewardContext()
     context.phase = .test
+    context.services = services
     let samples = RewardBench.grouped(probes.map(\.sample))
     let deaths = reward.deaths
     let outcomes = try reward.score(samples, context: context, variant: variant, verifyInputs: true)
@@ -289,6 +294,7 @@ private final class PluginCheck {
       rewards[key] = reward
       var context = RewardContext()
       context.phase = .test
+      context.services = services
       let outcome = try reward.score([entry.sample], context: context)[0]
       if let difference = RewardCases.difference(outcome, entry.expected) {
         throw Broken(

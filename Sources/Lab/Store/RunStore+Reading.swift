@@ -3,9 +3,10 @@ import Foundation
 
 extension RunStore {
   /// The run in short: id, folder, recipe, seconds, status, its stages with the last value of every metric, and the
-  /// folder of its last checkpoint.
+  /// folder of its last checkpoint; how rewards were before a stage, and every alarm.
   public func show() throws -> JSON {
     let status = try self.status()
+    let alarms = try self.alarms()
     return try withDatabase { database in
       let purpose = "read the run"
       let stages = try database.rows(
@@ -26,7 +27,10 @@ extension RunStore {
             step = (SELECT max(step) FROM metrics WHERE name = m.name AND stage = ?1) ORDER BY name
           """, .int(stage), for: purpose
         ) { ($0.text(0), $0.json(1)) }
-        return JSON.object(fields + [("metrics", .object(metrics))])
+        let survey = try database.rows("SELECT survey FROM surveys WHERE stage = ?", .int(stage), for: purpose) {
+          $0.storedJSON(0)
+        }.first
+        return JSON.object(fields + [("metrics", .object(metrics))] + (survey.map { [("before", $0)] } ?? []))
       }
       let fields = try database.rows(
         "SELECT id, name, file, seconds, started, checkpoint, host FROM run", for: purpose
@@ -36,7 +40,7 @@ extension RunStore {
           ("seconds", row.json(3)), ("status", .string(status.rawValue)), ("started", row.json(4)),
           ("stages", .array(shown)),
           ("checkpoint", row.optionalText(5).map { .string($0.hasPrefix("/") ? $0 : folder.path + "/" + $0) } ?? .null),
-          ("host", row.storedJSON(6)),
+          ("host", row.storedJSON(6)), ("alarms", .array(alarms)),
         ])
       }
       guard let run = fields.first else { throw neverStarted }

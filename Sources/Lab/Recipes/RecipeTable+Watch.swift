@@ -22,7 +22,8 @@ extension RecipeTable {
       "watch.alarms.spread", .number, .value(0.1), in: .within(0, 1),
       "A deviation fallen to this share of its largest, below the maximum."),
     row(
-      "watch.alarms.flat", .number, .value(0.9), in: .above(0, upTo: 1), "Share of groups in which all rewards are equal."),
+      "watch.alarms.flat", .number, .value(0.9), in: .above(0, upTo: 1),
+      "Share of groups in which all rewards are equal."),
     row(
       "watch.alarms.dominance", .number, .value(0.98), in: .above(0),
       "Share of the advantages' variance that one of several rewards explains."),
@@ -35,7 +36,8 @@ extension RecipeTable {
     row(
       "watch.alarms.opposition", .number, .value(5), in: .above(0),
       "Standard errors by which the total rises while a reward of weight 0, or a held-out value, falls."),
-    row("watch.alarms.failed", .number, .value(0.1), in: .above(0, upTo: 1), "Share of samples that a reward fails on."),
+    row(
+      "watch.alarms.failed", .number, .value(0.1), in: .above(0, upTo: 1), "Share of samples that a reward fails on."),
     row(
       "watch.alarms.slow", .number, .value(4), in: .above(1), "Times the time per sample that a reward took at first."),
   ]

@@ -62,7 +62,10 @@ struct AlarmRules {
     let center = Statistics.median(track.before)
     return AlarmReading(
       kind: .jump, subject: name, level: abs(drift) / settings.jump,
-      numbers: [.init(name: "mean", value: track.last), .init(name: "before", value: center), .init(name: "drift", value: drift)],
+      numbers: [
+        .init(name: "mean", value: track.last), .init(name: "before", value: center),
+        .init(name: "drift", value: drift),
+      ],
       text:
         "the mean of \(name) jumped from \(shown(center)) to \(shown(track.last)), \(shown(abs(drift))) deviations from the \(history.window) steps before.",
       meaning: drift > 0
@@ -82,7 +85,8 @@ struct AlarmRules {
       level: isDone ? 0 : now > 0 ? settings.spread * track.highestMedian / now : 100,
       numbers: [.init(name: "std", value: now), .init(name: "highest", value: track.highestMedian)],
       text: "the spread of \(name) fell from \(shown(track.highestMedian)) to \(shown(now)).",
-      meaning: "It hardly tells completions apart any more, so little is learnt from it; its mean is not at its maximum.")
+      meaning:
+        "It hardly tells completions apart any more, so little is learnt from it; its mean is not at its maximum.")
   }
 
   private func dominance(_ name: String, _ history: MetricHistory) -> AlarmReading? {
@@ -96,7 +100,9 @@ struct AlarmRules {
       kind: .dominance, subject: name, level: other == nil ? 0 : share / settings.dominance,
       numbers: [.init(name: "advantage_share", value: share)],
       text: "\(name) explains \(percent) % of what completions are told apart by.",
-      meaning: "\(other?.name ?? "") is hardly heard; weigh them anew, or normalize each first (multi_objective: normalize_then_sum).")
+      meaning:
+        "\(other?.name ?? "") is hardly heard; weigh them anew, or normalize each first (multi_objective: normalize_then_sum)."
+    )
   }
 
   private func failing(_ name: String, _ history: MetricHistory) -> AlarmReading? {
@@ -165,7 +171,8 @@ struct AlarmRules {
         "in \(Int((flat * 100).rounded())) % of the groups all completions have the same reward\(isDone ? ", the highest there is (\(shown(mean)))" : "; its mean is \(shown(mean))").",
       meaning: isDone
         ? "Nothing is left to learn here: take harder data, or end the stage."
-        : "Nothing is learnt from such groups: raise temperature or generations, take easier data, or look at the reward.")
+        : "Nothing is learnt from such groups: raise temperature or generations, take easier data, or look at the reward."
+    )
     let found = reading
     // The other of the two is over.
     reading.kind = isDone ? .collapse : .saturation
@@ -202,7 +209,9 @@ struct AlarmRules {
       kind: .entropy, subject: "entropy", level: isDone ? 0 : now > 0 ? settings.entropy * first / now : 100,
       numbers: [.init(name: "entropy", value: now), .init(name: "at_first", value: first)],
       text: "the policy's entropy fell from \(shown(first)) to \(shown(now)) nats a token.",
-      meaning: "It hardly tries anything new: lower the learning rate, or add an entropy bonus (entropy_coef) or a KL term (beta).")
+      meaning:
+        "It hardly tries anything new: lower the learning rate, or add an entropy bonus (entropy_coef) or a KL term (beta)."
+    )
   }
 
   // MARK: Evaluations

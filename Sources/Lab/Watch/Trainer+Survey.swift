@@ -24,7 +24,9 @@ extension Trainer {
       if let state { try loaded.reward.loadState(state) }
     }
     try emit(.surveyed(survey))
-    guard let refusal = survey.refusal(temperature: settings.temperature, run: journal.store.folder.path) else { return }
+    guard let refusal = survey.refusal(temperature: settings.temperature, run: journal.store.folder.path) else {
+      return
+    }
     guard recipe.watch.override else {
       try save()
       throw refusal

@@ -60,9 +60,12 @@ struct BuiltInCall {
 /// The rewards that are part of the program.
 enum BuiltInRewards {
   static let all: [any BuiltInReward.Type] = [
+    DetectionReward.self,
     FormatReward.self,
+    IFEvalReward.self,
     JSONSchemaReward.self,
     JudgeReward.self,
+    LanguageReward.self,
     RegexReward.self,
   ]
 

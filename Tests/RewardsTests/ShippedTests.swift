@@ -49,6 +49,12 @@ import Testing
     #expect(list.first { $0.name == "answer_format" }?.kind == "Swift plugin")
   }
 
+  @Test func everyRewardHasItsSection() throws {
+    let page = try String(contentsOfFile: Fixtures.root + "/docs/built-in-rewards.md", encoding: .utf8)
+    let sections = page.split(separator: "\n").filter { $0.hasPrefix("## ") }.map { String($0.dropFirst(3)) }
+    #expect(sections == RewardLoader.shipped)
+  }
+
   /// Values that do not go together are refused before the first sample.
   @Test(arguments: [
     ("exact_match", #"{"mode": "exakt"}"#, "mode is 'exakt'"),

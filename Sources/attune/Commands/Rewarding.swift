@@ -90,7 +90,7 @@ let rewardCommands: [Command] = [
     words: ["reward", "list"], summary: "the rewards that come with the program", options: [CommonFlags.json],
     example: "attune reward list"
   ) { arguments in
-    let list = RewardBench.list(workerCommand: rewardWorkerCommand)
+    let list = RewardBench.list()
     if arguments.has("--json") {
       print(JSON.array(list.map(\.json)).text(.pretty))
       return 0

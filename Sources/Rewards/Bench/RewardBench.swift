@@ -19,13 +19,17 @@ public enum RewardBench {
 
   /// A line of `attune reward try` as a sample: `prompt` and `completion` (text or messages), `images` (paths, or objects:
   /// see `image`); every other key is a column. `raw_completion`, `generation_prefix`, `token_ids` (or `token_count`, where any
-  /// ids will do), `policy_mask`, `logprobs` and `finish_reason` are taken if they are there.
+  /// ids will do), `policy_mask`, `logprobs` and `finish_reason` are taken if they are there. A line
+  /// of a run's samples is taken as the run's rewards saw it.
   ///
   /// - Throws: `AttuneError` naming the key, at the value's place.
   public static func sample(_ line: JSON, file: String = "", pictures: PictureReader) throws -> RewardSample {
     guard let object = line.object else {
       throw AttuneError.request(
         "a line is \(line.kind), expected a mapping with \"completion\"", at: line.location(in: file))
+    }
+    if object["columns"]?.object != nil, object["raw"]?.string != nil {
+      return try exported(object, line, file: file, pictures: pictures)
     }
     func wrong(_ key: String, _ value: JSON, _ expected: String) -> AttuneError {
       .request("\"\(key)\" is \(value.kind), expected \(expected)", at: value.location(in: file))
@@ -144,6 +148,23 @@ public enum RewardBench {
     return image
   }
 
+  /// A line of a run's samples: everything that the run's rewards saw.
+  private static func exported(
+    _ object: JSON.Object, _ line: JSON, file: String, pictures: PictureReader
+  ) throws -> RewardSample {
+    var plain = JSON.Object()
+    for key in ["completion", "prompt", "images", "token_ids", "logprobs", "finish_reason"] { plain[key] = object[key] }
+    plain["raw_completion"] = object["raw"]
+    var sample = try sample(JSON(.object(plain)), file: file, pictures: pictures)
+    sample.columns = object["columns"]?.object ?? .init()
+    sample.messages = (object["messages"]?.array ?? []).compactMap(Message.init(stored:))
+    sample.reference = object["reference"]?.string
+    let facts = object["facts"] ?? [:]
+    sample.take(promptFacts: facts)
+    sample.take(completionFacts: facts)
+    return sample
+  }
+
   private static func list(
     _ value: JSON?, _ key: String, _ wrong: (String, JSON, String) -> AttuneError
   ) throws -> [JSON] {
@@ -194,7 +215,9 @@ public enum RewardBench {
     var groups: [String: Int] = [:]
     var sizes: [Int] = []
     var out = samples
-    for i in out.indices {
+    // Samples of a run know their places.
+    let known = Set(out.indices.filter { out[$0].groupSize > 1 })
+    for i in out.indices where !known.contains(i) {
       let key = out[i].prompt
       let group = groups[key] ?? sizes.count
       if group == sizes.count {
@@ -206,7 +229,7 @@ public enum RewardBench {
       out[i].indexInGroup = sizes[group]
       sizes[group] += 1
     }
-    for i in out.indices { out[i].groupSize = sizes[Int(out[i].groupID)] }
+    for i in out.indices where !known.contains(i) { out[i].groupSize = sizes[Int(out[i].groupID)] }
     return out
   }
 }

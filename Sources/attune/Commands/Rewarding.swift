@@ -150,7 +150,8 @@ let rewardCommands: [Command] = [
     let threads = try CommonFlags.threadCount(arguments)
     let reward = try RewardLoader.load(
       RewardSpecification(
-        name: RewardLoader.displayName(source), source: source, parameters: rewardParameters(arguments), isolation: kind,
+        name: RewardLoader.displayName(source), source: source, parameters: rewardParameters(arguments),
+        isolation: kind,
         timeoutSeconds: timeout(arguments)),
       workerCommand: rewardWorkerCommand, models: CheckpointRewards(threads: threads))
     defer { reward.close() }

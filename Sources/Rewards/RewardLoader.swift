@@ -7,7 +7,7 @@ public enum RewardLoader {
   static let programVersion = "0.1"
 
   /// The Swift plugins of `rewards/`: libraries beside the program, or compiled from the sources that it carries.
-  static let swiftPlugins = ["answer_format"]
+  static let swiftPlugins = EmbeddedKit.plugins.map { String($0.name.dropLast(".swift".count)) }
 
   /// Everything that comes with the program and goes by its name alone.
   public static let shipped = (BuiltInRewards.all.map { $0.name } + LinkedPlugins.names + swiftPlugins).sorted()
@@ -17,14 +17,22 @@ public enum RewardLoader {
   /// - Parameters:
   ///   - specification: paths in it are absolute or relative to the current folder.
   ///   - workerCommand: what starts a worker, such as `["/proc/self/exe", "__reward-worker"]`.
+  ///   - models: makes rewards of checkpoint folders; nil refuses them.
   /// - Throws: `AttuneError` in words for whatever is wrong with the source, the library or the parameters.
   public static func load(
-    _ specification: RewardSpecification, workerCommand: [String]
+    _ specification: RewardSpecification, workerCommand: [String], models: (any RewardModelLoader)? = nil
   ) throws -> any PluginReward {
     guard specification.timeoutSeconds > 0, specification.timeoutSeconds.isFinite else {
       throw AttuneError.request(
         "the reward \(specification.name) has a time limit of \(specification.timeoutSeconds) s, expected more than 0",
         at: specification.file.map { .init(file: $0) })
+    }
+    if let folder = modelFolder(specification.source) {
+      guard let models else {
+        throw AttuneError.request(
+          "this is a model's folder, and no models are loaded here", at: .init(file: specification.source))
+      }
+      return try models.load(specification, folder: folder)
     }
     let source = try resolve(specification.source)
     let request = LoadRequest(
@@ -44,33 +52,6 @@ public enum RewardLoader {
     }
   }
 
-  /// Loads all rewards of a recipe.
-  ///
-  /// - Throws: also if two have the same name.
-  public static func load(
-    _ specifications: [RewardSpecification], workerCommand: [String]
-  ) throws -> [WeightedReward] {
-    var names: Set<String> = []
-    for specification in specifications where !names.insert(specification.name).inserted {
-      throw AttuneError.request(
-        "two rewards are called '\(specification.name)'", at: specification.file.map { .init(file: $0) },
-        hint: "a name is the reward's column in logs: give one of them another")
-    }
-    var loaded: [WeightedReward] = []
-    do {
-      for specification in specifications {
-        loaded.append(
-          WeightedReward(
-            try load(specification, workerCommand: workerCommand), weight: specification.weight,
-            failure: specification.failure))
-      }
-    } catch {
-      for reward in loaded { reward.reward.close() }
-      throw error
-    }
-    return loaded
-  }
-
   /// What a library or a source file offers, without running it in this process.
   public static func describe(_ source: String, workerCommand: [String]) throws -> [RewardDescriptor] {
     let resolved = try resolve(source)
@@ -85,6 +66,11 @@ public enum RewardLoader {
         hint: near.map { "did you mean '\($0)'?" } ?? "it offers \(all.map(\.reward).joined(separator: ", "))")
     }
     return chosen
+  }
+
+  /// The folder that a source names, if it holds a checkpoint.
+  public static func modelFolder(_ source: String) -> String? {
+    FileManager.default.fileExists(atPath: source + "/config.json") ? source : nil
   }
 
   /// The folders in which plugins that come with the program are looked for.

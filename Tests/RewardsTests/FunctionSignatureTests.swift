@@ -96,7 +96,7 @@ import Testing
 
   @Test func anyTextIsRefusedOrRead() {
     // Every prefix, and every character replaced by each of a few.
-    let text = Array(
+    let text: [Character] = Array(
       "void f(const char *\"a\\n\", double column.\"b c\"[] = 1, const uint8_t *pixels[1], void (*log)(char *, ...), double *score);"
     )
     for count in text.indices { _ = try? FunctionSignature(String(text[..<count])) }

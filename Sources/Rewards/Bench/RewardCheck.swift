@@ -42,9 +42,11 @@ extension RewardBench {
   /// Runs a plugin through every rule of the interface, in a worker, and replays the `cases.jsonl` beside it.
   ///
   /// A source that does not load breaks the first rule; nothing is thrown for what a plugin does.
+  ///
+  /// - Parameter services: what plugins may call on, such as judges.
   public static func check(
     _ source: String, parameters: JSON.Object = .init(), timeoutSeconds: Double = 10, cases: String? = nil,
-    workerCommand: [String], pictures: @escaping PictureReader
+    workerCommand: [String], services: (any RewardServices)? = nil, pictures: @escaping PictureReader
   ) -> RewardCheck {
     var check = RewardCheck()
     let library: RewardSource
@@ -62,9 +64,10 @@ extension RewardBench {
     }
     let casesPath = cases ?? place(of: source, library).flatMap(RewardCases.path)
     for descriptor in descriptors {
+      let borrowed = required(by: descriptor, beside: parameters, casesPath, pictures)
       let run = PluginCheck(
-        descriptor: descriptor, library: library, parameters: parameters, timeLimit: timeoutSeconds,
-        prefix: descriptors.count > 1 ? "\(descriptor.reward): " : "", workerCommand: workerCommand)
+        descriptor: descriptor, library: library, parameters: parameters, borrowed: borrowed, timeLimit: timeoutSeconds,
+        prefix: descriptors.count > 1 ? "\(descriptor.reward): " : "", workerCommand: workerCommand, services: services)
       run.run(casesPath: casesPath, pictures: pictures)
       check.rules += run.rules
     }
@@ -78,6 +81,20 @@ extension RewardBench {
       return library.contains("/") ? written ?? library : nil
     }
     return source.contains("/") || source.contains(".") ? source : resolved.words
+  }
+
+  /// Parameters that must be given and were not, as the first of the reward's cases has them.
+  private static func required(
+    by descriptor: RewardDescriptor, beside given: JSON.Object, _ casesPath: String?, _ pictures: PictureReader
+  ) -> JSON.Object {
+    var found = JSON.Object()
+    let missing = (descriptor.parameters ?? []).filter { $0.defaultValue == nil && given[$0.name] == nil }
+    // A file that cannot be read breaks the rule that replays it.
+    guard !missing.isEmpty, let casesPath, let file = try? RewardCases(path: casesPath, pictures: pictures),
+      let first = file.cases.first(where: { $0.rewardName == nil || $0.rewardName == descriptor.reward })
+    else { return found }
+    for parameter in missing { found[parameter.name] = first.parameters[parameter.name] }
+    return found
   }
 }
 
@@ -93,25 +110,32 @@ private final class PluginCheck {
   private let descriptor: RewardDescriptor
   private let library: RewardSource
   private let parameters: JSON.Object
+  /// Names of the parameters among them that a case gave.
+  private let borrowed: [String]
   private let timeLimit: Double
   private let prefix: String
   private let workerCommand: [String]
   /// The declaration, if the reward is a C function.
   private let signature: FunctionSignature?
   private let ordinary: [Probes.Probe]
+  private let services: (any RewardServices)?
 
   init(
-    descriptor: RewardDescriptor, library: RewardSource, parameters: JSON.Object, timeLimit: Double, prefix: String,
-    workerCommand: [String]
+    descriptor: RewardDescriptor, library: RewardSource, parameters: JSON.Object, borrowed: JSON.Object,
+    timeLimit: Double, prefix: String, workerCommand: [String], services: (any RewardServices)?
   ) {
     self.descriptor = descriptor
     self.library = library
+    var parameters = parameters
+    for (key, value) in borrowed.entries { parameters[key] = value }
     self.parameters = parameters
+    self.borrowed = borrowed.keys
     self.timeLimit = timeLimit
     self.prefix = prefix
     self.workerCommand = workerCommand
     if case .function(_, let text) = library { signature = try? FunctionSignature(text) } else { signature = nil }
     ordinary = Probes.ordinary.map { [signature] in ($0.label, signature?.completed($0.sample) ?? $0.sample) }
+    self.services = services
   }
 
   private func rule(_ name: String, _ body: () throws -> String) {
@@ -124,6 +148,13 @@ private final class PluginCheck {
     } catch {
       rules.append(.init(name: prefix + name, held: false, detail: "\(error)"))
     }
+  }
+
+  /// What `check` was given, and over it what a case says.
+  private func merged(with own: JSON.Object) -> JSON.Object {
+    var merged = parameters
+    for (key, value) in own.entries { merged[key] = value }
+    return merged
   }
 
   private func start(_ parameters: JSON.Object? = nil) throws -> WorkerReward {
@@ -141,6 +172,7 @@ private final class PluginCheck {
   ) throws -> [RewardOutcome] {
     var context = RewardContext()
     context.phase = .test
+    context.services = services
     let samples = RewardBench.grouped(probes.map(\.sample))
     let deaths = reward.deaths
     let outcomes = try reward.score(samples, context: context, variant: variant, verifyInputs: true)
@@ -174,7 +206,8 @@ private final class PluginCheck {
     rule("starts") {
       made = try start()
       let parameters = descriptor.parameters.map { "\($0.count) parameters" } ?? "any parameters"
-      return parameters
+      return borrowed.isEmpty
+        ? parameters : "\(parameters), \(borrowed.joined(separator: " and ")) as in the first case"
     }
     guard let reward = made else { return }
     defer { reward.close() }
@@ -278,23 +311,12 @@ private final class PluginCheck {
     let file = try RewardCases(path: path) {
       try pictures(($0 as NSString).isAbsolutePath || folder.isEmpty ? $0 : folder + "/" + $0)
     }
-    var rewards: [String: WorkerReward] = [:]
-    defer { for reward in rewards.values { reward.close() } }
-    var count = 0
-    for entry in file.cases where entry.rewardName == nil || entry.rewardName == descriptor.reward {
-      var merged = parameters
-      for (key, value) in entry.parameters.entries { merged[key] = value }
-      let key = JSON(.object(merged)).text()
-      let reward = try rewards[key] ?? start(merged)
-      rewards[key] = reward
-      var context = RewardContext()
-      context.phase = .test
-      let outcome = try reward.score([entry.sample], context: context)[0]
-      if let difference = RewardCases.difference(outcome, entry.expected) {
-        throw Broken(
-          detail: "\(path):\(entry.line): \(difference)", remedy: "mend the reward, or what is expected of it")
-      }
-      count += 1
+    let (count, failures) = try file.replay(descriptor, services: services) { try start(merged(with: $0)) }
+    if let first = failures.first {
+      throw Broken(
+        detail: "\(path):\(first.line): \(first.difference)"
+          + (failures.count > 1 ? " (and \(failures.count - 1) more)" : ""),
+        remedy: "mend the reward, or what is expected of it")
     }
     return "\(count) as expected"
   }
@@ -351,6 +373,26 @@ private enum Probes {
     odd.columns["answer"] = JSON.array(["a", 1])
     odd.columns["solution"] = JSON.object([("deep", JSON.object([("er", JSON.null)]))])
     odd.columns["label"] = JSON.bool(true)
+    var several = make("<answer>42</answer>")
+    several.references = ["forty-two", "42", ""]
+    several.columns["reference"] = .array(["forty-two", "42", ""])
+    // The policy calls a tool; what the tool answered is in the completion and is not the policy's.
+    var turns = make("calc(6*7) 42 so <answer>42</answer>", reference: "42")
+    turns.policyMask = turns.tokenIDs.indices.map { !(10..<13).contains($0) }
+    turns.turns = [
+      RewardTurn(origin: .policy, tokens: 0..<10), RewardTurn(origin: .tool, tokens: 10..<13, reward: 0.5),
+      RewardTurn(origin: .policy, tokens: 13..<turns.tokenIDs.count),
+    ]
+    let call: JSON = [["type": "function", "function": ["name": "calc", "arguments": "{\"x\": \"6*7\"}"]]]
+    turns.completionMessages = [
+      Message(role: "assistant", text: "", fields: JSON.Object([("tool_calls", call)])),
+      Message(role: "tool", text: "42", fields: JSON.Object([("name", "calc")])),
+      Message(role: "assistant", text: "so <answer>42</answer>"),
+    ]
+    var foreign = make("42", reference: "42")
+    foreign.policyMask = foreign.tokenIDs.map { _ in false }
+    var prefixed = make("6 times 7.</think><answer>42</answer>", reference: "42")
+    prefixed.generationPrefix = "<think>\n"
     let damaged = String(decoding: [0x34, 0xFF, 0xC3, 0x28, 0x32] as [UInt8], as: UTF8.self)
     return [
       ("an empty completion", [("an empty completion without tokens", noTokens)]),
@@ -372,6 +414,12 @@ private enum Probes {
       ("missing columns", [("a row without columns and reference", make("42")), ("columns of unusual types", odd)]),
       ("log-probabilities that are NaN", [("log-probabilities that are NaN", nan)]),
       ("a completion that was cut off", [("a completion that ended at the token limit", cut)]),
+      ("several references", [("a list of references, one of them empty", several)]),
+      (
+        "turns and tools",
+        [("a completion of three turns with a tool's answer", turns), ("no token of the policy's own", foreign)]
+      ),
+      ("a prompt that opened a tag", [("a generation prefix <think>", prefixed)]),
       ("pictures of several sizes", [("three pictures, one of a single pixel", pictures)]),
     ]
   }()

@@ -60,9 +60,17 @@ struct BuiltInCall {
 /// The rewards that are part of the program.
 enum BuiltInRewards {
   static let all: [any BuiltInReward.Type] = [
+    CosineReward.self,
+    CountdownReward.self,
+    DAPOAnswerReward.self,
     FormatReward.self,
+    Geometry3KReward.self,
+    GSM8KReward.self,
+    IntegerCheckReward.self,
     JSONSchemaReward.self,
     JudgeReward.self,
+    MathBoxedReward.self,
+    MathReward.self,
     RegexReward.self,
   ]
 

@@ -8,8 +8,11 @@ import Testing
 /// The vectors of the mathematical rewards.
 @Suite struct MathVectorTests {
   static let least = ["math": 150]
+  static let names = [
+    "cosine", "countdown", "dapo_answer", "geometry3k", "gsm8k", "integer_check", "math", "math_boxed",
+  ]
 
-  @Test(arguments: ["math"])
+  @Test(arguments: names)
   func vectorsHold(_ name: String) throws {
     let cases = try RewardCases(
       path: Fixtures.path("rewards/built-in/\(name).jsonl"), pictures: Workshop.noPictures)

@@ -14,7 +14,8 @@ struct MathComparison {
     guard depth < Self.maximumDepth else { throw MathError("the reference is nested too deeply") }
     depth += 1
     defer { depth -= 1 }
-    let (reference, answer) = Self.unwrapped(reference.signsWrittenOut.asserted, answer.signsWrittenOut.asserted)
+    var (reference, answer) = Self.unwrapped(reference.signsWrittenOut.asserted, answer.signsWrittenOut.asserted)
+    (reference, answer) = (MathMatrix.evaluated(reference), MathMatrix.evaluated(answer))
     switch (reference, answer) {
     case (.relation(let a, let ra), .relation(let b, let rb)): return try relations(a, ra, b, rb)
     case (.relation, _):
@@ -141,11 +142,12 @@ extension MathExpression {
     return operands[0].isLeftSide
   }
 
-  /// `x`, `f(x)`, `\angle A`, `(x, y)`.
+  /// What an equation may give a value: `x`, `f(x)`, `\angle A`, `|AB|`, `\frac{AB}{CD}`, `A:B`, `(x, y)`.
   var isLeftSide: Bool {
     switch self {
     case .symbol, .word, .constant(.e): true
-    case .product(let parts), .tuple(let parts): parts.allSatisfy(\.isLeftSide)
+    case .product(let parts), .tuple(let parts), .function(.absolute, let parts): parts.allSatisfy(\.isLeftSide)
+    case .power(let base, let exponent): exponent == .integer(-1) && base.isLeftSide
     default: false
     }
   }

@@ -210,6 +210,9 @@ struct MathLexer {
       case "%": try append(.symbol("%"), spaced: space)
       case "&", "#", "_": try append(.symbol(character), spaced: space)
       case "$": break
+      case "!":
+        // Negative space joins what stands around it.
+        while at < text.count, text[at].isWhitespace { at += 1 }
       default: return false
       }
       return true
@@ -220,6 +223,11 @@ struct MathLexer {
     if MathWords.ignored.contains(name) {
       // `\left.` and `\right.` stand for no bracket at all.
       if name == "left" || name == "right", at < text.count, text[at] == "." { at += 1 }
+      return false
+    }
+    if name.hasPrefix("quad") {
+      // `\quadx` is a slip for `\quad x`.
+      at = start + 4
       return false
     }
     if MathWords.wrappers.contains(name) {

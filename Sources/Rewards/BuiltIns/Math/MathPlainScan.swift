@@ -5,12 +5,21 @@ enum MathPlainScan {
     let bytes = Array(text.utf8)
     var out: [MathCandidate] = []
     var at = 0
+    // The end of the stretch of digits and operators that was entered last, and whether all of it may be an expression.
+    var end = 0
+    var mayBeExpression = false
     while at < bytes.count {
-      guard isBoundary(bytes, at), let end = runEnd(bytes, at) else {
+      guard isBoundary(bytes, at), numberBegins(bytes, at) else {
         at += 1
         continue
       }
-      let candidate = self.candidate(bytes, at..<end)
+      if at >= end {
+        end = runEnd(bytes, at)
+        mayBeExpression = true
+      }
+      let expression = mayBeExpression ? self.expression(bytes, at..<end) : nil
+      mayBeExpression = false
+      let candidate = expression ?? number(bytes, at..<end)
       out.append(candidate)
       at = max(at + 1, candidate.range.upperBound)
     }
@@ -29,14 +38,15 @@ enum MathPlainScan {
 
   private static let operators: Set<UInt8> = [0x2B, 0x2D, 0x2A, 0x2F, 0x5E, 0x28, 0x29]
 
-  /// The end of the digits, operators and spaces from `start` on, if a number begins there.
-  private static func runEnd(_ bytes: [UInt8], _ start: Int) -> Int? {
+  private static func numberBegins(_ bytes: [UInt8], _ start: Int) -> Bool {
     var at = start
-    if at < bytes.count, bytes[at] == 0x2D { at += 1 }
-    if at < bytes.count, bytes[at] == 0x28 { at += 1 }
-    if at < bytes.count, bytes[at] == 0x2D { at += 1 }
-    if at < bytes.count, bytes[at] == 0x2E { at += 1 }
-    guard at < bytes.count, isDigit(bytes[at]) else { return nil }
+    for optional: UInt8 in [0x2D, 0x28, 0x2D, 0x2E] where at < bytes.count && bytes[at] == optional { at += 1 }
+    return at < bytes.count && isDigit(bytes[at])
+  }
+
+  /// The end of the digits, operators and spaces from `start` on.
+  private static func runEnd(_ bytes: [UInt8], _ start: Int) -> Int {
+    var at = start
     while at < bytes.count,
       isDigit(bytes[at]) || operators.contains(bytes[at]) || bytes[at] == 0x20 || bytes[at] == 0x2E || bytes[at] == 0x2C
     {
@@ -45,23 +55,23 @@ enum MathPlainScan {
     return at
   }
 
-  /// All of the run if it is an expression, else the number that it begins with.
-  private static func candidate(_ bytes: [UInt8], _ run: Range<Int>) -> MathCandidate {
+  /// All of a run, if it is arithmetic.
+  private static func expression(_ bytes: [UInt8], _ run: Range<Int>) -> MathCandidate? {
     var end = run.upperBound
     let trimmed: Set<UInt8> = [0x20, 0x2E, 0x2C, 0x2B, 0x2D, 0x2A, 0x2F, 0x5E, 0x28]
     while end > run.lowerBound, trimmed.contains(bytes[end - 1]) { end -= 1 }
     let inner = bytes[(run.lowerBound + 1)..<max(run.lowerBound + 1, end)]
     let isWhole =
       run.upperBound == bytes.count || end < run.upperBound || [0x3A, 0x24, 0x0A, 0x0D, 0x09].contains(bytes[end])
-    if isWhole, inner.contains(where: operators.contains), !inner.contains(0x2C), end - run.lowerBound <= 512 {
-      let text = String(decoding: bytes[run.lowerBound..<end], as: UTF8.self)
-      if (try? MathParser.parse(plain: text)) != nil {
-        return MathCandidate(parts: [text], isPlain: true, range: run.lowerBound..<end)
-      }
+    guard isWhole, end - run.lowerBound <= 512, inner.contains(where: operators.contains), !inner.contains(0x2C) else {
+      return nil
     }
-    return number(bytes, run)
+    let text = bytes.text(run.lowerBound..<end)
+    guard (try? MathParser.parse(plain: text)) != nil else { return nil }
+    return MathCandidate(parts: [text], isPlain: true, range: run.lowerBound..<end)
   }
 
+  /// The number that a run begins with.
   private static func number(_ bytes: [UInt8], _ run: Range<Int>) -> MathCandidate {
     var at = run.lowerBound
     var text = ""
@@ -72,7 +82,7 @@ enum MathPlainScan {
     func digits() -> String {
       let start = at
       while at < run.upperBound, isDigit(bytes[at]) { at += 1 }
-      return String(decoding: bytes[start..<at], as: UTF8.self)
+      return bytes.text(start..<at)
     }
     var whole = digits()
     // Thousands.

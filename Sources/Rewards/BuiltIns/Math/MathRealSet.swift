@@ -87,6 +87,9 @@ struct MathRealSet {
 
   /// Solutions of a chain of inequalities that are linear in one name.
   private static func solutions(_ operands: [MathExpression], _ relations: [MathRelation]) -> MathRealSet? {
+    // `0 < f(x) < 1` is about f(x).
+    let value = operands.first { $0.isLeftSide && $0.symbols.count > 1 }
+    let operands = operands.map { $0 == value ? MathExpression.symbol("value") : $0 }
     let names = operands.reduce(into: Set<String>()) { $0.formUnion($1.symbols) }
     guard names.count == 1, let name = names.first, relations.count <= maximumPieces else { return nil }
     var result = everything

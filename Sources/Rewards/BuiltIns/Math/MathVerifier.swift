@@ -79,18 +79,27 @@ struct MathVerifier: Sendable {
     }
     var comparison = MathComparison()
     if let rule = try comparison.rule(a, b) { return rule }
-    return try decimalComma(a, answer)
+    // The comma is a decimal point where the other side has one.
+    if b.isCollection, let number = Self.decimalComma(answer.text), a.isDecimalNumber,
+      try comparison.rule(a, number) != nil
+    {
+      return .decimalComma
+    }
+    if a.isCollection, let number = Self.decimalComma(reference.text), b.isDecimalNumber,
+      try comparison.rule(number, b) != nil
+    {
+      return .decimalComma
+    }
+    return nil
   }
 
-  /// `3,14` where 3.14 is expected.
-  private func decimalComma(_ reference: MathExpression, _ answer: MathAnswer) throws -> MathRule? {
-    guard case .number(let number) = reference, number.isDecimal else { return nil }
-    let parts = answer.text.split(separator: ",", omittingEmptySubsequences: false)
-    guard parts.count == 2, parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }),
-      let value = try? MathParser.parse(plain: parts.joined(separator: "."))
-    else { return nil }
-    var comparison = MathComparison()
-    return try comparison.rule(reference, value) == nil ? nil : .decimalComma
+  /// `3,14` as 3.14.
+  private static func decimalComma(_ text: String) -> MathExpression? {
+    let parts = text.split(separator: ",", omittingEmptySubsequences: false)
+    guard parts.count == 2, !parts[1].isEmpty, parts[1].utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
+      return nil
+    }
+    return try? MathParser.parse(plain: parts.joined(separator: "."))
   }
 }
 
@@ -114,4 +123,8 @@ enum AnswerTags {
     }
     return bytes.text((start + 8)..<end)
   }
+}
+
+extension MathExpression {
+  fileprivate var isDecimalNumber: Bool { if case .number(let number) = self { number.isDecimal } else { false } }
 }

@@ -7,7 +7,7 @@ public enum RewardLoader {
   static let programVersion = "0.1"
 
   /// The Swift plugins of `rewards/`: libraries beside the program, or compiled from the sources that it carries.
-  static let swiftPlugins = ["answer_format"]
+  static let swiftPlugins = EmbeddedKit.plugins.map { String($0.name.dropLast(".swift".count)) }
 
   /// Everything that comes with the program and goes by its name alone.
   public static let shipped = (BuiltInRewards.all.map { $0.name } + LinkedPlugins.names + swiftPlugins).sorted()

@@ -7,7 +7,7 @@ import Testing
 
 /// The vectors of built-in rewards, through the two ways in which they run.
 @Suite struct BuiltInVectorTests {
-  static let names = ["format", "json_schema", "regex"]
+  static let names = ["detection", "format", "ifeval", "json_schema", "language", "regex"]
 
   @Test(arguments: names)
   func vectorsHold(_ name: String) throws {

@@ -22,20 +22,22 @@ extension RecipeTable {
       "watch.alarms.spread", .number, .value(0.1), in: .within(0, 1),
       "A deviation fallen to this share of its largest, below the maximum."),
     row(
-      "watch.alarms.flat", .number, .value(0.9), in: .above(0, upTo: 1), "Share of groups in which all rewards are equal."),
+      "watch.alarms.flat", .number, .value(0.9), in: .above(0, upTo: 1),
+      "Share of groups in which all rewards are equal."),
     row(
       "watch.alarms.dominance", .number, .value(0.98), in: .above(0),
       "Share of the advantages' variance that one of several rewards explains."),
     row(
       "watch.alarms.length", .number, .value(0.7), in: .above(0, upTo: 1),
-      "Correlation of the reward with length within groups, grown by half of that."),
+      "Correlation of the reward with length within groups, grown by half of that, and lengths with it."),
     row(
       "watch.alarms.entropy", .number, .value(0.1), in: .within(0, 1),
-      "The policy's entropy fallen to this share of what it was, below the maximal reward."),
+      "The policy's entropy fallen to this share of what it was, with a reward in the lower half."),
     row(
       "watch.alarms.opposition", .number, .value(5), in: .above(0),
       "Standard errors by which the total rises while a reward of weight 0, or a held-out value, falls."),
-    row("watch.alarms.failed", .number, .value(0.1), in: .above(0, upTo: 1), "Share of samples that a reward fails on."),
+    row(
+      "watch.alarms.failed", .number, .value(0.1), in: .above(0, upTo: 1), "Share of samples that a reward fails on."),
     row(
       "watch.alarms.slow", .number, .value(4), in: .above(1), "Times the time per sample that a reward took at first."),
   ]

@@ -62,7 +62,10 @@ struct AlarmRules {
     let center = Statistics.median(track.before)
     return AlarmReading(
       kind: .jump, subject: name, level: abs(drift) / settings.jump,
-      numbers: [.init(name: "mean", value: track.last), .init(name: "before", value: center), .init(name: "drift", value: drift)],
+      numbers: [
+        .init(name: "mean", value: track.last), .init(name: "before", value: center),
+        .init(name: "drift", value: drift),
+      ],
       text:
         "the mean of \(name) jumped from \(shown(center)) to \(shown(track.last)), \(shown(abs(drift))) deviations from the \(history.window) steps before.",
       meaning: drift > 0
@@ -76,13 +79,14 @@ struct AlarmRules {
       track.highestMedian > 0
     else { return nil }
     let now = Statistics.median(track.recent)
-    let isDone = isAtMaximum(mean: "rewards/\(name)/mean", "rewards/\(name)", history)
+    let isDone = height(mean: "rewards/\(name)/mean", "rewards/\(name)", history) >= 0.98
     return AlarmReading(
       kind: .collapse, subject: name,
       level: isDone ? 0 : now > 0 ? settings.spread * track.highestMedian / now : 100,
       numbers: [.init(name: "std", value: now), .init(name: "highest", value: track.highestMedian)],
       text: "the spread of \(name) fell from \(shown(track.highestMedian)) to \(shown(now)).",
-      meaning: "It hardly tells completions apart any more, so little is learnt from it; its mean is not at its maximum.")
+      meaning:
+        "It hardly tells completions apart any more, so little is learnt from it; its mean is not at its maximum.")
   }
 
   private func dominance(_ name: String, _ history: MetricHistory) -> AlarmReading? {
@@ -96,7 +100,9 @@ struct AlarmRules {
       kind: .dominance, subject: name, level: other == nil ? 0 : share / settings.dominance,
       numbers: [.init(name: "advantage_share", value: share)],
       text: "\(name) explains \(percent) % of what completions are told apart by.",
-      meaning: "\(other?.name ?? "") is hardly heard; weigh them anew, or normalize each first (multi_objective: normalize_then_sum).")
+      meaning:
+        "\(other?.name ?? "") is hardly heard; weigh them anew, or normalize each first (multi_objective: normalize_then_sum)."
+    )
   }
 
   private func failing(_ name: String, _ history: MetricHistory) -> AlarmReading? {
@@ -156,16 +162,18 @@ struct AlarmRules {
   private func flatness(_ history: MetricHistory) -> [AlarmReading] {
     let flat = history.level("frac_reward_zero_std")
     guard flat.isFinite else { return [] }
-    let isDone = isAtMaximum(mean: "reward", "reward", history)
+    let height = height(mean: "reward", "reward", history)
+    let isDone = height >= 0.9
     let mean = history.level("reward")
     var reading = AlarmReading(
       kind: isDone ? .saturation : .collapse, subject: "reward", level: flat / settings.flat,
       numbers: [.init(name: "flat_groups", value: flat), .init(name: "reward", value: mean)],
       text:
-        "in \(Int((flat * 100).rounded())) % of the groups all completions have the same reward\(isDone ? ", the highest there is (\(shown(mean)))" : "; its mean is \(shown(mean))").",
+        "in \(Int((flat * 100).rounded())) % of the groups all completions have the same reward\(isDone ? ", close to the highest there is" : ""); its mean is \(shown(mean)).",
       meaning: isDone
         ? "Nothing is left to learn here: take harder data, or end the stage."
-        : "Nothing is learnt from such groups: raise temperature or generations, take easier data, or look at the reward.")
+        : "Nothing is learnt from such groups: raise temperature or generations, take easier data, or look at the reward."
+    )
     let found = reading
     // The other of the two is over.
     reading.kind = isDone ? .collapse : .saturation
@@ -173,36 +181,46 @@ struct AlarmRules {
     return [found, reading]
   }
 
-  /// The mean of the last steps is within a fiftieth of the range of the highest value ever seen.
-  private func isAtMaximum(mean: String, _ column: String, _ history: MetricHistory) -> Bool {
+  /// Where the mean of the last steps lies between the lowest and the highest value ever seen, 0 to 1; 0 if unknown.
+  private func height(mean: String, _ column: String, _ history: MetricHistory) -> Double {
     let separator = column == "reward" ? "_" : "/"
     let (high, low) = (history[column + separator + "max"].highest, history[column + separator + "min"].lowest)
     let mean = history.level(mean)
-    return mean.isFinite && high.isFinite && low.isFinite && high > low && mean >= high - 0.02 * (high - low)
+    guard mean.isFinite, high.isFinite, low.isFinite, high > low else { return 0 }
+    return (mean - low) / (high - low)
   }
 
   private func length(_ history: MetricHistory) -> AlarmReading? {
     let (now, first) = (history.level("reward_length_correlation"), history.opening("reward_length_correlation"))
-    guard now.isFinite, first.isFinite else { return nil }
+    let (length, firstLength) = (history.level("completions/mean_length"), history.opening("completions/mean_length"))
+    guard now.isFinite, first.isFinite, length.isFinite, firstLength > 0 else { return nil }
+    // Lengths must have followed: a right answer is often a little longer or shorter than a wrong one.
+    let growth = (length / firstLength - 1) * (now > 0 ? 1 : -1)
     return AlarmReading(
       kind: .length, subject: "reward",
-      level: min(abs(now) / settings.length, (abs(now) - abs(first)) / (settings.length / 2)),
-      numbers: [.init(name: "length_correlation", value: now), .init(name: "at_first", value: first)],
+      level: min(abs(now) / settings.length, (abs(now) - abs(first)) / (settings.length / 2), growth / 0.2),
+      numbers: [
+        .init(name: "length_correlation", value: now), .init(name: "at_first", value: first),
+        .init(name: "length", value: length), .init(name: "length_at_first", value: firstLength),
+      ],
       text:
-        "the reward follows the completions' length: correlation \(shown(now)) within groups, \(shown(first)) at the beginning.",
+        "the reward follows the completions' length: correlation \(shown(now)) within groups, \(shown(first)) at the beginning, and completions went from \(shown(firstLength)) to \(shown(length)) tokens.",
       meaning: "\(now > 0 ? "Longer" : "Shorter") answers may have become an end in themselves.")
   }
 
   private func entropy(_ history: MetricHistory) -> AlarmReading? {
     let (now, first) = (history.level("entropy"), history.opening("entropy"))
     guard now.isFinite, first.isFinite, first > 0 else { return nil }
-    // A policy that can do all of it need not try anything new.
-    let isDone = isAtMaximum(mean: "reward", "reward", history)
+    // A policy that earns most of what there is need not try anything new.
+    let isDone = height(mean: "reward", "reward", history) >= 0.5
     return AlarmReading(
       kind: .entropy, subject: "entropy", level: isDone ? 0 : now > 0 ? settings.entropy * first / now : 100,
       numbers: [.init(name: "entropy", value: now), .init(name: "at_first", value: first)],
-      text: "the policy's entropy fell from \(shown(first)) to \(shown(now)) nats a token.",
-      meaning: "It hardly tries anything new: lower the learning rate, or add an entropy bonus (entropy_coef) or a KL term (beta).")
+      text:
+        "the policy's entropy fell from \(shown(first)) to \(shown(now)) nats a token, with a mean reward of \(shown(history.level("reward"))).",
+      meaning:
+        "It hardly tries anything new: lower the learning rate, or add an entropy bonus (entropy_coef) or a KL term (beta)."
+    )
   }
 
   // MARK: Evaluations

@@ -46,6 +46,15 @@ public struct RewardAlarm: Sendable, Equatable {
   /// One line for logs.
   public var line: String { "step \(step): \(text) \(meaning) Look at: \(look)" }
 
+  /// An alarm of a run store for people.
+  public static func text(_ json: JSON) -> String {
+    """
+    step \(json["step"]?.int ?? 0) of stage \(json["stage"]?.int ?? 0): \(json["text"]?.string ?? "")
+      \(json["meaning"]?.string ?? "")
+      \(json["look"]?.string ?? "")
+    """
+  }
+
   public var json: JSON {
     [
       "kind": .string(kind.rawValue), "subject": .string(subject), "stage": .int(stage), "step": .int(step),

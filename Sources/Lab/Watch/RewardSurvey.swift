@@ -45,28 +45,36 @@ public struct RewardSurvey: Sendable, Equatable {
 
 extension RewardSurvey {
   /// For people: a table, how rewards go together, and the two ends of the scale.
-  public var text: String {
-    let rows = rewards + (rewards.count > 1 ? [total] : [])
+  public var text: String { Self.text(json) }
+
+  /// The same of a survey that a store kept.
+  public static func text(_ json: JSON) -> String {
+    let rewards = json["rewards"]?.array ?? []
+    let (groups, generations) = (json["groups"]?.int ?? 0, json["generations"]?.int ?? 0)
+    func number(_ row: JSON, _ key: String) -> String { Self.number(row[key]?.double ?? .nan) }
+    func percent(_ row: JSON, _ key: String) -> String { Self.percent(row[key]?.double ?? .nan) }
+    let rows = rewards + (rewards.count > 1 ? [json["total"] ?? .null] : [])
     var text =
-      "before stage \(stageName): \(samples) completions of \(groups) prompts\n"
+      "before stage \(json["stage"]?.string ?? ""): \(groups * generations) completions of \(groups) prompts\n"
       + TerminalTable.render(
         headers: ["reward", "weight", "mean", "std", "applicable", "failed", "flat groups", "with length"],
-        rows: rows.map { row in
+        rows: rows.enumerated().map { i, row in
           [
-            row.name, row.name == total.name ? "" : Self.number(row.weight), Self.number(row.mean),
-            Self.number(row.deviation), Self.percent(row.applicable), Self.percent(row.failed), Self.percent(row.flat),
-            Self.number(row.lengthCorrelation),
+            row["name"]?.string ?? "", i < rewards.count ? number(row, "weight") : "", number(row, "mean"),
+            number(row, "std"), percent(row, "applicable"), percent(row, "failed"), percent(row, "zero_spread"),
+            number(row, "length_correlation"),
           ]
         })
     for row in rewards {
-      for pair in row.pairs where pair.correlation.isFinite {
+      for (other, pair) in row["correlations"]?.object?.entries.map({ ($0, $1) }) ?? []
+      where pair["correlation"]?.double != nil {
         text +=
-          "\(row.name) with \(pair.name): correlation \(Self.number(pair.correlation)), of ranks \(Self.number(pair.rankCorrelation))\n"
+          "\(row["name"]?.string ?? "") with \(other): correlation \(number(pair, "correlation")), of ranks \(number(pair, "rank_correlation"))\n"
       }
     }
-    for (name, example) in [("best", best), ("worst", worst)] {
-      guard let example else { continue }
-      text += "\(name) (\(Self.number(example.reward))): \(Self.excerpt(example.completion))\n"
+    for end in ["best", "worst"] {
+      guard let example = json[end], let completion = example["completion"]?.string else { continue }
+      text += "\(end) (\(number(example, "reward"))): \(excerpt(completion))\n"
     }
     return text
   }

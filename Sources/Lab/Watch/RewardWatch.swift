@@ -89,7 +89,8 @@ final class RewardWatch {
     return batch.summaries().flatMap { summary in
       summary.numbers.map { ("rewards/\(summary.name)/\($0.name)", $0.value) }
     } + [
-      ("reward_min", total.lowest), ("reward_max", total.highest), ("reward_length_correlation", total.lengthCorrelation),
+      ("reward_min", total.lowest), ("reward_max", total.highest),
+      ("reward_length_correlation", total.lengthCorrelation),
     ]
   }
 

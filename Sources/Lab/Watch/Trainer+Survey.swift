@@ -24,7 +24,9 @@ extension Trainer {
       if let state { try loaded.reward.loadState(state) }
     }
     try emit(.surveyed(survey))
-    guard let refusal = survey.refusal(temperature: settings.temperature, run: journal.store.folder.path) else { return }
+    guard let refusal = survey.refusal(temperature: settings.temperature, run: journal.store.folder.path) else {
+      return
+    }
     guard recipe.watch.override else {
       try save()
       throw refusal
@@ -45,13 +47,7 @@ extension Trainer {
     var inputs: [RewardSample] = []
     var completions: [Completion] = []
     var outcomes = rewards.map { _ in [RewardOutcome]() }
-    var context = RewardContext()
-    context.phase = .test
-    context.step = position.globalStep
-    context.totalSteps = recipe.stages.reduce(0) { $0 + $1.steps }
-    context.policyVersion = UInt64(position.globalStep)
-    context.seed = recipe.seed
-    context.recipe = recipe.name
+    let context = recipe.rewardContext(globalStep: position.globalStep, phase: .test)
     while true {
       // A round of groups; a hard task may need several before one differs.
       let start = completions.count / settings.generations

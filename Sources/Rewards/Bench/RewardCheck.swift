@@ -64,8 +64,9 @@ extension RewardBench {
     }
     let casesPath = cases ?? place(of: source, library).flatMap(RewardCases.path)
     for descriptor in descriptors {
+      let borrowed = required(by: descriptor, beside: parameters, casesPath, pictures)
       let run = PluginCheck(
-        descriptor: descriptor, library: library, parameters: parameters, timeLimit: timeoutSeconds,
+        descriptor: descriptor, library: library, parameters: parameters, borrowed: borrowed, timeLimit: timeoutSeconds,
         prefix: descriptors.count > 1 ? "\(descriptor.reward): " : "", workerCommand: workerCommand, services: services)
       run.run(casesPath: casesPath, pictures: pictures)
       check.rules += run.rules
@@ -81,6 +82,20 @@ extension RewardBench {
     }
     return source.contains("/") || source.contains(".") ? source : resolved.words
   }
+
+  /// Parameters that must be given and were not, as the first of the reward's cases has them.
+  private static func required(
+    by descriptor: RewardDescriptor, beside given: JSON.Object, _ casesPath: String?, _ pictures: PictureReader
+  ) -> JSON.Object {
+    var found = JSON.Object()
+    let missing = (descriptor.parameters ?? []).filter { $0.defaultValue == nil && given[$0.name] == nil }
+    // A file that cannot be read breaks the rule that replays it.
+    guard !missing.isEmpty, let casesPath, let file = try? RewardCases(path: casesPath, pictures: pictures),
+      let first = file.cases.first(where: { $0.rewardName == nil || $0.rewardName == descriptor.reward })
+    else { return found }
+    for parameter in missing { found[parameter.name] = first.parameters[parameter.name] }
+    return found
+  }
 }
 
 /// A rule that did not hold.
@@ -95,6 +110,8 @@ private final class PluginCheck {
   private let descriptor: RewardDescriptor
   private let library: RewardSource
   private let parameters: JSON.Object
+  /// Names of the parameters among them that a case gave.
+  private let borrowed: [String]
   private let timeLimit: Double
   private let prefix: String
   private let workerCommand: [String]
@@ -104,12 +121,15 @@ private final class PluginCheck {
   private let services: (any RewardServices)?
 
   init(
-    descriptor: RewardDescriptor, library: RewardSource, parameters: JSON.Object, timeLimit: Double, prefix: String,
-    workerCommand: [String], services: (any RewardServices)?
+    descriptor: RewardDescriptor, library: RewardSource, parameters: JSON.Object, borrowed: JSON.Object,
+    timeLimit: Double, prefix: String, workerCommand: [String], services: (any RewardServices)?
   ) {
     self.descriptor = descriptor
     self.library = library
+    var parameters = parameters
+    for (key, value) in borrowed.entries { parameters[key] = value }
     self.parameters = parameters
+    self.borrowed = borrowed.keys
     self.timeLimit = timeLimit
     self.prefix = prefix
     self.workerCommand = workerCommand
@@ -128,6 +148,13 @@ private final class PluginCheck {
     } catch {
       rules.append(.init(name: prefix + name, held: false, detail: "\(error)"))
     }
+  }
+
+  /// What `check` was given, and over it what a case says.
+  private func merged(with own: JSON.Object) -> JSON.Object {
+    var merged = parameters
+    for (key, value) in own.entries { merged[key] = value }
+    return merged
   }
 
   private func start(_ parameters: JSON.Object? = nil) throws -> WorkerReward {
@@ -179,7 +206,8 @@ private final class PluginCheck {
     rule("starts") {
       made = try start()
       let parameters = descriptor.parameters.map { "\($0.count) parameters" } ?? "any parameters"
-      return parameters
+      return borrowed.isEmpty
+        ? parameters : "\(parameters), \(borrowed.joined(separator: " and ")) as in the first case"
     }
     guard let reward = made else { return }
     defer { reward.close() }
@@ -283,24 +311,12 @@ private final class PluginCheck {
     let file = try RewardCases(path: path) {
       try pictures(($0 as NSString).isAbsolutePath || folder.isEmpty ? $0 : folder + "/" + $0)
     }
-    var rewards: [String: WorkerReward] = [:]
-    defer { for reward in rewards.values { reward.close() } }
-    var count = 0
-    for entry in file.cases where entry.rewardName == nil || entry.rewardName == descriptor.reward {
-      var merged = parameters
-      for (key, value) in entry.parameters.entries { merged[key] = value }
-      let key = JSON(.object(merged)).text()
-      let reward = try rewards[key] ?? start(merged)
-      rewards[key] = reward
-      var context = RewardContext()
-      context.phase = .test
-      context.services = services
-      let outcome = try reward.score([entry.sample], context: context)[0]
-      if let difference = RewardCases.difference(outcome, entry.expected) {
-        throw Broken(
-          detail: "\(path):\(entry.line): \(difference)", remedy: "mend the reward, or what is expected of it")
-      }
-      count += 1
+    let (count, failures) = try file.replay(descriptor, services: services) { try start(merged(with: $0)) }
+    if let first = failures.first {
+      throw Broken(
+        detail: "\(path):\(first.line): \(first.difference)"
+          + (failures.count > 1 ? " (and \(failures.count - 1) more)" : ""),
+        remedy: "mend the reward, or what is expected of it")
     }
     return "\(count) as expected"
   }

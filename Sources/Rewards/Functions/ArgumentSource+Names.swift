@@ -138,7 +138,11 @@ extension ArgumentSource {
       }
       return .tokenRewards
     case "log":
-      if try part(["capacity"]) != nil { return .logCapacity(try wholeNumber()) }
+      if try part(["capacity"]) != nil {
+        let number = try wholeNumber()
+        guard number.size > 1 else { throw problem("\(type.words) is too small for log.capacity, \(logBytes)") }
+        return .logCapacity(number)
+      }
       guard type.pointers == 1, type.number?.isCharacter == true, !type.isConst else {
         throw problem(
           "log is a buffer that the function fills: char *, found \(type.words)",

@@ -103,10 +103,7 @@ final class FunctionArguments {
     case .tokenRewards: change(.tokenRewards)
     case .log:
       log = try lend(ArgumentSource.logBytes, "log", slot).bindMemory(to: CChar.self, capacity: ArgumentSource.logBytes)
-    case .logCapacity(let number):
-      guard number.store(ArgumentSource.logBytes, slot) else {
-        throw AttuneError.request("log.capacity is \(ArgumentSource.logBytes), too large for its type")
-      }
+    case .logCapacity(let number): _ = number.store(ArgumentSource.logBytes, slot)
     case .callback(let callback):
       let closure = try HostClosure(callback, call)
       closures.append(closure)
@@ -172,8 +169,9 @@ final class FunctionArguments {
       return fillPicture(field, image, number, slot)
     case .column(let place):
       let (name, form, fallback) = columns[place]
-      let found = call.row[name].flatMap { $0.isNull ? nil : $0 }
-      guard let value = found ?? fallback else {
+      let found = call.row[name]
+      guard let value = found.flatMap({ $0.isNull ? nil : $0 }) ?? fallback else {
+        if found != nil { return "the column '\(name)' is null" }
         let near = nearestName(to: name, among: call.row.keys)
         return "the row has no column '\(name)'" + (near.map { ": did you mean '\($0)'?" } ?? "")
       }

@@ -60,12 +60,20 @@ struct BuiltInCall {
 /// The rewards that are part of the program.
 enum BuiltInRewards {
   static let all: [any BuiltInReward.Type] = [
+    CosineReward.self,
+    CountdownReward.self,
+    DAPOAnswerReward.self,
     DetectionReward.self,
     FormatReward.self,
+    Geometry3KReward.self,
+    GSM8KReward.self,
     IFEvalReward.self,
+    IntegerCheckReward.self,
     JSONSchemaReward.self,
     JudgeReward.self,
     LanguageReward.self,
+    MathBoxedReward.self,
+    MathReward.self,
     RegexReward.self,
   ]
 

@@ -41,7 +41,9 @@ let package = Package(
     system("CJPEG", "libjpeg", apt: "libjpeg-dev", brew: "jpeg-turbo"),
     system("CWebP", "libwebpdemux", apt: "libwebp-dev", brew: "webp"),
     system("CPCRE2", "libpcre2-8", apt: "libpcre2-dev", brew: "pcre2"),
+    system("CCURL", "libcurl", apt: "libcurl4-openssl-dev", brew: "curl"),
     system("CCairo", "cairo", apt: "libcairo2-dev", brew: "cairo"),
+    system("CFFI", "libffi", apt: "libffi-dev", brew: "libffi"),
     // Floor 1: values, tensors, the plugin author's kit.
     .target(name: "Core", swiftSettings: hot, linkerSettings: [.linkedLibrary("m", .when(platforms: [.linux]))]),
     .target(
@@ -53,7 +55,7 @@ let package = Package(
       name: "AttuneVision", dependencies: ["Core", "CPNG", "CJPEG", "CWebP"], path: "Sources/Vision",
       swiftSettings: hot),
     .target(name: "Objectives", dependencies: ["Core"], swiftSettings: hot),
-    .target(name: "Rewards", dependencies: ["Core", "CRewardABI", "CShippedRewards"]),
+    .target(name: "Rewards", dependencies: ["Core", "CRewardABI", "CShippedRewards", "CFFI", "CPCRE2", "CCURL"]),
     // Floor 3: models and data.
     .target(name: "Models", dependencies: ["Core", "AttuneTensor", "Text", "AttuneVision"], swiftSettings: hot),
     .target(name: "Datasets", dependencies: ["Core", "Text", "AttuneVision"], swiftSettings: hot),
@@ -85,7 +87,7 @@ let package = Package(
     tests("Models", ["Models", "AttuneTensor", "Text", "AttuneVision"]),
     tests("Datasets", ["Datasets", "AttuneVision"]),
     tests("Rollout", ["Rollout", "Models", "AttuneTensor", "Text"]),
-    tests("Lab", ["Lab", "Models", "AttuneTensor", "Rollout", "Objectives"]),
+    tests("Lab", ["Lab", "Models", "AttuneTensor", "Rollout", "Objectives", "Rewards"]),
     tests("Command", ["Lab", "attune"]),
     tests("Architecture", []),
   ]

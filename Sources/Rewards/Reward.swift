@@ -25,3 +25,11 @@ extension Reward {
 public protocol PluginReward: Reward {
   var descriptor: RewardDescriptor { get }
 }
+
+/// Makes rewards of checkpoint folders. Who loads rewards brings one, because this room knows no models.
+public protocol RewardModelLoader: Sendable {
+  /// A reward that scores with the model in `folder`.
+  ///
+  /// - Throws: `AttuneError` in words for whatever is wrong with the folder or the parameters.
+  func load(_ specification: RewardSpecification, folder: String) throws -> any PluginReward
+}

@@ -10,15 +10,37 @@ import Testing
     "docs/adapters.md", "rewards/reasoning_steps/README.md",
   ]
 
-  private func commands(_ page: String) throws -> [String] {
+  /// What a page asks a reader to do, in order.
+  private enum Step {
+    /// A line of a block of `sh`.
+    case command(String)
+    /// A block behind a line that is a path alone (`` `vowels/vowels.c`: ``) is that file's content.
+    case file(path: String, content: String)
+  }
+
+  private func steps(_ page: String) throws -> [Step] {
     let text = try String(contentsOfFile: Fixtures.root + "/" + page, encoding: .utf8)
-    var inside = false
-    var found: [String] = []
+    var found: [Step] = []
+    var block: (language: Substring, path: String?, lines: [Substring])?
+    var last: Substring = ""
     for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
-      if line.hasPrefix("```") {
-        inside = !inside && line == "```sh"
-      } else if inside, !line.isEmpty, !line.hasPrefix("#") {
-        found.append(String(line))
+      if let open = block {
+        guard line == "```" else {
+          block?.lines.append(line)
+          continue
+        }
+        if let path = open.path {
+          found.append(.file(path: path, content: open.lines.joined(separator: "\n") + "\n"))
+        } else if open.language == "sh" {
+          found += open.lines.filter { !$0.isEmpty && !$0.hasPrefix("#") }.map { .command(String($0)) }
+        }
+        block = nil
+        last = ""
+      } else if line.hasPrefix("```") {
+        let named = last.hasPrefix("`") && last.hasSuffix("`:") && last.count > 3
+        block = (line.dropFirst(3), named ? String(last.dropFirst().dropLast(2)) : nil, [])
+      } else if !line.isEmpty {
+        last = line
       }
     }
     return found
@@ -32,7 +54,15 @@ import Testing
     }
     try files.createDirectory(atPath: folder + "/bin", withIntermediateDirectories: true)
     try files.createSymbolicLink(atPath: folder + "/bin/attune", withDestinationPath: Program.path)
-    for command in try commands(page) {
+    for step in try steps(page) {
+      guard case .command(let command) = step else {
+        if case .file(let path, let content) = step {
+          let url = URL(fileURLWithPath: folder + "/" + path)
+          try files.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+          try Data(content.utf8).write(to: url)
+        }
+        continue
+      }
       let shell = Process()
       shell.executableURL = URL(fileURLWithPath: "/bin/sh")
       shell.arguments = ["-c", command]
@@ -53,6 +83,6 @@ import Testing
   @Test func theReadmeShowsTheTwoCommands() throws {
     let readme = try String(contentsOfFile: Fixtures.root + "/README.md", encoding: .utf8)
     #expect(readme.contains("make quickstart") && readme.contains("make test"))
-    #expect(try commands("README.md").count >= 5)
+    #expect(try steps("README.md").count { if case .command = $0 { true } else { false } } >= 5)
   }
 }

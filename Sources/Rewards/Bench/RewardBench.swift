@@ -17,15 +17,19 @@ public enum RewardBench {
     "logprobs", "finish_reason",
   ]
 
-  /// A line of `attune reward try` as a sample: `prompt` (text or messages), `completion`, `images` (paths, or objects: see
-  /// `image`); every other key is a column. `raw_completion`, `generation_prefix`, `token_ids` (or `token_count`, where any
-  /// ids will do), `policy_mask`, `logprobs` and `finish_reason` are taken if they are there.
+  /// A line of `attune reward try` as a sample: `prompt` and `completion` (text or messages), `images` (paths, or objects:
+  /// see `image`); every other key is a column. `raw_completion`, `generation_prefix`, `token_ids` (or `token_count`, where any
+  /// ids will do), `policy_mask`, `logprobs` and `finish_reason` are taken if they are there. A line
+  /// of a run's samples is taken as the run's rewards saw it.
   ///
   /// - Throws: `AttuneError` naming the key, at the value's place.
   public static func sample(_ line: JSON, file: String = "", pictures: PictureReader) throws -> RewardSample {
     guard let object = line.object else {
       throw AttuneError.request(
         "a line is \(line.kind), expected a mapping with \"completion\"", at: line.location(in: file))
+    }
+    if object["columns"]?.object != nil, object["raw"]?.string != nil {
+      return try exported(object, line, file: file, pictures: pictures)
     }
     func wrong(_ key: String, _ value: JSON, _ expected: String) -> AttuneError {
       .request("\"\(key)\" is \(value.kind), expected \(expected)", at: value.location(in: file))
@@ -35,15 +39,26 @@ public enum RewardBench {
       throw AttuneError.request(
         "there is no \"completion\"", at: line.location(in: file), hint: near.map { "did you mean \"\($0)\"?" })
     }
-    guard let text = completion.string else { throw wrong("completion", completion, "a string") }
-    var sample = RewardSample(prompt: "", completion: text)
+    var sample = RewardSample(prompt: "", completion: "")
+    if let text = completion.string {
+      sample.completion = text
+      sample.rawCompletion = text
+    } else if let messages = completion.array {
+      // A dialogue: the policy speaks as the assistant, the rest was answered to it.
+      sample.completionMessages = try messages.map { try message($0, key: "completion", wrong) }
+      let own = sample.completionMessages.filter { $0.role == "assistant" }
+      sample.completion = own.map(\.text).filter { !$0.isEmpty }.joined(separator: "\n")
+      sample.rawCompletion = sample.completionMessages.map(\.text).joined(separator: "\n")
+    } else {
+      throw wrong("completion", completion, "a string or a list of messages")
+    }
     switch object["prompt"] {
     case nil: break
     case let prompt?:
       if let text = prompt.string {
         sample.prompt = text
       } else if let messages = prompt.array {
-        sample.messages = try messages.map { try message($0, wrong) }
+        sample.messages = try messages.map { try message($0, key: "prompt", wrong) }
         sample.prompt = sample.messages.map { "\($0.role): \($0.text)" }.joined(separator: "\n")
       } else if !prompt.isNull {
         throw wrong("prompt", prompt, "a string or a list of messages")
@@ -133,6 +148,23 @@ public enum RewardBench {
     return image
   }
 
+  /// A line of a run's samples: everything that the run's rewards saw.
+  private static func exported(
+    _ object: JSON.Object, _ line: JSON, file: String, pictures: PictureReader
+  ) throws -> RewardSample {
+    var plain = JSON.Object()
+    for key in ["completion", "prompt", "images", "token_ids", "logprobs", "finish_reason"] { plain[key] = object[key] }
+    plain["raw_completion"] = object["raw"]
+    var sample = try sample(JSON(.object(plain)), file: file, pictures: pictures)
+    sample.columns = object["columns"]?.object ?? .init()
+    sample.messages = (object["messages"]?.array ?? []).compactMap(Message.init(stored:))
+    sample.reference = object["reference"]?.string
+    let facts = object["facts"] ?? [:]
+    sample.take(promptFacts: facts)
+    sample.take(completionFacts: facts)
+    return sample
+  }
+
   private static func list(
     _ value: JSON?, _ key: String, _ wrong: (String, JSON, String) -> AttuneError
   ) throws -> [JSON] {
@@ -141,9 +173,11 @@ public enum RewardBench {
     return list
   }
 
-  private static func message(_ json: JSON, _ wrong: (String, JSON, String) -> AttuneError) throws -> Message {
+  private static func message(
+    _ json: JSON, key: String, _ wrong: (String, JSON, String) -> AttuneError
+  ) throws -> Message {
     guard let role = json["role"]?.string, let content = json["content"] else {
-      throw wrong("prompt", json, "a message with \"role\" and \"content\"")
+      throw wrong(key, json, "a message with \"role\" and \"content\"")
     }
     var fields = json.object ?? .init()
     for key in ["role", "content"] { fields[key] = nil }
@@ -161,11 +195,13 @@ public enum RewardBench {
 
   /// Scores lines and answers with one each: reward, status, components, log. Lines with one prompt form a group.
   public static func tryLines(
-    _ lines: [JSON], _ reward: any Reward, file: String = "", pictures: PictureReader
+    _ lines: [JSON], _ reward: any Reward, file: String = "", services: (any RewardServices)? = nil,
+    pictures: PictureReader
   ) throws -> [JSON] {
     let samples = grouped(try lines.map { try sample($0, file: file, pictures: pictures) })
     var context = RewardContext()
     context.phase = .test
+    context.services = services
     return try reward.score(samples, context: context).map(\.json)
   }
 
@@ -179,7 +215,9 @@ public enum RewardBench {
     var groups: [String: Int] = [:]
     var sizes: [Int] = []
     var out = samples
-    for i in out.indices {
+    // Samples of a run know their places.
+    let known = Set(out.indices.filter { out[$0].groupSize > 1 })
+    for i in out.indices where !known.contains(i) {
       let key = out[i].prompt
       let group = groups[key] ?? sizes.count
       if group == sizes.count {
@@ -191,7 +229,7 @@ public enum RewardBench {
       out[i].indexInGroup = sizes[group]
       sizes[group] += 1
     }
-    for i in out.indices { out[i].groupSize = sizes[Int(out[i].groupID)] }
+    for i in out.indices where !known.contains(i) { out[i].groupSize = sizes[Int(out[i].groupID)] }
     return out
   }
 }

@@ -81,7 +81,8 @@ struct RewardCases {
   /// - Parameter start: makes an instance with parameters; called once for each set of them. All are closed at the end.
   /// - Returns: how many cases there were, and those that did not end as expected.
   func replay(
-    _ descriptor: RewardDescriptor, start: (JSON.Object) throws -> any PluginReward
+    _ descriptor: RewardDescriptor, services: (any RewardServices)? = nil,
+    start: (JSON.Object) throws -> any PluginReward
   ) throws -> (count: Int, failures: [Failure]) {
     var rewards: [String: any PluginReward] = [:]
     defer { for reward in rewards.values { reward.close() } }
@@ -95,7 +96,9 @@ struct RewardCases {
       let reward = try rewards[key] ?? start(entry.parameters)
       rewards[key] = reward
       let samples = RewardBench.grouped(call.map(\.sample))
-      for (entry, outcome) in zip(call, try reward.score(samples, context: entry.context)) {
+      var context = entry.context
+      context.services = services
+      for (entry, outcome) in zip(call, try reward.score(samples, context: context)) {
         if let difference = Self.difference(outcome, entry.expected) {
           failures.append(Failure(line: entry.line, difference: difference))
         }

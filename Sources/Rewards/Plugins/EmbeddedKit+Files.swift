@@ -171,8 +171,8 @@ typedef struct attune_sample {
 
   attune_string prompt;            /* exactly what the tokenizer saw */
   attune_string generation_prefix; /* what the template opened the completion with, such as "<think>" */
-  attune_string completion;        /* special tokens removed */
-  attune_string completion_raw;    /* special tokens kept */
+  attune_string completion;        /* what the policy wrote, special tokens removed */
+  attune_string completion_raw;    /* special tokens kept, and what tools and the environment answered */
   attune_string stop_string;       /* the one that ended the completion, or absent */
   attune_string reference;         /* the true answer, or absent */
   attune_string columns;           /* the row of the data set: one JSON object */
@@ -1136,9 +1136,9 @@ public struct Sample {
   public var messages: [Message] { messages(raw.pointee.message_count, raw.pointee.messages) }
   /// What the template opened the completion with, such as `<think>`.
   public var generationPrefix: String { raw.pointee.generation_prefix.string ?? "" }
-  /// The completion without special tokens.
+  /// What the policy wrote, without special tokens.
   public var completion: String { raw.pointee.completion.string ?? "" }
-  /// The completion with special tokens kept.
+  /// With special tokens kept, and with what tools and the environment answered.
   public var rawCompletion: String { raw.pointee.completion_raw.string ?? "" }
   /// Empty unless there were several turns.
   public var completionMessages: [Message] {

@@ -7,7 +7,7 @@ public enum RewardLoader {
   static let programVersion = "0.1"
 
   /// The Swift plugins of `rewards/`: libraries beside the program, or compiled from the sources that it carries.
-  static let swiftPlugins = ["answer_format"]
+  static let swiftPlugins = EmbeddedKit.plugins.map { String($0.name.dropLast(".swift".count)) }
 
   /// Everything that comes with the program and goes by its name alone.
   public static let shipped = (BuiltInRewards.all.map { $0.name } + LinkedPlugins.names + swiftPlugins).sorted()
@@ -104,6 +104,7 @@ public enum RewardLoader {
   /// - Throws: `AttuneError` with the nearest name for one that does not come with the program.
   static func resolve(_ source: String) throws -> RewardSource {
     guard !source.isEmpty else { throw AttuneError.request("a reward's source is empty") }
+    if let function = try resolve(function: source) { return function }
     var path = source
     var reward: String?
     // A colon separates the reward's name, unless the whole is the name of a file.
@@ -117,14 +118,52 @@ public enum RewardLoader {
     if !path.contains("/"), !path.contains("."), !FileManager.default.fileExists(atPath: path) {
       return try resolve(shipped: path, reward: reward)
     }
-    if (path as NSString).isAbsolutePath == false { path = FileManager.default.currentDirectoryPath + "/" + path }
-    path = (path as NSString).standardizingPath
+    path = absolute(path)
     let ending = (path as NSString).pathExtension
     if PluginCompiler.Language(rawValue: ending) != nil {
       try checkSourceExists(path)
       return .library(path: try PluginCompiler.library(for: path), reward: reward)
     }
     return .library(path: path, reward: reward)
+  }
+
+  private static func absolute(_ path: String) -> String {
+    let full = (path as NSString).isAbsolutePath ? path : FileManager.default.currentDirectoryPath + "/" + path
+    return (full as NSString).standardizingPath
+  }
+
+  /// `library: declaration`, such as `libm.so.6: double fabs(double column.x)`; nil for every other source. A library
+  /// without a slash is the dynamic loader's to find.
+  private static func resolve(function source: String) throws -> RewardSource? {
+    let exists = FileManager.default.fileExists(atPath:)
+    guard !exists(source), let (library, signature) = FunctionSignature.split(source, fileExists: exists) else {
+      return nil
+    }
+    // Before anything is loaded or compiled.
+    let checked = try FunctionSignature(signature)
+    guard !library.isEmpty else {
+      throw AttuneError.request(
+        "\(checked.name) is declared without the library that has it",
+        hint: "write it in front, such as libm.so.6: \(checked.text)")
+    }
+    let isSource = PluginCompiler.Language(rawValue: (library as NSString).pathExtension) != nil
+    guard library.contains("/") || isSource else { return .function(library: library, signature: checked.text) }
+    var path = absolute(library)
+    if isSource {
+      try checkSourceExists(path)
+      path = try PluginCompiler.library(for: path)
+    }
+    return .function(library: path, signature: checked.text)
+  }
+
+  /// A name for people: the function's, or the last part of a source's path without extension.
+  public static func displayName(_ source: String) -> String {
+    if let (_, signature) = FunctionSignature.split(source, fileExists: FileManager.default.fileExists(atPath:)),
+      let function = try? FunctionSignature(signature)
+    {
+      return function.name
+    }
+    return ((source as NSString).lastPathComponent as NSString).deletingPathExtension
   }
 
   private static func resolve(shipped name: String, reward: String?) throws -> RewardSource {

@@ -11,7 +11,9 @@ import Testing
     let mayImport: Set<String>
   }
 
-  private static let system: Set<String> = ["CYAML", "CSQLite", "CPNG", "CJPEG", "CWebP", "CPCRE2", "CCairo", "CCURL"]
+  private static let system: Set<String> = [
+    "CYAML", "CSQLite", "CPNG", "CJPEG", "CWebP", "CPCRE2", "CCairo", "CFFI", "CCURL",
+  ]
 
   /// Ground floor first. A room may import only what is listed, and everything listed stands on a lower floor.
   private static let rooms: [Room] = [
@@ -25,7 +27,8 @@ import Testing
     Room(folder: "Vision", module: "AttuneVision", mayImport: ["Core", "CPNG", "CJPEG", "CWebP"]),
     Room(folder: "Objectives", module: "Objectives", mayImport: ["Core"]),
     Room(
-      folder: "Rewards", module: "Rewards", mayImport: ["Core", "CRewardABI", "CShippedRewards", "CPCRE2", "CCURL"]),
+      folder: "Rewards", module: "Rewards",
+      mayImport: ["Core", "CRewardABI", "CShippedRewards", "CFFI", "CPCRE2", "CCURL"]),
     Room(folder: "Models", module: "Models", mayImport: ["Core", "AttuneTensor", "Text", "AttuneVision"]),
     Room(folder: "Datasets", module: "Datasets", mayImport: ["Core", "Text", "AttuneVision"]),
     Room(folder: "Rollout", module: "Rollout", mayImport: ["Core", "AttuneTensor", "Text", "Models"]),

@@ -13,6 +13,8 @@ extension Trainer {
     var seconds: [Double]
     /// Lines and numbers that rewards gave besides outcomes.
     var record = HostServices.Record()
+    /// What rewards saw, one per completion.
+    var inputs: [RewardSample]
   }
 
   var rules: [ScoringRule] { rewards.map(\.rule) }
@@ -42,7 +44,7 @@ extension Trainer {
     context.seed = recipe.seed
     context.recipe = recipe.name
     context.services = services
-    var scored = ScoredStep(outcomes: [], seconds: [])
+    var scored = ScoredStep(outcomes: [], seconds: [], inputs: inputs)
     for loaded in rewards {
       let started = monotonicSeconds()
       scored.outcomes.append(

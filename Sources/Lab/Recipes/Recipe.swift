@@ -31,6 +31,7 @@ public struct Recipe: Sendable, Equatable {
   public var judges: [Judge]
   public var rewards: [Reward]
   public var rewardLimits: RewardLimits
+  public var watch: Watch
   public var evaluation: Evaluation
   public var rollout: Rollout
   public var checkpoint: Checkpoint
@@ -104,6 +105,7 @@ public struct Recipe: Sendable, Equatable {
     judges = values.sections("judges").map { Judge($0) }
     rewards = values.sections("rewards").map { Reward($0) }
     rewardLimits = RewardLimits(values.section("reward_limits"))
+    watch = Watch(values.section("watch"))
     evaluation = Evaluation(values.section("evaluation"))
     rollout = Rollout(values.section("rollout"))
     checkpoint = Checkpoint(values.section("checkpoint"))

@@ -60,7 +60,13 @@ struct BuiltInCall {
 /// The rewards that are part of the program.
 enum BuiltInRewards {
   static let all: [any BuiltInReward.Type] = [
-    JudgeReward.self
+    DetectionReward.self,
+    FormatReward.self,
+    IFEvalReward.self,
+    JSONSchemaReward.self,
+    JudgeReward.self,
+    LanguageReward.self,
+    RegexReward.self,
   ]
 
   static func named(_ name: String) throws -> any BuiltInReward.Type {

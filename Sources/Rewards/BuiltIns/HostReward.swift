@@ -16,7 +16,7 @@ final class HostReward: PluginReward {
     self.concurrency = concurrency
     self.timeLimit = timeLimit
     descriptor = type.descriptor
-    reward = try type.init(try request.complete(request.parameters, descriptor))
+    reward = try request.make(type)
   }
 
   func score(_ samples: [RewardSample], context: RewardContext) throws -> [RewardOutcome] {

@@ -12,7 +12,13 @@ let rewardWorkerCommand: [String] = [Bundle.main.executablePath ?? CommandLine.a
 
 func runRewardWorker(_ arguments: [String]) -> Int32 { RewardWorker.main(arguments) }
 
-private func loadPicture(_ path: String) throws -> Picture { try PictureDecoder.load(path: path, options: .display) }
+/// The picture in a file, or, for `STORE#HASH`, in the store of a run.
+private func loadPicture(_ path: String) throws -> Picture {
+  guard let picture = try RunStore.picture(at: path) else {
+    return try PictureDecoder.load(path: path, options: .display)
+  }
+  return try PictureDecoder.decode(picture, name: path, options: .display)
+}
 
 private let setOption = Command.Option(
   name: "--set", value: "key=value", help: "a parameter of the reward", repeats: true)
@@ -42,7 +48,7 @@ private func services(_ arguments: Arguments) throws -> HostServices {
 }
 
 /// `--set key=value`: values are JSON where they parse as such, else text.
-private func parameters(_ arguments: Arguments) throws -> JSON.Object {
+func rewardParameters(_ arguments: Arguments) throws -> JSON.Object {
   var object = JSON.Object()
   for item in arguments.list("--set") {
     guard let equals = item.firstIndex(of: "="), equals != item.startIndex else {
@@ -58,11 +64,6 @@ private func timeout(_ arguments: Arguments) throws -> Double {
   let seconds = try arguments.number("--timeout") ?? 5
   guard seconds > 0 else { throw AttuneError.request("--timeout is \(seconds), a number above 0 was expected") }
   return seconds
-}
-
-/// REWARD as a name for columns: the last part of its path without extension.
-private func displayName(_ source: String) -> String {
-  ((source as NSString).lastPathComponent as NSString).deletingPathExtension
 }
 
 let rewardCommands: [Command] = [
@@ -95,7 +96,7 @@ let rewardCommands: [Command] = [
     words: ["reward", "list"], summary: "the rewards that come with the program", options: [CommonFlags.json],
     example: "attune reward list"
   ) { arguments in
-    let list = RewardBench.list(workerCommand: rewardWorkerCommand)
+    let list = RewardBench.list()
     if arguments.has("--json") {
       print(JSON.array(list.map(\.json)).text(.pretty))
       return 0
@@ -118,7 +119,7 @@ let rewardCommands: [Command] = [
         at: .init(file: arguments.positionals[0]), hint: "`attune reward try` scores lines with it")
     }
     let check = try RewardBench.check(
-      arguments.positionals[0], parameters: parameters(arguments), timeoutSeconds: timeout(arguments),
+      arguments.positionals[0], parameters: rewardParameters(arguments), timeoutSeconds: timeout(arguments),
       cases: arguments.string("--cases"), workerCommand: rewardWorkerCommand, services: services(arguments),
       pictures: loadPicture)
     print(arguments.has("--json") ? check.json.text(.pretty) : check.text)
@@ -133,8 +134,10 @@ let rewardCommands: [Command] = [
     example:
       #"echo '{"completion": "<answer>407</answer>", "reference": "407"}' | attune reward try rewards/digit_match/digit_match.c"#,
     details: """
-      In: {"prompt": .., "completion": "..", any other key is a data set's column, "images": [..]}.
-      REWARD is a source file, a library, the name of a reward that comes with the program, or a reward model's folder.
+      In: {"prompt": .., "completion": "..", any other key is a data set's column, "images": [..]}, or what
+      `attune runs samples RUN --json` prints.
+      REWARD is a source file, a library, the name of a reward that comes with the program, a C function's signature, or
+      a reward model's folder.
       Out: {"reward": 0.5 or null, "status": "ok|not_applicable|failed|timed_out|invalid", "components": {..}, "log": ".."}.
       """
   ) { arguments in
@@ -147,7 +150,8 @@ let rewardCommands: [Command] = [
     let threads = try CommonFlags.threadCount(arguments)
     let reward = try RewardLoader.load(
       RewardSpecification(
-        name: displayName(source), source: source, parameters: parameters(arguments), isolation: kind,
+        name: RewardLoader.displayName(source), source: source, parameters: rewardParameters(arguments),
+        isolation: kind,
         timeoutSeconds: timeout(arguments)),
       workerCommand: rewardWorkerCommand, models: CheckpointRewards(threads: threads))
     defer { reward.close() }

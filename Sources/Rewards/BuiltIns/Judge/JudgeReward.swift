@@ -53,37 +53,45 @@ struct JudgeReward: BuiltInReward {
   private let temperature: Double?
 
   init(_ parameters: JSON.Object) throws {
-    func text(_ name: String) -> String? { parameters[name]?.string.flatMap { $0.isEmpty ? nil : $0 } }
-    func refuse(_ name: String, _ why: String, hint: String? = nil) -> AttuneError {
-      let place = parameters[name].flatMap { $0.position == .none ? nil : $0.location(in: "") }
-      return .request("the parameter '\(name)' of the reward judge \(why)", at: place, hint: hint)
+    let reader = ParameterReader(Self.name, parameters)
+    prompt = try Self.prompt(reader)
+    pattern = try Self.pattern(reader)
+    scale = try Self.scale(reader)
+    judge = reader.text("judge").isEmpty ? nil : reader.text("judge")
+    system = reader.text("system").isEmpty ? nil : reader.text("system")
+    let tokens = reader.number("max_tokens")
+    maxTokens = tokens >= 1 ? Int(tokens) : nil
+    temperature = reader.number("temperature") >= 0 ? reader.number("temperature") : nil
+  }
+
+  private static func prompt(_ reader: ParameterReader) throws -> JudgePrompt {
+    do { return try JudgePrompt(reader.text("prompt"), parameter: "prompt") } catch let error as AttuneError {
+      let place = reader.values["prompt"].flatMap { $0.position == .none ? nil : $0.location(in: "") }
+      throw AttuneError(error.kind, error.message, at: place ?? error.location, hint: error.hint)
     }
-    judge = text("judge")
-    do { prompt = try JudgePrompt(text("prompt") ?? "", parameter: "prompt") } catch var error as AttuneError {
-      if let value = parameters["prompt"], value.position != .none { error.location = value.location(in: "") }
-      throw error
-    }
-    system = text("system")
-    do { pattern = try Pattern(text("pattern") ?? "") } catch let error as Pattern.Malformed {
-      throw refuse("pattern", "is no regular expression: \(error.words), at character \(error.place)")
+  }
+
+  private static func pattern(_ reader: ParameterReader) throws -> Pattern {
+    let pattern: Pattern
+    do { pattern = try Pattern(reader.text("pattern")) } catch let error as Pattern.Malformed {
+      throw reader.wrong("pattern", "is no regular expression: \(error.words), at character \(error.place)")
     }
     guard pattern.groupCount == 1 else {
-      throw refuse(
+      throw reader.wrong(
         "pattern", "has \(pattern.groupCount) groups, one was expected: the number",
         hint: "write other parentheses as (?:…)")
     }
-    let ends = parameters["scale"]?.array ?? []
-    if ends.isEmpty {
-      scale = nil
-    } else {
-      guard ends.count == 2, let low = ends[0].double, let high = ends[1].double, low < high else {
-        throw refuse(
-          "scale", "is \(parameters["scale"]?.text() ?? ""), [lowest, highest] was expected, such as [1, 10]")
-      }
-      scale = low...high
+    return pattern
+  }
+
+  private static func scale(_ reader: ParameterReader) throws -> ClosedRange<Double>? {
+    let ends = reader.values["scale"]?.array ?? []
+    if ends.isEmpty { return nil }
+    guard ends.count == 2, let low = ends[0].double, let high = ends[1].double, low < high else {
+      throw reader.wrong(
+        "scale", "is \(JSON.array(ends).text()), [lowest, highest] was expected, such as [1, 10]")
     }
-    maxTokens = parameters["max_tokens"]?.double.flatMap { $0 >= 1 ? Int($0) : nil }
-    temperature = parameters["temperature"]?.double.flatMap { $0 >= 0 ? $0 : nil }
+    return low...high
   }
 
   func concurrency(in context: RewardContext) -> Int {

@@ -52,11 +52,14 @@ struct BuiltInCall {
   var timeLimit: Double
   /// True when this sample's time is up.
   var isCancelled: () -> Bool
+  /// This program's file, for rewards that start it again under a hidden verb.
+  var program: String = "/proc/self/exe"
 }
 
 /// The rewards that are part of the program.
 enum BuiltInRewards {
   static let all: [any BuiltInReward.Type] = [
+    CodeReward.self,
     DetectionReward.self,
     FormatReward.self,
     IFEvalReward.self,

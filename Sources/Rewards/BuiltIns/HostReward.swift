@@ -10,12 +10,17 @@ final class HostReward: PluginReward {
   private let reward: any BuiltInReward
   private let concurrency: Int
   private let timeLimit: Double
+  private let program: String
 
-  init(_ request: LoadRequest, _ type: any BuiltInReward.Type, concurrency: Int, name: String, timeLimit: Double) throws
-  {
+  /// - Parameter program: this program's file.
+  init(
+    _ request: LoadRequest, _ type: any BuiltInReward.Type, concurrency: Int, name: String, timeLimit: Double,
+    program: String
+  ) throws {
     self.name = name
     self.concurrency = concurrency
     self.timeLimit = timeLimit
+    self.program = program
     descriptor = type.descriptor
     reward = try request.make(type)
   }
@@ -24,6 +29,7 @@ final class HostReward: PluginReward {
     let outcomes = Mutex<[RewardOutcome?]>(Array(repeating: nil, count: samples.count))
     let next = Atomic<Int>(0)
     let limit = timeLimit
+    let program = program
     DispatchQueue.concurrentPerform(iterations: min(concurrency, max(1, samples.count))) { _ in
       while true {
         let i = next.wrappingAdd(1, ordering: .relaxed).oldValue
@@ -31,7 +37,8 @@ final class HostReward: PluginReward {
         let start = MonotonicClock.now
         let call = BuiltInCall(
           context: context, timeLimit: limit,
-          isCancelled: { limit > 0 && Double(MonotonicClock.now - start) * 1e-9 >= limit })
+          isCancelled: { limit > 0 && Double(MonotonicClock.now - start) * 1e-9 >= limit },
+          program: program)
         let outcome = reward.outcome(samples[i], call)
         outcomes.withLock { $0[i] = outcome }
       }

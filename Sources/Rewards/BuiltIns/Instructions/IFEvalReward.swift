@@ -9,7 +9,8 @@ struct IFEvalReward: BuiltInReward {
   static let summary = "the share of IFEval's verifiable instructions that the completion follows"
   static let parameters: [RewardParameter] = [
     .string("score", default: "share", "share of the instructions, or all (1 if every one is followed, else 0)"),
-    .string("mode", default: "strict", "strict, or loose: also without the first or the last line, or without asterisks"),
+    .string(
+      "mode", default: "strict", "strict, or loose: also without the first or the last line, or without asterisks"),
     .string("instructions", default: "instruction_id_list", "the column with the list of instructions"),
     .string("arguments", default: "kwargs", "the column with one mapping for each instruction"),
   ]

@@ -32,7 +32,8 @@ struct Instruction: Sendable {
     Instruction(id: "keywords:letter_frequency") { text, arguments in
       let letter = try arguments.text("letter")
       return try arguments.compare(
-        InstructionText.occurrences(of: letter.trimmedSpace, in: text), "let_frequency", "let_relation", letter.quoted())
+        InstructionText.occurrences(of: letter.trimmedSpace, in: text), "let_frequency", "let_relation", letter.quoted()
+      )
     },
   ]
 
@@ -56,7 +57,9 @@ struct Instruction: Sendable {
       let parts = text.split(separator: "\n\n", omittingEmptySubsequences: false).map { String($0).trimmedSpace }
       let found = parts.filter { !$0.isEmpty }.count
       guard found == wanted else { return (false, "\(found) paragraphs, \(wanted) wanted") }
-      guard place >= 1, place <= found, !parts[place - 1].isEmpty else { return (false, "there is no paragraph \(place)") }
+      guard place >= 1, place <= found, !parts[place - 1].isEmpty else {
+        return (false, "there is no paragraph \(place)")
+      }
       let first = parts[place - 1].split(whereSeparator: \.isWhitespace).first ?? ""
       let plain = first.drop { $0 == "'" || $0 == "\"" }.prefix { !".,?!'\"".contains($0) }.lowercased()
       return (plain == word, "paragraph \(place) begins with \(plain.quoted()), \(word.quoted()) wanted")
@@ -173,7 +176,9 @@ struct Instruction: Sendable {
     guard share > 0.5 else { return (false, "\(Int(share * 100)) % of the letters are \(names)") }
     if names.hasPrefix("Han"), scripts.count > 1 || count.numbers.keys.contains(where: { $0.name == "Hiragana" }) {
       let isJapanese = count.main.count > 1
-      guard isJapanese == (scripts.count > 1) else { return (false, isJapanese ? "there are kana" : "there are no kana") }
+      guard isJapanese == (scripts.count > 1) else {
+        return (false, isJapanese ? "there are kana" : "there are no kana")
+      }
     }
     return (holds, words.isEmpty ? "\(Int(share * 100)) % of the letters are \(names)" : words)
   }
@@ -195,7 +200,9 @@ struct InstructionArguments: Sendable {
 
   func texts(_ key: String) throws -> [String] {
     let texts = values[key]?.array?.compactMap(\.string) ?? []
-    guard !texts.isEmpty, texts.count == values[key]?.array?.count else { throw Missing(words: "'\(key)' is no list of texts") }
+    guard !texts.isEmpty, texts.count == values[key]?.array?.count else {
+      throw Missing(words: "'\(key)' is no list of texts")
+    }
     return texts
   }
 
@@ -211,6 +218,8 @@ struct InstructionArguments: Sendable {
     guard relation == "less than" || relation == "at least" else {
       throw Missing(words: "'\(relationKey)' is '\(relation)', 'less than' or 'at least' was expected")
     }
-    return (relation == "less than" ? found < wanted : found >= wanted, "\(found) \(things), \(relation) \(wanted) wanted")
+    return (
+      relation == "less than" ? found < wanted : found >= wanted, "\(found) \(things), \(relation) \(wanted) wanted"
+    )
   }
 }

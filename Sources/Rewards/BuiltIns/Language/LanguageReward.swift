@@ -32,7 +32,8 @@ struct LanguageReward: BuiltInReward {
         let near = nearestName(to: language, among: WrittenLanguage.languages)
         throw reader.wrong(
           "language", "is '\(language)', whose scripts are not known",
-          hint: near.map { "did you mean '\($0)'? Else name its scripts" } ?? "name its scripts, such as scripts: [Latin]")
+          hint: near.map { "did you mean '\($0)'? Else name its scripts" }
+            ?? "name its scripts, such as scripts: [Latin]")
       }
       scripts = known
     } else if names == ["prompt"] {
@@ -42,7 +43,9 @@ struct LanguageReward: BuiltInReward {
         if let script = UnicodeScript(named: name) { return script }
         let near = nearestName(to: name, among: UnicodeScript.names + ["prompt"])
         throw reader.wrong(
-          "scripts", name == "prompt" ? "holds 'prompt' beside others, which has to stand alone" : "holds '\(name)', which is no script",
+          "scripts",
+          name == "prompt"
+            ? "holds 'prompt' beside others, which has to stand alone" : "holds '\(name)', which is no script",
           hint: near == "prompt" ? nil : near.map { "did you mean '\($0)'?" })
       }
     }

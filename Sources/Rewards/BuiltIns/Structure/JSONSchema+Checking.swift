@@ -131,7 +131,9 @@ extension JSONSchema {
       if let contains = node.contains {
         var number = 0
         for item in items where try check(contains, item, depth: depth + 1) == nil { number += 1 }
-        if let fault = node.containing.fault(number, "items of the kind that it contains") { return Violation(words: fault) }
+        if let fault = node.containing.fault(number, "items of the kind that it contains") {
+          return Violation(words: fault)
+        }
       }
       return nil
     }
@@ -191,7 +193,11 @@ extension JSONSchema {
         var first: Violation?
         var fitting: [Int] = []
         for (i, schema) in node.oneOf.enumerated() {
-          if let found = try check(schema, value, depth: depth + 1) { first = first ?? found } else { fitting.append(i) }
+          if let found = try check(schema, value, depth: depth + 1) {
+            first = first ?? found
+          } else {
+            fitting.append(i)
+          }
         }
         if fitting.count > 1 {
           return Violation(words: "the alternatives \(fitting[0]) and \(fitting[1]) fit, one was expected")
@@ -206,7 +212,9 @@ extension JSONSchema {
       }
       if let condition = node.condition {
         let holds = try check(condition.test, value, depth: depth + 1) == nil
-        if let branch = holds ? condition.then : condition.otherwise { return try check(branch, value, depth: depth + 1) }
+        if let branch = holds ? condition.then : condition.otherwise {
+          return try check(branch, value, depth: depth + 1)
+        }
       }
       return nil
     }

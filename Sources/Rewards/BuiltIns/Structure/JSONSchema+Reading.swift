@@ -146,7 +146,8 @@ extension JSONSchema {
           let near = nearestName(to: target, among: definitions.keys)
           throw Malformed(
             path: reference.path, words: "'\(reference.target)' refers to nothing",
-            hint: near.map { "did you mean '\($0)'?" } ?? "'#' and '#/$defs/NAME' are followed, other documents are not")
+            hint: near.map { "did you mean '\($0)'?" } ?? "'#' and '#/$defs/NAME' are followed, other documents are not"
+          )
         }
       }
     }

@@ -23,10 +23,13 @@ struct JSONSchemaReward: BuiltInReward {
     graded = reader.flag("graded")
     let given = reader.object("schema")
     guard column.isEmpty || given.isEmpty else {
-      throw reader.wrong("column", "names the column '\(column)', but there is the parameter 'schema' too", hint: "give one of them")
+      throw reader.wrong(
+        "column", "names the column '\(column)', but there is the parameter 'schema' too", hint: "give one of them")
     }
-    do { schema = column.isEmpty ? try JSONSchema(JSON(.object(given))) : nil } catch let error as JSONSchema.Malformed {
-      throw reader.wrong("schema", "is no schema that can be checked: at \(error.path): \(error.words)", hint: error.hint)
+    do { schema = column.isEmpty ? try JSONSchema(JSON(.object(given))) : nil } catch let error as JSONSchema.Malformed
+    {
+      throw reader.wrong(
+        "schema", "is no schema that can be checked: at \(error.path): \(error.words)", hint: error.hint)
     }
   }
 
@@ -41,7 +44,8 @@ struct JSONSchemaReward: BuiltInReward {
       do { schema = try JSONSchema(value.string.map { try JSON.parse($0) } ?? value) } catch {
         let words = (error as? JSONSchema.Malformed).map { "at \($0.path): \($0.words)" }
         return .none(
-          .invalid, "the column '\(column)' holds no schema: \(words ?? (error as? AttuneError)?.message ?? "\(error)")")
+          .invalid, "the column '\(column)' holds no schema: \(words ?? (error as? AttuneError)?.message ?? "\(error)")"
+        )
       }
     }
     let text: String

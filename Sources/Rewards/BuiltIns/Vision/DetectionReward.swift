@@ -12,8 +12,11 @@ struct DetectionReward: BuiltInReward {
     .number("threshold", default: 0.5, in: 0...1, "the overlap that counts as found, where iou is single"),
     .string(
       "coordinates", default: "model",
-      "what the model writes: model (pixels of its own resize, or thousandths), normalized (0 to 1) or picture (pixels)"),
-    .string("unknown_labels", default: "ignore", "boxes with labels that the reference lacks: ignore, or penalize (times the share of other boxes)"),
+      "what the model writes: model (pixels of its own resize, or thousandths), normalized (0 to 1) or picture (pixels)"
+    ),
+    .string(
+      "unknown_labels", default: "ignore",
+      "boxes with labels that the reference lacks: ignore, or penalize (times the share of other boxes)"),
     .string("column", default: "", "the column of the true boxes, in pixels of the picture; else the reference"),
   ]
 
@@ -76,7 +79,8 @@ struct DetectionReward: BuiltInReward {
     }
     let text = FencedBlock.all(in: answer).last { $0.language.isEmpty || $0.language == "json" }?.body ?? answer
     guard let predictions = DetectionList(text.trimmedSpace) else {
-      return RewardOutcome(score: 0, status: .ok, log: "the answer is no JSON list of boxes: \(text.trimmedSpace.quoted())")
+      return RewardOutcome(
+        score: 0, status: .ok, log: "the answer is no JSON list of boxes: \(text.trimmedSpace.quoted())")
     }
     return compare(predictions, references, scale)
   }
@@ -98,7 +102,8 @@ struct DetectionReward: BuiltInReward {
       let isNone = found.isEmpty && predictions.malformed == 0
       return RewardOutcome(
         score: isNone ? 1 : 0, status: .ok, components: components,
-        log: isNone ? "nothing is there, and nothing was found" : "nothing is there, but \(found.count) boxes were found")
+        log: isNone
+          ? "nothing is there, and nothing was found" : "nothing is there, but \(found.count) boxes were found")
     }
     let labels = Set(references.items.map(\.label))
     let strangers = found.filter { !labels.contains($0.label) }.count

@@ -41,7 +41,8 @@ public enum RewardLoader {
       let concurrency = type.hostConcurrency
     {
       return try HostReward(
-        request, type, concurrency: concurrency, name: specification.name, timeLimit: specification.timeoutSeconds)
+        request, type, concurrency: concurrency, name: specification.name, timeLimit: specification.timeoutSeconds,
+        program: workerCommand.first ?? "/proc/self/exe")
     }
     switch specification.isolation {
     case .inline:

@@ -31,3 +31,11 @@ public protocol PluginReward: Reward {
 extension PluginReward {
   public var confinement: WorkerConfinement? { nil }
 }
+
+/// Makes rewards of checkpoint folders. Who loads rewards brings one, because this room knows no models.
+public protocol RewardModelLoader: Sendable {
+  /// A reward that scores with the model in `folder`.
+  ///
+  /// - Throws: `AttuneError` in words for whatever is wrong with the folder or the parameters.
+  func load(_ specification: RewardSpecification, folder: String) throws -> any PluginReward
+}

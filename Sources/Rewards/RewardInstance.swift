@@ -89,9 +89,11 @@ struct LoadRequest {
       return try PluginInstance(
         reward, descriptor, parameters: try complete(parameters, descriptor), services: services)
     case .builtIn(let name):
-      let type = try BuiltInRewards.named(name)
-      return try BuiltInInstance(
-        type, parameters: try complete(parameters, type.descriptor), services: services)
+      return BuiltInInstance(try make(try BuiltInRewards.named(name)), services: services)
+    case .function(let library, let signature):
+      let binding = try FunctionBinding(library: library, signature: signature)
+      return try FunctionInstance(
+        binding, parameters: try complete(parameters, binding.descriptor), file: file, services: services)
     }
   }
 

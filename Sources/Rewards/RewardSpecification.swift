@@ -12,7 +12,8 @@ public struct RewardSpecification: Sendable {
 
   /// The name of its column in logs and tables, unique in the recipe.
   public var name: String
-  /// `path.so`, `path.so:reward`, a `.c` or `.swift` file, or the name of a plugin that comes with the program.
+  /// `path.so`, `path.so:reward`, a `.c` or `.swift` file, the name of a reward that comes with the program, or a C
+  /// function: `library: declaration`.
   public var source: String
   public var parameters: JSON.Object
   /// 0 means: log only.

@@ -7,5 +7,6 @@
 #include "landlock.h"
 #include "system_calls.h"
 #include "faults.h"
+#include "single_process.h"
 
 #endif

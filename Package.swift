@@ -44,6 +44,8 @@ let package = Package(
     system("CCURL", "libcurl", apt: "libcurl4-openssl-dev", brew: "curl"),
     system("CCairo", "cairo", apt: "libcairo2-dev", brew: "cairo"),
     system("CFFI", "libffi", apt: "libffi-dev", brew: "libffi"),
+    // The system's own calls: nothing to install.
+    .systemLibrary(name: "CConfinement", path: "Sources/System/CConfinement"),
     // Floor 1: values, tensors, the plugin author's kit.
     .target(name: "Core", swiftSettings: hot, linkerSettings: [.linkedLibrary("m", .when(platforms: [.linux]))]),
     .target(
@@ -55,7 +57,7 @@ let package = Package(
       name: "AttuneVision", dependencies: ["Core", "CPNG", "CJPEG", "CWebP"], path: "Sources/Vision",
       swiftSettings: hot),
     .target(name: "Objectives", dependencies: ["Core"], swiftSettings: hot),
-    .target(name: "Rewards", dependencies: ["Core", "CRewardABI", "CShippedRewards", "CFFI", "CPCRE2", "CCURL"]),
+    .target(name: "Rewards", dependencies: ["Core", "CRewardABI", "CShippedRewards", "CFFI", "CPCRE2", "CCURL", "CConfinement"]),
     // Floor 3: models and data.
     .target(name: "Models", dependencies: ["Core", "AttuneTensor", "Text", "AttuneVision"], swiftSettings: hot),
     .target(name: "Datasets", dependencies: ["Core", "Text", "AttuneVision"], swiftSettings: hot),

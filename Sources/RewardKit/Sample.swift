@@ -12,9 +12,9 @@ public struct Sample {
   public var messages: [Message] { messages(raw.pointee.message_count, raw.pointee.messages) }
   /// What the template opened the completion with, such as `<think>`.
   public var generationPrefix: String { raw.pointee.generation_prefix.string ?? "" }
-  /// The completion without special tokens.
+  /// What the policy wrote, without special tokens.
   public var completion: String { raw.pointee.completion.string ?? "" }
-  /// The completion with special tokens kept.
+  /// With special tokens kept, and with what tools and the environment answered.
   public var rawCompletion: String { raw.pointee.completion_raw.string ?? "" }
   /// Empty unless there were several turns.
   public var completionMessages: [Message] {

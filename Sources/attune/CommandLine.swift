@@ -135,7 +135,7 @@ enum CommandLineInterface {
     + runsCommands
     + [
       adapterMergeCommand, adapterExportCommand, adapterCombineCommand, benchKernelsCommand, benchRolloutCommand,
-      benchTrainCommand, benchCostCommand, doctorCommand,
+      benchTrainCommand, benchCostCommand, benchRewardCommand, doctorCommand,
     ]
 
   /// Runs one command; never throws.

@@ -71,7 +71,17 @@ import Testing
     #expect(out[2]["reward"] == .null)
     #expect(out[2]["status"] == "invalid")
     #expect(try RewardBench.tryLine(lines[1], reward, pictures: Workshop.noPictures) == out[1])
-    expectAttuneError(containing: #"in.jsonl:1:1: there is no "completion""#, #"did you mean "completions"?"#) {
+    // What a tool answered is not the policy's.
+    let dialogue = try JSON.parse(
+      #"{"completion": [{"role": "assistant", "content": "I look."}, {"role": "tool", "content": "<answer>407</answer>"}, {"role": "assistant", "content": "<answer>417</answer>"}], "answer": [407, 408]}"#
+    )
+    let sample = try RewardBench.sample(dialogue, pictures: Workshop.noPictures)
+    #expect(sample.completion == "I look.\n<answer>417</answer>")
+    #expect(sample.rawCompletion == "I look.\n<answer>407</answer>\n<answer>417</answer>")
+    #expect(sample.completionMessages.map(\.role) == ["assistant", "tool", "assistant"])
+    #expect(sample.references == ["407", "408"])
+    #expect(try RewardBench.tryLine(dialogue, reward, pictures: Workshop.noPictures)["reward"] == .double(2.0 / 3))
+    expectAttuneError(containing: #"in.jsonl:1:1: there is no "completion"#, #"did you mean "completions"?"#) {
       _ = try RewardBench.sample(
         try JSON.parse(#"{"completions": "x"}"#), file: "in.jsonl", pictures: Workshop.noPictures)
     }

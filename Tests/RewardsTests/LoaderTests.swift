@@ -95,13 +95,6 @@ import Testing
     }
   }
 
-  @Test func twoRewardsOfOneName() throws {
-    let one = RewardSpecification(name: "same", source: Workshop.source("brief.c"))
-    expectAttuneError(containing: "two rewards are called 'same'") {
-      _ = try RewardLoader.load([one, one], workerCommand: Workshop.command)
-    }
-  }
-
   @Test func sourcesThatDoNotCompile() throws {
     let folder = try Workshop.scratch()
     let c = folder + "/wrong.c"

@@ -165,8 +165,8 @@ typedef struct attune_sample {
 
   attune_string prompt;            /* exactly what the tokenizer saw */
   attune_string generation_prefix; /* what the template opened the completion with, such as "<think>" */
-  attune_string completion;        /* special tokens removed */
-  attune_string completion_raw;    /* special tokens kept */
+  attune_string completion;        /* what the policy wrote, special tokens removed */
+  attune_string completion_raw;    /* special tokens kept, and what tools and the environment answered */
   attune_string stop_string;       /* the one that ended the completion, or absent */
   attune_string reference;         /* the true answer, or absent */
   attune_string columns;           /* the row of the data set: one JSON object */

@@ -40,6 +40,11 @@ public final class ProgressObserver: RunObserver {
       let values = record.metrics.map { "\($0.name) \(percent($0.value))" }.joined(separator: ", ")
       line("\(record.label): \(values) of \(record.answers.count)")
       lastStep = monotonicSeconds()
+    case .surveyed(let survey):
+      closeLine()
+      write(survey.text)
+    case .alarm(let alarm):
+      line("alarm: step \(alarm.step): \(alarm.text)\n  \(alarm.meaning)\n  \(alarm.look)")
     case .checkpointBegins: break
     case .checkpoint: lastStep = monotonicSeconds()
     case .stageFinished: closeLine()

@@ -117,6 +117,7 @@ public struct Run {
       seesPictures = try ModelConfiguration.load(folder: recipe.model.path).vision != nil
     }
     try checkParts(recipe, present: seesPictures ? Set(ModelPart.allCases) : [.language])
+    try recipe.checkJudges()
     for reward in try loadRewards(recipe, workerCommand) { reward.reward.close() }
   }
 
@@ -182,12 +183,13 @@ public struct Run {
     let streams = try DataSources.open(recipe)
     let rewards = try Run.loadRewards(recipe, workerCommand)
     defer { for reward in rewards { reward.reward.close() } }
+    let services = HostServices(tokenizer: policy.tokenizer, judges: try recipe.judgeService())
     let references = folder.path + "/reference"
     try FileManager.default.createDirectory(atPath: references, withIntermediateDirectories: true)
     let trainer = Trainer(
       recipe: recipe, policy: policy, streams: streams, rewards: rewards, checkpoints: checkpoints,
       journal: OutcomeJournal(store: store, replays: !isNew), observers: observers,
-      isCancelled: isCancelled, referenceFolder: references,
+      services: services, isCancelled: isCancelled, referenceFolder: references,
       makeReference: {
         try LanguageModel.load(folder: start, backend: backend, precision: precision, weights: weights)
       })
@@ -277,8 +279,8 @@ public struct Run {
           RewardSpecification(
             name: settings.name, source: settings.source, parameters: settings.parameters.object ?? .init(),
             weight: settings.weight, isolation: settings.isolation == .inline ? .inline : .worker,
-            timeoutSeconds: settings.timeout),
-          workerCommand: workerCommand))
+            timeoutSeconds: settings.timeout, failure: settings.failure, file: recipe.file),
+          workerCommand: workerCommand, models: CheckpointRewards(threads: recipe.threads)))
     }
   }
 }

@@ -40,20 +40,32 @@ extension Trainer {
       throw error
     }
     let rolledOut = monotonicSeconds()
-    let outcomes = try score(stage, settings, firstPrompt, samples, prompts, groups)
-    let matrix = try rewardMatrix(outcomes, rows: samples.count * settings.generations)
+    let completions = groups.flatMap { $0 }
+    let scored = try score(stage, settings, firstPrompt, samples, prompts, groups)
+    let matrix = try combine(scored, completions)
+    let weighted = matrix.weighted.map { matrix.columns[$0] }
     let scores = try GroupAdvantages(
       .init(
-        groupSize: settings.generations, rewardWeights: rewards.map(\.settings.weight),
+        groupSize: settings.generations, rewardWeights: weighted.map(\.weight),
         scaling: settings.scaleRewards.objective, aggregation: settings.multiObjective.objective)
-    ).compute(rewards: matrix, names: rewards.map(\.settings.name))
+    ).compute(rewards: matrix.weightedValues, names: weighted.map(\.name))
+    let advantages = Advantages(
+      rows: scores.advantages,
+      tokens: completions.indices.map { row in
+        TokenRewards.sum(
+          rules, scored.outcomes.map { $0[row] }, tokenCount: completions[row].ids.count,
+          isTruncated: completions[row].finishReason == .length)
+      })
     let rewarded = monotonicSeconds()
 
-    let completions = groups.flatMap { $0 }
     let statistics = CompletionStatistics(
       lengths: completions.map(\.ids.count), terminated: completions.map { $0.finishReason != .length })
     var means = MetricMeans()
-    means.add(scores.metrics)
+    means.add(scores.metrics.filter { !$0.name.hasPrefix("rewards/") })
+    means.add(
+      RewardStatistics.metrics(
+        matrix, rules, outcomes: scored.outcomes, groupSize: settings.generations, seconds: scored.seconds))
+    for metric in scored.record.metrics { means.add("rewards/\(metric.name)", metric.value) }
     means.add(statistics.metrics)
     var lastNorm = 0.0
     var lastRate = 0.0
@@ -61,14 +73,14 @@ extension Trainer {
     for iteration in 0..<settings.iterations {
       let update = position.step * settings.iterations + iteration
       lastRate = rates.learningRate(at: update)
-      loss = try groupUpdate(stage, settings, prompts, groups, scores.advantages, iteration, &means)
+      loss = try groupUpdate(stage, settings, prompts, groups, advantages, iteration, &means)
       lastNorm = try clock.measure("optimizer") { try optimizer.update(rates, at: update, stage.optimizer) }
     }
     let metrics = [("loss", loss)] + means.values + [("learning_rate", lastRate), ("grad_norm", lastNorm)]
     let finished = monotonicSeconds()
     return StepRecord(
       stage: position.stage, step: position.step, stageSteps: stage.steps, metrics: metrics,
-      prompts: record(firstPrompt, samples, prompts, groups, outcomes, scores),
+      prompts: record(firstPrompt, samples, prompts, groups, scored.outcomes, scores).showing(scored.inputs),
       trainedTokens: settings.iterations
         * zip(prompts, groups).reduce(0) { $0 + $1.0.encoded.ids.count + $1.1.reduce(0) { $0 + $1.ids.count } },
       sampledTokens: completions.reduce(0) { $0 + $1.ids.count },
@@ -79,7 +91,7 @@ extension Trainer {
   /// Adds one pass's gradients; returns its loss.
   private func groupUpdate(
     _ stage: Recipe.Stage, _ settings: Recipe.Stage.GRPOSettings, _ prompts: [Policy.Prompt], _ groups: [[Completion]],
-    _ advantages: [Double], _ iteration: Int, _ means: inout MetricMeans
+    _ advantages: Advantages, _ iteration: Int, _ means: inout MetricMeans
   ) throws -> Double {
     let g = settings.generations
     let objective = GRPO(settings.objective)
@@ -95,7 +107,7 @@ extension Trainer {
     // metrics and needs no way back.
     let onlyAdvantage = settings.beta == 0 && settings.entropyCoef == 0 && settings.topEntropyQuantile == 1
     let live = groups.indices.filter { group in
-      !onlyAdvantage || advantages[group * g..<(group + 1) * g].contains { $0 != 0 }
+      !onlyAdvantage || (group * g..<(group + 1) * g).contains { advantages.moves($0) }
     }
     let flat = groups.indices.filter { !live.contains($0) }
     var loss = 0.0
@@ -109,8 +121,9 @@ extension Trainer {
         // The sampler's log-probabilities are the trainer's bits, so the first pass needs no old ones: its ratio is 1.
         if iteration > 0 { streams.oldLogprobs = part.flatMap { groups[$0].flatMap(\.logprobs) } }
         if settings.beta != 0 { streams.referenceLogprobs = referenceLogprobs(trees, settings.temperature) }
-        let own = part.flatMap { Array(advantages[$0 * g..<($0 + 1) * g]) }
-        let result = try objective.evaluate(streams, advantages: .perRow(own), normalization: normalization)
+        let rows = part.flatMap { Array($0 * g..<($0 + 1) * g) }
+        let own = advantages.of(rows, lengths: part.flatMap { groups[$0].map(\.ids.count) })
+        let result = try objective.evaluate(streams, advantages: own, normalization: normalization)
         try checkFinite(result.loss, stage)
         loss += result.loss
         means.add(result.metrics, weight: Double(streams.maskedCount))
@@ -128,88 +141,25 @@ extension Trainer {
     let pass = TrainingPass(model: model, temperature: temperature, wanted: [.logprob])
     return clock.measure("reference") { pass.forward(trees, recording: false).stream(.logprob) }
   }
+}
 
-  // MARK: Rewards
+/// How good each completion of a step was compared with its group, and what its tokens were given beside that.
+private struct Advantages {
+  /// One per completion.
+  let rows: [Double]
+  /// Per completion what is added at each token; nil: nothing.
+  let tokens: [[Double]?]
 
-  /// Outcomes `[reward][completion]`.
-  private func score(
-    _ stage: Recipe.Stage, _ settings: Recipe.Stage.GRPOSettings, _ firstPrompt: Int, _ samples: [Sample],
-    _ prompts: [Policy.Prompt],
-    _ groups: [[Completion]]
-  ) throws -> [[RewardOutcome]] {
-    var inputs: [RewardSample] = []
-    for (i, sample) in samples.enumerated() {
-      for (index, completion) in groups[i].enumerated() {
-        inputs.append(
-          RewardSample(
-            sample, prompt: prompts[i].text, completion, dataset: stage.data,
-            group: position.globalStep * settings.prompts + i, index: index, groupSize: settings.generations))
-      }
-    }
-    let places = samples.indices.flatMap { prompt in
-      (0..<settings.generations).map {
-        RunStore.Place(stage: position.stage, step: position.step, prompt: firstPrompt + prompt, index: $0)
-      }
-    }
-    var context = RewardContext()
-    context.step = position.globalStep
-    context.totalSteps = recipe.stages.reduce(0) { $0 + $1.steps }
-    context.policyVersion = UInt64(position.globalStep)
-    context.seed = recipe.seed
-    context.recipe = recipe.name
-    return try rewards.map { loaded in
-      let outcomes = try journal.settle(
-        loaded.reward.score(inputs, context: context), of: loaded.settings.name, at: places,
-        completions: inputs.map(\.rawCompletion))
-      let failed = outcomes.filter { $0.status != .ok && $0.status != .notApplicable }
-      if let first = failed.first {
-        try emit(
-          .note(
-            "\(loaded.settings.name): \(failed.count) of \(outcomes.count) samples \(first.status.rawValue): \(first.log)"
-          ))
-        if loaded.settings.onFailure == .abort {
-          throw AttuneError.work(
-            "reward \(loaded.settings.name) failed on \(failed.count) of \(outcomes.count) samples: \(first.log)",
-            hint: "the recipe says on_failure: abort; `skip` leaves such samples out")
-        }
-      }
-      return outcomes
-    }
-  }
+  /// False if nothing of this completion's policy term moves anything.
+  func moves(_ row: Int) -> Bool { rows[row] != 0 || tokens[row] != nil }
 
-  /// Scores `[completion][reward]`; NaN where a reward says nothing.
-  private func rewardMatrix(_ outcomes: [[RewardOutcome]], rows: Int) throws -> [[Double]] {
-    (0..<rows).map { row in
-      zip(rewards, outcomes).map { loaded, column in
-        let outcome = column[row]
-        switch outcome.status {
-        case .ok: return outcome.score ?? .nan
-        case .notApplicable: return .nan
-        default: return loaded.settings.onFailure == .value ? loaded.settings.failureValue ?? .nan : .nan
-        }
-      }
-    }
-  }
-
-  private func record(
-    _ firstPrompt: Int, _ samples: [Sample], _ prompts: [Policy.Prompt], _ groups: [[Completion]],
-    _ outcomes: [[RewardOutcome]],
-    _ scores: GroupAdvantages.Scores
-  ) -> [PromptRecord] {
-    var row = 0
-    return samples.indices.map { i in
-      let rollouts = groups[i].map { completion -> RolloutRecord in
-        defer { row += 1 }
-        let reward = scores.rewards[row]
-        return RolloutRecord(
-          completion: completion, reward: reward.isNaN ? nil : reward, advantage: scores.advantages[row],
-          outcomes: zip(rewards, outcomes).map { ($0.settings.name, $1[row]) })
-      }
-      return PromptRecord(
-        number: firstPrompt + i, text: prompts[i].text, messages: .array(samples[i].prompt.map(\.json)),
-        reference: samples[i].reference, columns: JSON(.object(samples[i].columns)), pictures: samples[i].pictures,
-        rollouts: rollouts)
-    }
+  /// The advantages of some completions; per token if any completion of the step has token rewards.
+  func of(_ chosen: [Int], lengths: [Int]) -> GRPO.Advantages {
+    guard tokens.contains(where: { $0 != nil }) else { return .perRow(chosen.map { rows[$0] }) }
+    return .perToken(
+      zip(chosen, lengths).flatMap { row, length in
+        tokens[row].map { $0.map { rows[row] + $0 } } ?? [Double](repeating: rows[row], count: length)
+      })
   }
 }
 

@@ -25,12 +25,16 @@ final class Trainer {
   let checkpoints: CheckpointStore
   let journal: OutcomeJournal
   let observers: [any RunObserver]
+  /// What rewards may call on.
+  let services: HostServices
   let isCancelled: () -> Bool
   var position = RunPosition(stage: 0, step: 0, globalStep: 0, cursors: [:])
   private var optimizer: Optimizer?
   private(set) var reference: LanguageModel?
   private let engine: LocalEngine
   let clock: PhaseClock
+  var componentNames = ComponentNames()
+  private let watch: RewardWatch
   private let makeReference: () throws -> LanguageModel
   /// Where reference weights are kept.
   private let referenceFolder: String
@@ -38,13 +42,15 @@ final class Trainer {
   /// A reward of the recipe, ready to score.
   struct LoadedReward {
     let settings: Recipe.Reward
-    let reward: any Reward
+    let reward: any PluginReward
+    var rule: ScoringRule { ScoringRule(settings) }
   }
 
   init(
     recipe: Recipe, policy: Policy, streams: [String: DataStream], rewards: [LoadedReward],
     checkpoints: CheckpointStore,
-    journal: OutcomeJournal, observers: [any RunObserver], isCancelled: @escaping () -> Bool, referenceFolder: String,
+    journal: OutcomeJournal, observers: [any RunObserver], services: HostServices, isCancelled: @escaping () -> Bool,
+    referenceFolder: String,
     makeReference: @escaping () throws -> LanguageModel
   ) {
     self.recipe = recipe
@@ -54,10 +60,12 @@ final class Trainer {
     self.checkpoints = checkpoints
     self.journal = journal
     self.observers = observers
+    self.services = services
     self.isCancelled = isCancelled
     self.makeReference = makeReference
     self.referenceFolder = referenceFolder
     clock = PhaseClock(on: policy.model.backend)
+    watch = RewardWatch(recipe, run: journal.store.folder.path)
     engine = LocalEngine(
       policy.model, decoder: policy.tokenizer, seed: recipe.seed,
       limits: RolloutLimits(
@@ -89,14 +97,18 @@ final class Trainer {
       }
       if position.stage == 0, position.step == 0 { try evaluate(stage: -1, step: 0, label: "start") }
       try prepareReference(for: stage)
+      do { try surveyRewards(stage) } catch is CancellationError { return try interrupt() }
+      try watch.begin(stage: position.stage, stepsDone: position.step, store: journal.store)
       let rates = stage.optimizer.learningRates(steps: stage.steps * iterations(of: stage))
       while position.step < stage.steps {
         if isCancelled() { return try interrupt() }
         do {
-          let record = try step(stage, rates, optimizer)
+          var record = try step(stage, rates, optimizer)
           position.step += 1
           position.globalStep += 1
+          let alarms = try watch.observe(&record)
           try emit(.step(record))
+          for alarm in alarms { try emit(.alarm(alarm)) }
         } catch is CancellationError { return try interrupt() }
         let every = recipe.evaluation.every
         if every > 0, position.step % every == 0, position.step < stage.steps {
@@ -124,7 +136,7 @@ final class Trainer {
   }
 
   /// Saves the state between two steps.
-  private func save() throws {
+  func save() throws {
     try emit(.checkpointBegins)
     let folder = try checkpoints.save(
       position, parameters: policy.model.trainedParameters, optimizer: optimizer, on: backend,
@@ -198,10 +210,10 @@ final class Trainer {
       }
     }
     let exact = answers.isEmpty ? 0 : Double(answers.filter(\.isCorrect).count) / Double(answers.count)
-    try emit(
-      .evaluated(
-        EvaluationRecord(
-          stage: stage, step: step, label: label, metrics: [("eval/exact_match", exact)], answers: answers)))
+    let record = EvaluationRecord(
+      stage: stage, step: step, label: label, metrics: [("eval/exact_match", exact)], answers: answers)
+    try emit(.evaluated(record))
+    for alarm in watch.observe(record) { try emit(.alarm(alarm)) }
   }
 
   /// A sample's prompt for the policy.

@@ -28,7 +28,10 @@ public struct Recipe: Sendable, Equatable {
   /// In the order of the file.
   public var data: [Source]
   public var stages: [Stage]
+  public var judges: [Judge]
   public var rewards: [Reward]
+  public var rewardLimits: RewardLimits
+  public var watch: Watch
   public var evaluation: Evaluation
   public var rollout: Rollout
   public var checkpoint: Checkpoint
@@ -99,7 +102,10 @@ public struct Recipe: Sendable, Equatable {
     self.optimizer = optimizer
     data = effective["data"]?.object?.entries.map { Source(name: $0, RecipeValues($1)) } ?? []
     stages = values.sections("stages").map { Stage($0, optimizer: optimizer) }
+    judges = values.sections("judges").map { Judge($0) }
     rewards = values.sections("rewards").map { Reward($0) }
+    rewardLimits = RewardLimits(values.section("reward_limits"))
+    watch = Watch(values.section("watch"))
     evaluation = Evaluation(values.section("evaluation"))
     rollout = Rollout(values.section("rollout"))
     checkpoint = Checkpoint(values.section("checkpoint"))
@@ -203,36 +209,6 @@ extension Recipe {
       enabled = values.bool("enabled")
       title = values.string("title")
       pictures = values.int("pictures")
-    }
-  }
-
-  /// One reward and how it is run.
-  public struct Reward: Sendable, Equatable {
-    public enum Isolation: String, Sendable, CaseIterable { case worker, inline }
-    public enum FailurePolicy: String, Sendable, CaseIterable { case skip, abort, value }
-
-    public var name: String
-    /// An absolute path (with `:name` or `: signature` behind it), a shipped reward's name, or a C signature.
-    public var source: String
-    public var weight: Double
-    /// A mapping.
-    public var parameters: JSON
-    public var isolation: Isolation
-    /// Seconds for one sample.
-    public var timeout: Double
-    public var onFailure: FailurePolicy
-    /// Set exactly with the policy `value`.
-    public var failureValue: Double?
-
-    init(_ values: RecipeValues) {
-      name = values.string("name")
-      source = values.string("source")
-      weight = values.number("weight")
-      parameters = values.json("parameters")
-      isolation = values.choice("isolation")
-      timeout = values.number("timeout")
-      onFailure = values.choice("on_failure")
-      failureValue = values.optionalNumber("failure_value")
     }
   }
 }

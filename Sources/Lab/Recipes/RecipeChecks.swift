@@ -8,7 +8,10 @@ enum RecipeChecks {
     checkModel(recipe, &reader)
     checkData(recipe, &reader)
     checkStages(recipe, &reader)
+    checkUniqueNames(recipe, "judges", &reader)
+    checkJudges(recipe, &reader)
     checkUniqueNames(recipe, "rewards", &reader)
+    checkComponents(recipe, &reader)
     checkEvaluation(recipe, &reader)
   }
 
@@ -98,6 +101,17 @@ enum RecipeChecks {
           hint: "give each a 'name' of its own")
       } else {
         first[name] = index
+      }
+    }
+  }
+
+  private static func checkComponents(_ recipe: JSON, _ reader: inout RecipeReader) {
+    for (index, reward) in (recipe["rewards"]?.array ?? []).enumerated() {
+      for (name, weight) in reward["components"]?.object?.entries.map({ ($0, $1) }) ?? []
+      where weight.double?.isFinite != true {
+        reader.add(
+          "rewards.\(index).components.\(name): found \(weight.text()), expected a number, the component's weight",
+          at: "rewards.\(index).components")
       }
     }
   }

@@ -23,6 +23,8 @@ public struct RecipeKey: Sendable {
     case modules(all: String)
     /// A list of strings.
     case names
+    /// A list of folders that must exist.
+    case folders
     /// A list of some of these words.
     case choices([String])
     /// A list of exactly `count` whole numbers; `ascending` asks that none is below the one before it.
@@ -158,6 +160,7 @@ extension RecipeKey {
     case .path(.reward): return "a reward's source file or library, or the name of a shipped reward"
     case .modules(let word): return "a list of names, a pattern, or \(word)"
     case .names: return "a list of names"
+    case .folders: return "a list of folders' paths"
     case .choices(let words): return "a list of " + words.joined(separator: ", ")
     case .ints(let count, let ascending):
       return "a list of \(count) whole numbers" + numbers + (ascending ? ", in ascending order" : "")
@@ -183,6 +186,7 @@ extension RecipeKey {
     case .path: "path"
     case .modules(let word): "list of strings, pattern, or \(word)"
     case .names: "list of strings"
+    case .folders: "list of paths"
     case .choices(let words): "list of " + words.joined(separator: ", ")
     case .ints(let count, _): "list of \(count) ints"
     case .numbers(let count, _): "list of \(count) numbers"

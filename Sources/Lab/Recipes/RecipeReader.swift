@@ -204,7 +204,7 @@ struct RecipeReader {
     case .modules:
       if let text = node.string { return text.isEmpty ? nil : .string(text) }
       return names(node).flatMap { $0.isEmpty ? nil : .array($0.map { .string($0) }) }
-    case .names: return names(node).map { .array($0.map { .string($0) }) }
+    case .names, .folders: return names(node).map { .array($0.map { .string($0) }) }
     case .choices(let words):
       guard let names = names(node), names.allSatisfy(words.contains) else { return nil }
       return .array(names.map { .string($0) })
@@ -253,7 +253,8 @@ struct RecipeReader {
     switch (key.kind, node.content) {
     case (.choice(let words), .string(let text)):
       return nearestName(to: text, among: words).map { "did you mean '\($0)'?" }
-    case (.names, .string(let text)), (.choices, .string(let text)): return "a list is written [\(text)]"
+    case (.names, .string(let text)), (.folders, .string(let text)), (.choices, .string(let text)):
+      return "a list is written [\(text)]"
     case (.choices(let words), _):
       let odd = node.items?.compactMap(\.string).first { !words.contains($0) }
       return odd.flatMap { nearestName(to: $0, among: words) }.map { "did you mean '\($0)'?" }
@@ -278,6 +279,11 @@ struct RecipeReader {
 
   /// Makes a path absolute, so that the stored recipe means the same from anywhere, and looks whether it leads somewhere.
   private mutating func resolvePath(_ value: JSON, _ node: RecipeNode, _ key: RecipeKey, path: String) -> JSON {
+    if case .folders = key.kind {
+      var one = key
+      one.kind = .path(.folder)
+      return .array((value.array ?? []).map { resolvePath($0, node, one, path: path) })
+    }
     guard case .path(let role) = key.kind, role != .output, let text = value.string else { return value }
     let folder: String
     if case .override = node.place {
@@ -295,7 +301,14 @@ struct RecipeReader {
     if role == .reward {
       guard let (written, rest) = RecipePaths.rewardFile(text) else { return value }
       let full = RecipePaths.absolute(written, from: folder)
-      if checkFiles, !RecipePaths.isFile(full) { addMissing(written, full, "file", node, path: path) }
+      if checkFiles, !RecipePaths.isFile(full) {
+        // A reward model's folder, or the name of one in Hugging Face's cache.
+        if rest.isEmpty, RecipePaths.isFolder(full) {
+          return .string((try? CheckpointFolder.resolve(full)) ?? full)
+        }
+        if rest.isEmpty, let found = try? CheckpointFolder.cached(text) { return .string(found) }
+        addMissing(written, full, "file", node, path: path)
+      }
       return .string(full + rest)
     }
     let full = RecipePaths.absolute(text, from: folder)

@@ -6,11 +6,13 @@ import Models
 public enum RecipeTable {
   /// All rows in the order in which they are resolved and documented; a section's row comes before its keys.
   public static let keys: [RecipeKey] =
-    run + model + optimizer(in: "", perStage: false) + data + stages + rewards + evaluation + checkpoint + report
+    run + model + optimizer(in: "", perStage: false) + data + stages + judges + rewards + watch + evaluation
+    + checkpoint
+    + report
 
   // MARK: Rows
 
-  private static func row(
+  static func row(
     _ path: String, _ kind: RecipeKey.Kind, _ fallback: RecipeKey.Default, in bounds: RecipeKey.Bounds? = nil,
     only condition: RecipeKey.Condition? = nil, _ summary: String
   ) -> RecipeKey {
@@ -18,16 +20,16 @@ public enum RecipeTable {
       path: path, kind: kind, fallback: fallback, bounds: bounds, condition: condition, summary: summary)
   }
 
-  private static func section(
+  static func section(
     _ path: String, as kind: RecipeKey.Kind = .section, only condition: RecipeKey.Condition? = nil, _ summary: String
   ) -> RecipeKey {
     row(path, kind, .derived(meaning: "its keys' defaults") { _ in .null }, only: condition, summary)
   }
 
   /// How many of something: large enough for any run, small enough that products of two fit 64 bits.
-  private static func count(from low: Double) -> RecipeKey.Bounds { .within(low, 1_000_000_000) }
+  static func count(from low: Double) -> RecipeKey.Bounds { .within(low, 1_000_000_000) }
 
-  private static func choice<T: CaseIterable & RawRepresentable>(_ type: T.Type) -> RecipeKey.Kind
+  static func choice<T: CaseIterable & RawRepresentable>(_ type: T.Type) -> RecipeKey.Kind
   where T.RawValue == String { .choice(T.allCases.map(\.rawValue)) }
 
   private static let run: [RecipeKey] = [
@@ -290,31 +292,6 @@ public enum RecipeTable {
         key("grpo.entropy_coef", .number, .value(0), in: .atLeast(0), "Weight of the entropy bonus."),
       ]
   }()
-
-  private static let rewards: [RecipeKey] = [
-    section("rewards", as: .sections, "Rewards, for grpo stages and for evaluation."),
-    row(
-      "rewards[].source", .path(.reward), .required,
-      "A source file (.c, .swift), a library (.so, .so:name), a shipped reward's name, or 'LIBRARY: C SIGNATURE'."),
-    row(
-      "rewards[].name", .name,
-      .derived(meaning: "from the source's name") {
-        .string(RecipePaths.rewardName($0.siblings["source"]?.string ?? ""))
-      },
-      "The reward's name, unlike any other reward's."),
-    row("rewards[].weight", .number, .value(1.0), "Factor in the total reward; 0 only logs."),
-    row("rewards[].parameters", .parameters, .value(.object([])), "Handed to the reward as it is."),
-    row(
-      "rewards[].isolation", choice(Recipe.Reward.Isolation.self), .value("worker"),
-      "Run in a process of its own, or in this one."),
-    row("rewards[].timeout", .number, .value(5), in: .above(0, upTo: 1e6), "Seconds that one sample may take."),
-    row(
-      "rewards[].on_failure", choice(Recipe.Reward.FailurePolicy.self), .value("skip"),
-      "When a sample cannot be scored: leave it out, stop the run, or take `failure_value`."),
-    row(
-      "rewards[].failure_value", .number, .required, only: .init(key: "on_failure", values: ["value"]),
-      "The score of a sample that failed."),
-  ]
 
   private static let evaluation: [RecipeKey] = [
     section("evaluation", "Greedy completions on held-out data."),

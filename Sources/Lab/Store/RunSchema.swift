@@ -55,6 +55,16 @@ enum RunSchema {
           PRIMARY KEY (stage, step, prompt, place, reward, completion_hash)) WITHOUT ROWID;
         CREATE TABLE events (
           key INTEGER PRIMARY KEY, time REAL NOT NULL, level TEXT NOT NULL, text TEXT NOT NULL);
-        """)
+        """),
+    Migration(
+      name: "surveys, alarms, and what rewards saw",
+      sql: """
+        CREATE TABLE surveys (stage INTEGER PRIMARY KEY, survey TEXT NOT NULL);
+        CREATE TABLE alarms (
+          stage INTEGER NOT NULL, step INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, alarm TEXT NOT NULL,
+          PRIMARY KEY (stage, step, kind, subject)) WITHOUT ROWID;
+        ALTER TABLE prompts ADD COLUMN facts TEXT;
+        ALTER TABLE rollouts ADD COLUMN facts TEXT;
+        """),
   ]
 }

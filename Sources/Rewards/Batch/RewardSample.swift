@@ -10,9 +10,9 @@ public struct RewardSample: Sendable {
   public var messages: [Message] = []
   /// What the template opened the completion with, such as `<think>`.
   public var generationPrefix: String = ""
-  /// Without special tokens.
+  /// What the policy wrote, without special tokens: a tool's answer earns nothing for the policy.
   public var completion: String
-  /// With special tokens kept.
+  /// With special tokens kept, and with what tools and the environment answered.
   public var rawCompletion: String
   /// The messages of a completion of several turns; empty otherwise.
   public var completionMessages: [Message] = []

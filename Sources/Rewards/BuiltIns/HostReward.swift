@@ -1,5 +1,4 @@
 import Core
-import Foundation
 import Synchronization
 
 /// A built-in reward in the program itself, several samples at once: for rewards that wait for processes of their own or
@@ -26,23 +25,23 @@ final class HostReward: PluginReward {
   }
 
   func score(_ samples: [RewardSample], context: RewardContext) throws -> [RewardOutcome] {
-    let outcomes = Mutex<[RewardOutcome?]>(Array(repeating: nil, count: samples.count))
-    let next = Atomic<Int>(0)
-    let limit = timeLimit
-    let program = program
-    DispatchQueue.concurrentPerform(iterations: min(concurrency, max(1, samples.count))) { _ in
-      while true {
-        let i = next.wrappingAdd(1, ordering: .relaxed).oldValue
-        guard i < samples.count else { return }
-        let start = MonotonicClock.now
-        let call = BuiltInCall(
-          context: context, timeLimit: limit,
-          isCancelled: { limit > 0 && Double(MonotonicClock.now - start) * 1e-9 >= limit },
-          program: program)
-        let outcome = reward.outcome(samples[i], call)
-        outcomes.withLock { $0[i] = outcome }
-      }
+    let outcomes = Outcomes(count: samples.count)
+    let (limit, reward, program) = (timeLimit, reward, program)
+    ThreadTeam.perform(samples.count, threads: min(concurrency, reward.concurrency(in: context))) { i in
+      let start = MonotonicClock.now
+      let call = BuiltInCall(
+        context: context, timeLimit: limit,
+        isCancelled: { limit > 0 && Double(MonotonicClock.now - start) * 1e-9 >= limit }, program: program)
+      outcomes.put(reward.outcome(samples[i], call), at: i)
     }
-    return outcomes.withLock { $0.map { $0 ?? .none(.failed, "not scored") } }
+    return outcomes.all
+  }
+
+  /// Filled in by several threads.
+  private final class Outcomes: Sendable {
+    private let list: Mutex<[RewardOutcome?]>
+    init(count: Int) { list = Mutex(Array(repeating: nil, count: count)) }
+    func put(_ outcome: RewardOutcome, at i: Int) { list.withLock { $0[i] = outcome } }
+    var all: [RewardOutcome] { list.withLock { $0.map { $0 ?? .none(.failed, "not scored") } } }
   }
 }

@@ -27,20 +27,25 @@ typedef struct attune_fault_watch {
   uintptr_t inputs, inputs_end, stack, stack_end;
 } attune_fault_watch;
 
-static attune_fault_watch attune_watched;
+// One of a process.
+static inline attune_fault_watch *attune_watched(void) {
+  static attune_fault_watch watched;
+  return &watched;
+}
 
 static inline void attune_on_fault(int number, siginfo_t *info, void *context) {
   (void)context;
-  attune_fault *record = attune_watched.record;
+  const attune_fault_watch *watched = attune_watched();
+  attune_fault *record = watched->record;
   const uintptr_t place = (uintptr_t)info->si_addr;
   // A signal that was sent has no place.
   const int has_place = info->si_code > 0 && (number == SIGSEGV || number == SIGBUS);
   if (record && record->signal == 0) {
     record->kind = ATTUNE_FAULT_OTHER;
     if (has_place && info->si_code != 0x80) { // SI_KERNEL: an address that cannot be, reported as 0
-      if (place >= attune_watched.inputs && place < attune_watched.inputs_end)
+      if (place >= watched->inputs && place < watched->inputs_end)
         record->kind = ATTUNE_FAULT_IN_INPUTS;
-      else if (place >= attune_watched.stack && place < attune_watched.stack_end)
+      else if (place >= watched->stack && place < watched->stack_end)
         record->kind = ATTUNE_FAULT_IN_STACK;
       else if (place < 4096)
         record->kind = ATTUNE_FAULT_AT_NULL;
@@ -55,9 +60,10 @@ static inline void attune_on_fault(int number, siginfo_t *info, void *context) {
 
 // Watches over the calling thread. `inputs` may not be written. The stack may be used up: there is another for the watch.
 static inline int attune_watch_faults(attune_fault *record, const void *inputs, size_t size) {
-  attune_watched.record = record;
-  attune_watched.inputs = (uintptr_t)inputs;
-  attune_watched.inputs_end = (uintptr_t)inputs + size;
+  attune_fault_watch *watched = attune_watched();
+  watched->record = record;
+  watched->inputs = (uintptr_t)inputs;
+  watched->inputs_end = (uintptr_t)inputs + size;
 #if defined(__linux__)
   pthread_attr_t attributes;
   void *low = NULL;
@@ -71,8 +77,8 @@ static inline int attune_watch_faults(attune_fault *record, const void *inputs, 
   const uintptr_t end = (uintptr_t)pthread_get_stackaddr_np(pthread_self()) - pthread_get_stacksize_np(pthread_self());
 #endif
   // The kernel keeps a gap of 1 MiB below a growing stack; what lies in it was meant to be stack.
-  attune_watched.stack = end > (1u << 20) ? end - (1u << 20) : end;
-  attune_watched.stack_end = end + (1u << 16);
+  watched->stack = end > (1u << 20) ? end - (1u << 20) : end;
+  watched->stack_end = end + (1u << 16);
   const size_t room = 1u << 16;
   stack_t other;
   memset(&other, 0, sizeof other);

@@ -32,7 +32,7 @@ ATTUNE_REWARD_FUNCTION(explain, "fills in all that an outcome has", ATTUNE_NEEDS
     for (size_t k = 0; k < (size_t)sample->images[i]->row_stride * sample->images[i]->height; k++)
       sum += sample->images[i]->pixels[k];
   attune_component_add(call, "pixels", sum);
-  attune_component_add(call, "logprob", sample->logprobs ? (double)sample->logprobs[0] : attune_none());
+  attune_component_add(call, "logprob", sample->logprobs && sample->token_count ? (double)sample->logprobs[0] : attune_none());
   attune_component_add(call, "group", (double)sample->group_id);
   attune_component_add(call, "place", (double)sample->index_in_group);
   attune_component_add(call, "step", (double)call->batch->step);

@@ -11,7 +11,7 @@ import Testing
     ("detection", #"{"coordinates": "picture"}"#),
     ("detection", #"{"coordinates": "picture", "unknown_labels": "penalize"}"#),
     ("format", "{}"), ("format", #"{"style": "think"}"#), ("format", #"{"style": "strict_lines"}"#),
-    ("format", #"{"style": "tag_count"}"#), ("format", #"{"style": "box"}"#), ("format", #"{"style": "code"}"#),
+    ("format", #"{"style": "tag_count"}"#), ("format", #"{"style": "xml_count"}"#), ("format", #"{"style": "box"}"#), ("format", #"{"style": "code"}"#),
     ("ifeval", #"{"mode": "loose"}"#), ("json_schema", #"{"column": "schema"}"#),
     ("json_schema", #"{"from": "block", "graded": true}"#), ("json_schema", #"{"from": "answer"}"#),
     ("language", #"{"language": "ja"}"#), ("language", #"{"scripts": ["prompt"]}"#),

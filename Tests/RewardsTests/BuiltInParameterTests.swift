@@ -24,7 +24,7 @@ import Testing
   static let refusals: [Refusal] = [
     Refusal(
       "format", #"{"style": "think_anser"}"#,
-      "is 'think_anser', think_answer, think, strict_lines, tag_count, box or code was",
+      "is 'think_anser', think_answer, think, strict_lines, tag_count, xml_count, box or code was",
       hint: "did you mean 'think_answer'?"),
     Refusal("format", #"{"prefix": "maybe"}"#, "is 'maybe', include or exclude was expected"),
     Refusal("format", #"{"style": "code", "language": ""}"#, "'language' of the reward format is empty"),

@@ -100,7 +100,9 @@ public enum CodeSandbox {
       try check(status, "Landlock")
       // Compilers start processes in groups of their own, and mark what they wrote as a program.
       if limits.isSingleProcess {
-        try check(attune_filter_system_calls(0, 1), "the filter of system calls")
+        // Where Landlock does not look after signals, the filter does.
+        let signals: Int32 = attune_landlock_version() >= 6 ? 1 : 0
+        try check(attune_filter_system_calls(0, signals), "the filter of system calls")
         try check(attune_refuse_processes(), "the filter of new processes")
       }
     }

@@ -13,7 +13,9 @@ import Testing
     return folder + "/scorer"
   }
 
-  private func refused(_ arguments: [String], _ words: String..., sourceLocation: SourceLocation = #_sourceLocation) throws {
+  private func refused(_ arguments: [String], _ words: String..., sourceLocation: SourceLocation = #_sourceLocation)
+    throws
+  {
     let result = try Program.run(arguments, input: line + "\n")
     #expect(result.status == 2, "\(result.errors)", sourceLocation: sourceLocation)
     for word in words { #expect(result.errors.contains(word), "\(result.errors)", sourceLocation: sourceLocation) }
@@ -61,7 +63,8 @@ import Testing
     try refused(["reward", "try", "judge", "--judge", "no/such/folder"], "there is no such folder")
     // Without any, there is no opinion.
     let alone = try Program.run(["reward", "try", "judge"], input: line + "\n")
-    #expect(alone.status == 0 && alone.output.contains("not_applicable") && alone.output.contains("there are no judges"))
+    #expect(
+      alone.status == 0 && alone.output.contains("not_applicable") && alone.output.contains("there are no judges"))
   }
 
   @Test func aCheckpointIsAsked() throws {
@@ -70,7 +73,8 @@ import Testing
     #expect(try Program.run(["init", "tiny", folder + "/judge"]).status == 0)
     let lines = (0..<3).map { _ in line + "\n" }.joined()
     let result = try Program.run(
-      ["reward", "try", "judge", "--judge", folder + "/judge", "--set", "max_tokens=5", "--set", "pattern=()"], input: lines)
+      ["reward", "try", "judge", "--judge", folder + "/judge", "--set", "max_tokens=5", "--set", "pattern=()"],
+      input: lines)
     #expect(result.status == 0, "\(result.errors)")
     let answers = try result.output.split(separator: "\n").map { try JSON.parse(String($0)) }
     // Fresh weights say nothing of sense, but they say it every time.

@@ -33,6 +33,7 @@ public struct Randomness: Sendable {
     case composition = 5
     case testing = 6
     case dropout = 7
+    case surveying = 8
   }
 
   private let key: (UInt32, UInt32)

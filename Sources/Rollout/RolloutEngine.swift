@@ -107,12 +107,14 @@ public final class LocalEngine: RolloutEngine {
   /// What tests look at after every step; nil in use.
   var inspectStep: ((RolloutScheduler) throws -> Void)?
 
+  /// - Parameter purpose: what the completions are for; those of two purposes share no randomness.
   public init(
-    _ model: LanguageModel, decoder: any CompletionDecoder, seed: UInt64, limits: RolloutLimits = RolloutLimits()
+    _ model: LanguageModel, decoder: any CompletionDecoder, seed: UInt64, for purpose: Randomness.Purpose = .sampling,
+    limits: RolloutLimits = RolloutLimits()
   ) {
     self.model = model
     self.decoder = decoder
-    self.randomness = Randomness(seed: seed, for: .sampling)
+    self.randomness = Randomness(seed: seed, for: purpose)
     self.limits = limits
   }
 

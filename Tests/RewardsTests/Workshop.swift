@@ -38,7 +38,8 @@ enum Workshop {
     isolation: RewardSpecification.Isolation = .worker, timeout: Double = 10
   ) throws -> any PluginReward {
     let command = self.command
-    let path = source.contains("/") || !source.contains(".") ? source : self.source(source)
+    let isFixture = source.contains(".") && !source.contains("/") && !source.contains("(")
+    let path = isFixture ? self.source(source) : source
     return try RewardLoader.load(
       RewardSpecification(
         name: name, source: path, parameters: parameters, isolation: isolation, timeoutSeconds: timeout),

@@ -42,6 +42,11 @@ public final class ProgressObserver: RunObserver {
         .joined(separator: ", ")
       line("\(record.label): \(values) of \(record.answers.count)")
       lastStep = monotonicSeconds()
+    case .surveyed(let survey):
+      closeLine()
+      write(survey.text)
+    case .alarm(let alarm):
+      line("alarm: step \(alarm.step): \(alarm.text)\n  \(alarm.meaning)\n  \(alarm.look)")
     case .checkpointBegins: break
     case .checkpoint: lastStep = monotonicSeconds()
     case .stageFinished: closeLine()
@@ -49,7 +54,6 @@ public final class ProgressObserver: RunObserver {
       let parts = phases.map { "\($0.name) \(Int($0.mebibytes.rounded(.up))) MiB" }.joined(separator: ", ")
       line("memory at most: \(parts); \(Int(held.rounded(.up))) MiB held for tensors")
     case .note(let text): line("note: \(text)")
-    case .remark: break
     case .paused(let folder):
       line("paused; go on with: attune runs continue \(folder)")
     case .continued:

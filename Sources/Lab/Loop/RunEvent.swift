@@ -6,6 +6,10 @@ public enum RunEvent {
   case stageStarted(index: Int, Recipe.Stage)
   case step(StepRecord)
   case evaluated(EvaluationRecord)
+  /// Rewards were looked at before a stage.
+  case surveyed(RewardSurvey)
+  /// Something about the rewards that a person should look at.
+  case alarm(RewardAlarm)
   /// A checkpoint is about to be written: whatever is recorded must reach the disk first.
   case checkpointBegins
   /// A checkpoint stands whole in this folder.
@@ -15,8 +19,6 @@ public enum RunEvent {
   case memory(phases: [(name: String, mebibytes: Double)], held: Double)
   /// Something a person should know, such as a reward plugin that crashed on a sample.
   case note(String)
-  /// Something for the record alone.
-  case remark(String)
   /// The run stands still, with a checkpoint, until somebody lets it go on.
   case paused(folder: String)
   case continued
@@ -59,6 +61,8 @@ public struct PromptRecord {
   public var columns: JSON
   public var pictures: [Picture]
   public var rollouts: [RolloutRecord]
+  /// What rewards saw of the prompt beside all this.
+  public var facts: JSON = [:]
 }
 
 /// A completion with its scores.
@@ -68,6 +72,8 @@ public struct RolloutRecord {
   public var reward: Double?
   public var advantage: Double
   public var outcomes: [(name: String, outcome: RewardOutcome)]
+  /// What rewards saw of the completion beside it.
+  public var facts: JSON = [:]
 }
 
 /// One pass over the evaluation data.

@@ -46,6 +46,10 @@ final class StoreObserver: RunObserver {
               reference: answer.reference, correct: answer.isCorrect, finishReason: answer.completion.finishReason,
               scores: answer.scores, pictures: try answer.pictures.map(png))
           }))
+    case .surveyed(let survey): try store.write(survey)
+    case .alarm(let alarm):
+      try store.write(alarm)
+      try store.log(.warning, alarm.line)
     case .checkpointBegins: try store.flush()
     case .checkpoint(let folder): try store.recordCheckpoint(folder)
     case .stageFinished(let index):
@@ -53,7 +57,6 @@ final class StoreObserver: RunObserver {
       try store.progress(stage: index, stepsDone: steps, stageSeconds: stageSeconds, runSeconds: runSeconds)
     case .memory: break
     case .note(let text): try store.log(.warning, text)
-    case .remark(let text): try store.log(.info, text)
     case .paused:
       try store.log(.info, "paused")
       try store.mark(.paused)
@@ -84,8 +87,8 @@ final class StoreObserver: RunObserver {
               name: name, score: outcome.score, status: outcome.status.rawValue,
               log: outcome.log.isEmpty ? nil : outcome.log,
               components: Dictionary(outcome.components.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 }))
-          })
-      })
+          }, facts: rollout.facts)
+      }, facts: record.facts)
   }
 
   private func png(_ picture: Picture) throws -> [UInt8] { try PNGEncoder.encode(picture) }

@@ -25,6 +25,7 @@ extension Trainer {
     let scored: RewardLanes.Results
     // Groups are scored as they come; what is left when all are there is waited for.
     let lanes = lanes(stage, firstPrompt: firstPrompt)
+    var seen: [RewardSample] = []
     do {
       groups = try clock.measure("rollout") {
         try engine.generate(
@@ -33,12 +34,11 @@ extension Trainer {
               prompt: $1.encoded, completions: settings.generations, step: position.globalStep,
               promptNumber: firstPrompt + $0)
           },
-          SamplingParameters(
-            temperature: settings.temperature, topK: settings.topK, topP: settings.topP, minP: settings.minP,
-            maxNewTokens: settings.maxNewTokens, stopIDs: Set(policy.endIDs), logprobTemperature: settings.temperature),
-          isCancelled: isCancelled
+          settings.sampling(stopIDs: policy.endIDs), isCancelled: isCancelled
         ) { group, completions in
-          lanes.add(inputs(stage, settings, group: group, samples[group], prompts[group], completions))
+          let inputs = inputs(stage, settings, group: group, samples[group], prompts[group], completions)
+          seen += inputs
+          lanes.add(inputs)
         }
       }
       rolledOut = monotonicSeconds()
@@ -51,14 +51,11 @@ extension Trainer {
       throw error
     }
     let completions = groups.flatMap { $0 }
+    let said = services.takeRecord()
+    try noteLines(said)
     let matrix = try combine(
       scored.outcomes, completions.map(\.finishReason), occasion: "step \(position.step)")
-    let weighted = matrix.weighted.map { matrix.columns[$0] }
-    let scores = try GroupAdvantages(
-      .init(
-        groupSize: settings.generations, rewardWeights: weighted.map(\.weight),
-        scaling: settings.scaleRewards.objective, aggregation: settings.multiObjective.objective)
-    ).compute(rewards: matrix.weightedValues, names: weighted.map(\.name))
+    let scores = try settings.advantages(of: matrix)
     let advantages = Advantages(
       rows: scores.advantages,
       tokens: completions.indices.map { row in
@@ -75,6 +72,7 @@ extension Trainer {
     means.add(
       RewardStatistics.metrics(
         matrix, rewards.rules, outcomes: scored.outcomes, groupSize: settings.generations, seconds: scored.seconds))
+    for metric in said.metrics { means.add("plugin/\(metric.name)", metric.value) }
     means.add(statistics.metrics)
     var lastNorm = 0.0
     var lastRate = 0.0
@@ -85,12 +83,11 @@ extension Trainer {
       loss = try groupUpdate(stage, settings, prompts, groups, advantages, iteration, &means)
       lastNorm = try clock.measure("optimizer") { try optimizer.update(rates, at: update, stage.optimizer) }
     }
-    var metrics = [("loss", loss)] + means.values + [("learning_rate", lastRate), ("grad_norm", lastNorm)]
-    try emitServices(into: &metrics)
+    let metrics = [("loss", loss)] + means.values + [("learning_rate", lastRate), ("grad_norm", lastNorm)]
     let finished = monotonicSeconds()
     return StepRecord(
       stage: position.stage, step: position.step, stageSteps: stage.steps, metrics: metrics,
-      prompts: record(firstPrompt, samples, prompts, groups, scored.outcomes, scores),
+      prompts: record(firstPrompt, samples, prompts, groups, scored.outcomes, scores).showing(seen),
       trainedTokens: settings.iterations
         * zip(prompts, groups).reduce(0) { $0 + $1.0.encoded.ids.count + $1.1.reduce(0) { $0 + $1.ids.count } },
       sampledTokens: completions.reduce(0) { $0 + $1.ids.count },

@@ -24,12 +24,13 @@ final class Trainer {
   let streams: [String: DataStream]
   let rewards: RewardSet
   let rewardInputs: RewardInputs
-  let services: RunServices
   let checkpoints: CheckpointStore
   let folder: RunFolder
   private let control: RunControl
   let journal: OutcomeJournal
   let observers: [any RunObserver]
+  /// What rewards may call on.
+  let services: HostServices
   let isCancelled: () -> Bool
   var position = RunPosition(stage: 0, step: 0, globalStep: 0, cursors: [:])
   private var optimizer: Optimizer?
@@ -37,13 +38,15 @@ final class Trainer {
   let engine: LocalEngine
   let clock: PhaseClock
   var componentNames = ComponentNames()
+  let watch: RewardWatch
   private let makeReference: () throws -> LanguageModel
   /// Where reference weights are kept.
   private let referenceFolder: String
 
   init(
     recipe: Recipe, policy: Policy, streams: [String: DataStream], rewards: RewardSet, checkpoints: CheckpointStore,
-    folder: RunFolder, journal: OutcomeJournal, observers: [any RunObserver], isCancelled: @escaping () -> Bool,
+    folder: RunFolder, journal: OutcomeJournal, observers: [any RunObserver], services: HostServices,
+    isCancelled: @escaping () -> Bool,
     referenceFolder: String,
     makeReference: @escaping () throws -> LanguageModel
   ) {
@@ -52,16 +55,17 @@ final class Trainer {
     self.streams = streams
     self.rewards = rewards
     rewardInputs = RewardInputs(policy, rewards.entries.map(\.reward.descriptor))
-    services = RunServices(policy.tokenizer)
     self.folder = folder
     control = RunControl(folder)
     self.checkpoints = checkpoints
     self.journal = journal
     self.observers = observers
+    self.services = services
     self.isCancelled = isCancelled
     self.makeReference = makeReference
     self.referenceFolder = referenceFolder
     clock = PhaseClock(on: policy.model.backend)
+    watch = RewardWatch(recipe, run: journal.store.folder.path)
     engine = LocalEngine(
       policy.model, decoder: policy.tokenizer, seed: recipe.seed,
       limits: RolloutLimits(
@@ -96,16 +100,20 @@ final class Trainer {
       }
       if position.stage == 0, position.step == 0 { try evaluate(stage: -1, step: 0, label: "start") }
       try prepareReference(for: stage)
+      do { try surveyRewards(stage) } catch is CancellationError { return try interrupt() }
+      try watch.begin(stage: position.stage, stepsDone: position.step, store: journal.store)
       let rates = stage.optimizer.learningRates(steps: stage.steps * iterations(of: stage))
       while position.step < stage.steps {
         if isCancelled() { return try interrupt() }
         if control.isPauseRequested, try pause() == .interrupted { return .interrupted }
         do {
-          let record = try step(stage, rates, optimizer)
+          var record = try step(stage, rates, optimizer)
           position.step += 1
           position.globalStep += 1
           try rewards.saveStates(all: false)
+          let alarms = try watch.observe(&record)
           try emit(.step(record))
+          for alarm in alarms { try emit(.alarm(alarm)) }
         } catch is CancellationError { return try interrupt() }
         let every = recipe.evaluation.every
         if every > 0, position.step % every == 0, position.step < stage.steps {
@@ -162,7 +170,7 @@ final class Trainer {
   }
 
   /// Saves the state between two steps.
-  private func save() throws {
+  func save() throws {
     try emit(.checkpointBegins)
     try rewards.saveStates(all: true)
     let folder = try checkpoints.save(

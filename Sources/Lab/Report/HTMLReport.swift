@@ -54,6 +54,7 @@ public struct HTMLReport: Sendable {
     if !content.subtitle.isEmpty { page += "<p>\(HTMLReport.escape(content.subtitle))</p>\n" }
     page += "</header>\n"
     page += table()
+    page += notices()
     if !curves.isEmpty {
       page += "<section>\n<h2>Curves</h2>\n"
       for (curve, figure) in zip(content.curves, curves) {
@@ -98,6 +99,16 @@ public struct HTMLReport: Sendable {
     </picture></figure>
 
     """
+  }
+
+  private func notices() -> String {
+    guard !content.notices.isEmpty else { return "" }
+    var html = "<section>\n<h2>Alarms</h2>\n<dl>\n"
+    for notice in content.notices {
+      html += "<dt>\(HTMLReport.escape(notice.place))</dt><dd>\(HTMLReport.escape(notice.text))\n"
+      html += "<small>\(HTMLReport.escape(notice.detail))</small></dd>\n"
+    }
+    return html + "</dl>\n</section>\n"
   }
 
   private func facts() -> String {

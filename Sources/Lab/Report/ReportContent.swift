@@ -98,16 +98,30 @@ public struct ReportContent: Sendable {
     }
   }
 
+  /// Something a person should look at: what happened, and what it may mean.
+  public struct Notice: Sendable {
+    public var place: String
+    public var text: String
+    public var detail: String
+
+    public init(place: String, text: String, detail: String) {
+      self.place = place
+      self.text = text
+      self.detail = detail
+    }
+  }
+
   public var title: String
   public var subtitle: String
   public var table: Table
+  public var notices: [Notice]
   public var curves: [Curve]
   public var cards: [AnswerCard]
   public var facts: [Fact]
 
   public init(
     title: String, subtitle: String = "", table: Table = Table(headers: [], rows: []), curves: [Curve] = [],
-    cards: [AnswerCard] = [], facts: [Fact] = []
+    cards: [AnswerCard] = [], facts: [Fact] = [], notices: [Notice] = []
   ) {
     self.title = title
     self.subtitle = subtitle
@@ -115,5 +129,6 @@ public struct ReportContent: Sendable {
     self.curves = curves
     self.cards = cards
     self.facts = facts
+    self.notices = notices
   }
 }

@@ -57,6 +57,16 @@ enum RunSchema {
           key INTEGER PRIMARY KEY, time REAL NOT NULL, level TEXT NOT NULL, text TEXT NOT NULL);
         """),
     Migration(
+      name: "surveys, alarms, and what rewards saw",
+      sql: """
+        CREATE TABLE surveys (stage INTEGER PRIMARY KEY, survey TEXT NOT NULL);
+        CREATE TABLE alarms (
+          stage INTEGER NOT NULL, step INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, alarm TEXT NOT NULL,
+          PRIMARY KEY (stage, step, kind, subject)) WITHOUT ROWID;
+        ALTER TABLE prompts ADD COLUMN facts TEXT;
+        ALTER TABLE rollouts ADD COLUMN facts TEXT;
+        """),
+    Migration(
       name: "what rewards were made of",
       sql: """
         CREATE TABLE reward_versions (

@@ -3,9 +3,10 @@ import Foundation
 
 extension RunStore {
   /// The run in short: id, folder, recipe, seconds, status, its stages with the last value of every metric, and the
-  /// folder of its last checkpoint.
+  /// folder of its last checkpoint; how rewards were before a stage, and every alarm.
   public func show() throws -> JSON {
     let status = try self.status()
+    let alarms = try self.alarms()
     return try withDatabase { database in
       let purpose = "read the run"
       let stages = try database.rows(
@@ -26,7 +27,10 @@ extension RunStore {
             step = (SELECT max(step) FROM metrics WHERE name = m.name AND stage = ?1) ORDER BY name
           """, .int(stage), for: purpose
         ) { ($0.text(0), $0.json(1)) }
-        return JSON.object(fields + [("metrics", .object(metrics))])
+        let survey = try database.rows("SELECT survey FROM surveys WHERE stage = ?", .int(stage), for: purpose) {
+          $0.storedJSON(0)
+        }.first
+        return JSON.object(fields + [("metrics", .object(metrics))] + (survey.map { [("before", $0)] } ?? []))
       }
       let versions = try RunStore.rewardVersions(database).map(\.json)
       let fields = try database.rows(
@@ -37,7 +41,7 @@ extension RunStore {
           ("seconds", row.json(3)), ("status", .string(status.rawValue)), ("started", row.json(4)),
           ("stages", .array(shown)),
           ("checkpoint", row.optionalText(5).map { .string($0.hasPrefix("/") ? $0 : folder.path + "/" + $0) } ?? .null),
-          ("host", row.storedJSON(6)), ("rewards", .array(versions)),
+          ("host", row.storedJSON(6)), ("alarms", .array(alarms)), ("rewards", .array(versions)),
         ])
       }
       guard let run = fields.first else { throw neverStarted }
@@ -91,10 +95,13 @@ extension RunStore {
   /// "finish_reason", "tokens", "reward", "advantage", "rewards": {name: {"score", "status", "components", "log"}},
   /// "pictures": [hash, ..], "messages", "columns"}`.
   ///
-  /// - Parameter limit: at most so many; nil is all of them.
-  public func samples(stage: Int? = nil, step: Int? = nil, sort: SampleOrder = .step, limit: Int? = nil) throws
-    -> [JSON]
-  {
+  /// - Parameters:
+  ///   - limit: at most so many; nil is all of them.
+  ///   - whole: adds what only programs read: `token_ids`, `logprobs`, `images` (where `picture(at:)` finds them) and
+  ///     `facts`, what rewards saw beside the rest.
+  public func samples(
+    stage: Int? = nil, step: Int? = nil, sort: SampleOrder = .step, limit: Int? = nil, whole: Bool = false
+  ) throws -> [JSON] {
     let order =
       switch sort {
       case .reward: "r.reward IS NULL, r.reward DESC, r.stage, r.step, r.prompt, r.place"
@@ -104,7 +111,7 @@ extension RunStore {
     // The inner query sorts keys alone; texts are fetched only for the rows that are shown.
     let sql = """
       SELECT r.stage, s.name, r.step, r.prompt, r.place, p.text, p.reference, r.completion, r.raw, r.finish_reason,
-        length(r.ids) / 4, r.reward, r.advantage, p.messages, p.columns
+        length(r.ids) / 4, r.reward, r.advantage, p.messages, p.columns, r.ids, r.logprobs, p.facts, r.facts
       FROM rollouts AS r
       LEFT JOIN prompts AS p ON p.stage = r.stage AND p.step = r.step AND p.prompt = r.prompt
       LEFT JOIN stages AS s ON s.stage = r.stage
@@ -123,24 +130,30 @@ extension RunStore {
             ("index", row.json(4)), ("prompt", row.json(5)), ("reference", row.json(6)), ("completion", row.json(7)),
             ("raw", row.json(8)), ("finish_reason", row.json(9)), ("tokens", row.json(10)), ("reward", row.json(11)),
             ("advantage", row.json(12)), ("messages", row.storedJSON(13)), ("columns", row.storedJSON(14)),
-          ] as [(String, JSON)]
+          ] as [(String, JSON)],
+          whole ? RunStore.details(row) : []
         )
       }
-      return try rows.map { place, fields in
-        JSON.object(
+      return try rows.map { place, fields, details in
+        let pictures = try database.rows(
+          "SELECT hash FROM prompt_pictures WHERE stage = ? AND step = ? AND prompt = ? ORDER BY place",
+          .int(place.stage), .int(place.step), .int(place.prompt), for: "read a sample's pictures"
+        ) { $0.text(0) }
+        let images = JSON.array(pictures.map { .string(folder.storePath + "#" + $0) })
+        return JSON.object(
           fields + [
-            ("rewards", try RunStore.verdicts(at: place, database)),
-            (
-              "pictures",
-              .array(
-                try database.rows(
-                  "SELECT hash FROM prompt_pictures WHERE stage = ? AND step = ? AND prompt = ? ORDER BY place",
-                  .int(place.stage), .int(place.step), .int(place.prompt), for: "read a sample's pictures"
-                ) { $0.json(0) })
-            ),
-          ])
+            ("rewards", try RunStore.verdicts(at: place, database)), ("pictures", .array(pictures.map(JSON.string))),
+          ] + details + (whole ? [("images", images)] : []))
       }
     }
+  }
+
+  private static func details(_ row: Statement) -> [(String, JSON)] {
+    let facts = [row.storedJSON(17), row.storedJSON(18)].flatMap { $0.object.map { Array($0.entries) } ?? [] }
+    return [
+      ("token_ids", .array(LittleEndian.int32s(row.blob(15)).map { .int($0) })),
+      ("logprobs", .array(LittleEndian.floats(row.blob(16)).map { .double(Double($0)) })), ("facts", .object(facts)),
+    ]
   }
 
   private static func verdicts(at place: Place, _ database: Database) throws -> JSON {
@@ -243,6 +256,17 @@ extension RunStore {
       try database.rows("SELECT png FROM pictures WHERE hash = ?", .text(hash), for: "read a picture") { $0.blob(0) }
         .first
     }
+  }
+
+  /// The PNG file that `STORE#HASH` names; nil for a path that is none of a run's pictures.
+  public static func picture(at path: String) throws -> [UInt8]? {
+    guard let mark = path.range(of: "/" + RunFolder.storeName + "#", options: .backwards) else { return nil }
+    let folder = RunFolder(
+      id: (String(path[..<mark.lowerBound]) as NSString).lastPathComponent, path: String(path[..<mark.lowerBound]))
+    guard let png = try RunStore.read(folder).picture(String(path[mark.upperBound...])) else {
+      throw AttuneError.request("the run has no such picture", at: .init(file: path))
+    }
+    return png
   }
 
   /// The run's log, oldest first.

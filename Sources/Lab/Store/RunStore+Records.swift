@@ -81,10 +81,12 @@ extension RunStore {
     /// PNG files.
     public var pictures: [[UInt8]]
     public var rollouts: [Rollout]
+    /// What rewards saw of the prompt beside all this.
+    public var facts: JSON
 
     public init(
       prompt: Int, text: String, messages: JSON = [], reference: String? = nil, columns: JSON = [:],
-      pictures: [[UInt8]] = [], rollouts: [Rollout] = []
+      pictures: [[UInt8]] = [], rollouts: [Rollout] = [], facts: JSON = [:]
     ) {
       self.prompt = prompt
       self.text = text
@@ -93,6 +95,7 @@ extension RunStore {
       self.columns = columns
       self.pictures = pictures
       self.rollouts = rollouts
+      self.facts = facts
     }
   }
 
@@ -103,12 +106,17 @@ extension RunStore {
     public var reward: Double?
     public var advantage: Double?
     public var scores: [Score]
+    /// What rewards saw of the completion beside it.
+    public var facts: JSON
 
-    public init(completion: Completion, reward: Double? = nil, advantage: Double? = nil, scores: [Score] = []) {
+    public init(
+      completion: Completion, reward: Double? = nil, advantage: Double? = nil, scores: [Score] = [], facts: JSON = [:]
+    ) {
       self.completion = completion
       self.reward = reward
       self.advantage = advantage
       self.scores = scores
+      self.facts = facts
     }
   }
 

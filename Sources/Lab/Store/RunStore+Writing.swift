@@ -58,8 +58,9 @@ extension RunStore {
   private static func write(_ prompt: Prompt, of step: Step, _ database: Database, _ purpose: String) throws {
     let (stage, step, key) = (SQLValue.int(step.stage), SQLValue.int(step.step), SQLValue.int(prompt.prompt))
     try database.run(
-      "INSERT OR REPLACE INTO prompts VALUES (?, ?, ?, ?, ?, ?, ?)", stage, step, key, .text(prompt.text),
-      .text(prompt.messages.text()), .optional(prompt.reference), .text(prompt.columns.text()), for: purpose)
+      "INSERT OR REPLACE INTO prompts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", stage, step, key, .text(prompt.text),
+      .text(prompt.messages.text()), .optional(prompt.reference), .text(prompt.columns.text()),
+      .text(prompt.facts.text()), for: purpose)
     for (place, png) in prompt.pictures.enumerated() {
       try database.run(
         "INSERT OR REPLACE INTO prompt_pictures VALUES (?, ?, ?, ?, ?)", stage, step, key, .int(place),
@@ -68,10 +69,10 @@ extension RunStore {
     for (index, rollout) in prompt.rollouts.enumerated() {
       let completion = rollout.completion
       try database.run(
-        "INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", stage, step, key, .int(index),
+        "INSERT OR REPLACE INTO rollouts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", stage, step, key, .int(index),
         .text(completion.text), .text(completion.rawText), .text(completion.finishReason.rawValue),
         .blob(LittleEndian.bytes(completion.ids)), .blob(LittleEndian.bytes(completion.logprobs)),
-        .optional(rollout.reward), .optional(rollout.advantage), for: purpose)
+        .optional(rollout.reward), .optional(rollout.advantage), .text(rollout.facts.text()), for: purpose)
       for score in rollout.scores {
         try database.run(
           "INSERT OR REPLACE INTO rewards VALUES (?, ?, ?, ?, ?, ?, ?, ?)", stage, step, key, .int(index),
@@ -98,11 +99,12 @@ extension RunStore {
     try transaction("forget what came after step \(step) of stage \(stage)") { database, purpose in
       for table in [
         "metrics", "components", "rewards", "rollouts", "prompt_pictures", "prompts", "evaluation_pictures",
-        "evaluations",
+        "evaluations", "alarms",
       ] {
         try database.run(
           "DELETE FROM \(table) WHERE stage > ?1 OR (stage = ?1 AND step > ?2)", .int(stage), .int(step), for: purpose)
       }
+      try database.run("DELETE FROM surveys WHERE stage > ?", .int(stage), for: purpose)
       try database.run("UPDATE stages SET steps_done = 0, seconds = 0 WHERE stage > ?", .int(stage), for: purpose)
       try database.run(
         "UPDATE stages SET steps_done = min(steps_done, ?) WHERE stage = ?", .int(max(0, step + 1)), .int(stage),
@@ -198,7 +200,7 @@ extension RunStore {
 
   // MARK: Transactions
 
-  private func transaction(_ purpose: String, _ body: (Database, String) throws -> Void) throws {
+  func transaction(_ purpose: String, _ body: (Database, String) throws -> Void) throws {
     precondition(isWriter, "a run store that was opened for reading cannot \(purpose)")
     try withDatabase { database in
       try database.transaction(for: purpose) { try body(database, purpose) }

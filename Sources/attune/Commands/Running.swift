@@ -107,7 +107,11 @@ let checkCommand = Command(
 let initCommand = Command(
   words: ["init"], summary: "writes a small, randomly initialised checkpoint in Hugging Face's layout",
   positionals: ["[PRESET]", "[DIR]"],
-  options: [CommonFlags.seed, .init(name: "--list", value: nil, help: "list the presets")],
+  options: [
+    CommonFlags.seed,
+    .init(name: "--head", value: "lm|reward", help: "what it ends in: the next token (default), or one number"),
+    .init(name: "--list", value: nil, help: "list the presets"),
+  ],
   example: "attune init tiny checkpoints/tiny"
 ) { arguments in
   if arguments.has("--list") {
@@ -125,18 +129,33 @@ let initCommand = Command(
     throw AttuneError.request(
       "the folder holds a checkpoint already", at: .init(file: folder), hint: "choose another folder")
   }
-  try Preset.named(arguments.positionals[0]).write(to: folder, seed: CommonFlags.seed(arguments))
+  let word = arguments.string("--head") ?? Preset.Head.languageModel.rawValue
+  guard let head = Preset.Head(rawValue: word) else {
+    throw AttuneError.request("--head is '\(word)', lm or reward was expected")
+  }
+  try Preset.named(arguments.positionals[0]).write(to: folder, seed: CommonFlags.seed(arguments), head: head)
   printNote("wrote \(folder)")
   return 0
 }
 
 // MARK: The run store
 
-private let runsFolder = Command.Option(
+let runsFolder = Command.Option(
   name: "--runs", value: "DIR", help: "the folder that holds runs (default: runs)")
 
-private func resolve(_ arguments: Arguments) throws -> RunFolder {
+/// The run that the first word names.
+func resolveRun(_ arguments: Arguments) throws -> RunFolder {
   try RunFolder.resolve(arguments.positionals[0], root: arguments.string("--runs") ?? "runs")
+}
+
+/// The index of the stage that `--stage` names; nil without the flag.
+func stageIndex(_ arguments: Arguments, _ store: RunStore) throws -> Int? {
+  guard let name = arguments.string("--stage") else { return nil }
+  let names = try store.stageNames()
+  guard let index = names.firstIndex(of: name) else {
+    throw AttuneError.request("the run has no stage '\(name)'", hint: "its stages: \(names.joined(separator: ", "))")
+  }
+  return index
 }
 
 let runsCommands: [Command] = [
@@ -164,7 +183,7 @@ let runsCommands: [Command] = [
     words: ["runs", "show"], summary: "one run: status, stages and their last metrics", positionals: ["RUN"],
     options: [runsFolder, CommonFlags.json], example: "attune runs show latest --json"
   ) { arguments in
-    let json = try RunStore.read(resolve(arguments)).show()
+    let json = try RunStore.read(resolveRun(arguments)).show()
     if arguments.has("--json") {
       print(json.text(.pretty))
       return 0
@@ -194,7 +213,11 @@ let runsCommands: [Command] = [
         TerminalTable.render(
           headers: ["metric", "last value"],
           rows: (stage["metrics"]?.object?.entries).map { $0.map { [$0, $1.text()] } } ?? []))
+      if let before = stage["before"] { print("\n" + RewardSurvey.text(before), terminator: "") }
     }
+    let alarms = json["alarms"]?.array ?? []
+    if !alarms.isEmpty { print("\nalarms") }
+    for alarm in alarms { print(RewardAlarm.text(alarm)) }
     return 0
   },
   Command(
@@ -227,24 +250,17 @@ let runsCommands: [Command] = [
       .init(name: "--limit", value: "N", help: "at most so many (default 20)"), CommonFlags.json,
     ], example: "attune runs samples latest --sort reward --limit 5"
   ) { arguments in
-    let store = try RunStore.read(resolve(arguments))
+    let store = try RunStore.read(resolveRun(arguments))
     let order = arguments.string("--sort") ?? "step"
     guard let sort = RunStore.SampleOrder(rawValue: order) else {
       throw AttuneError.request(
         "--sort is '\(order)', one of \(RunStore.SampleOrder.allCases.map(\.rawValue).joined(separator: ", ")) was expected"
       )
     }
-    var stage: Int?
-    if let name = arguments.string("--stage") {
-      let names = try store.stageNames()
-      guard let index = names.firstIndex(of: name) else {
-        throw AttuneError.request(
-          "the run has no stage '\(name)'", hint: "its stages: \(names.joined(separator: ", "))")
-      }
-      stage = index
-    }
     let samples = try store.samples(
-      stage: stage, step: try arguments.int("--step"), sort: sort, limit: try arguments.int("--limit") ?? 20)
+      stage: stageIndex(arguments, store), step: try arguments.int("--step"), sort: sort,
+      limit: try arguments.int("--limit") ?? 20,
+      whole: arguments.has("--json"))
     if arguments.has("--json") {
       for sample in samples { print(sample.text()) }
       return 0
@@ -252,4 +268,5 @@ let runsCommands: [Command] = [
     for sample in samples { print(sample.text(.pretty)) }
     return 0
   },
+  rescoreCommand,
 ]

@@ -1,0 +1,285 @@
+import AttuneVision
+import Core
+import Objectives
+import Rewards
+
+/// A reward asked again about the samples of a run: what would have been rewarded otherwise.
+///
+/// Samples are handed over as the run saw them, step by step, in the phase `replay`; totals and advantages follow from the
+/// run's recipe. Nothing of the run is changed, and it may still be running.
+public struct Rescoring: Sendable {
+  public struct Request: Sendable {
+    /// What `attune reward try` takes, or the name of one of the run's rewards: that one, as it is now.
+    public var source: String
+    /// The reward whose scores are replaced; another name adds a reward. nil: the source's name.
+    public var name: String?
+    /// Override the parameters in the recipe.
+    public var parameters: JSON.Object
+    /// nil: the replaced reward's, or 1.
+    public var weight: Double?
+    /// Index of a stage; nil: all.
+    public var stage: Int?
+    /// Steps within their stage; nil: all.
+    public var steps: ClosedRange<Int>?
+
+    public init(
+      source: String, name: String? = nil, parameters: JSON.Object = .init(), weight: Double? = nil,
+      stage: Int? = nil, steps: ClosedRange<Int>? = nil
+    ) {
+      self.source = source
+      self.name = name
+      self.parameters = parameters
+      self.weight = weight
+      self.stage = stage
+      self.steps = steps
+    }
+  }
+
+  /// What a sample was worth.
+  public struct Worth: Sendable, Equatable {
+    /// The reward's own score; nil without one.
+    public var score: Double?
+    public var status: RewardStatus
+    public var log: String
+    /// The weighted total; nil if no reward applies.
+    public var total: Double?
+    public var advantage: Double
+  }
+
+  /// A sample before and after.
+  public struct Row: Sendable {
+    public var place: RunStore.Place
+    public var stageName: String
+    public var completion: String
+    /// nil for a reward that the run did not have.
+    public var before: Worth
+    public var after: Worth
+
+    /// The score or its status is another.
+    public var changed: Bool {
+      before.score != after.score || before.status != after.status
+    }
+    /// What was encouraged is now discouraged, or the other way round.
+    public var turned: Bool { before.advantage * after.advantage < 0 }
+    /// From or to an advantage of 0.
+    public var woke: Bool { (before.advantage == 0) != (after.advantage == 0) }
+  }
+
+  public let run: String
+  public let name: String
+  public let source: String
+  public let weight: Double
+  /// True if the run had a reward of this name.
+  public let replaces: Bool
+  public let rows: [Row]
+  /// What is not exactly as the run saw it.
+  public let remarks: [String]
+
+  public init(_ folder: RunFolder, _ request: Request, workerCommand: [String]) throws {
+    let store = try RunStore.read(folder)
+    let (id, start) = try store.start()
+    let recipe = try Recipe(effective: start.effective, text: start.recipe, file: start.file)
+    let plan = try Plan(request, recipe)
+    let reward = try RewardLoader.load(plan.specification, workerCommand: workerCommand)
+    defer { reward.close() }
+    var reader = Reader(store: store, recipe: recipe, needsPictures: reward.descriptor.needsImages)
+    var rows: [Row] = []
+    for (index, stage) in recipe.stages.enumerated() where request.stage == nil || request.stage == index {
+      guard case .grpo(let settings) = stage.objective else { continue }
+      for step in try store.stepsWithRollouts(stage: index) where request.steps?.contains(step) ?? true {
+        let recorded = try reader.step(step, stage: index)
+        let outcomes = try reward.score(
+          recorded.samples, context: recipe.rewardContext(globalStep: recorded.globalStep, phase: .replay))
+        rows += try plan.rows(recorded, outcomes, settings, stageName: stage.name)
+      }
+    }
+    guard !rows.isEmpty else {
+      let stages = recipe.stages.filter { $0.objective.name == .grpo }.map(\.name)
+      throw AttuneError.request(
+        "run \(id) has no samples\(request.steps.map { " in steps \($0.lowerBound) to \($0.upperBound)" } ?? "")",
+        at: .init(file: folder.path),
+        hint: stages.isEmpty
+          ? "only grpo stages sample, and it has none" : "its sampling stages: \(stages.joined(separator: ", "))")
+    }
+    run = id
+    name = plan.rule.name
+    source = plan.specification.source
+    weight = plan.rule.weight
+    replaces = plan.place != nil
+    self.rows = rows
+    remarks = reader.remarks
+  }
+}
+
+extension Rescoring {
+  /// What of the recipe's rewards is replaced, and by what.
+  struct Plan {
+    let specification: RewardSpecification
+    let rule: ScoringRule
+    /// Index of the reward that is replaced; nil adds one.
+    let place: Int?
+    /// The run's rules, and those after the change.
+    let oldRules: [ScoringRule]
+    let newRules: [ScoringRule]
+
+    init(_ request: Request, _ recipe: Recipe) throws {
+      let own = recipe.rewards.first { $0.name == request.source }
+      let name = request.name ?? own?.name ?? RecipePaths.rewardName(request.source)
+      guard RecipePaths.isName(name) else {
+        throw AttuneError.request(
+          "--name is '\(name)', a word of letters, digits, '_' and '-' that begins with a letter was expected")
+      }
+      let place = recipe.rewards.firstIndex { $0.name == name }
+      var rule = place.map { ScoringRule(recipe.rewards[$0]) } ?? ScoringRule(name: name)
+      if let weight = request.weight { rule.weight = weight }
+      // A failure is something to see here, not a reason to stop.
+      if rule.failure == .abort { rule.failure = .skip }
+      let settings = place.map { recipe.rewards[$0] } ?? own
+      var specification =
+        settings.map { RewardSpecification($0, file: recipe.file) } ?? RewardSpecification(name: name, source: "")
+      specification.name = name
+      specification.source = own?.source ?? request.source
+      for (key, value) in request.parameters.entries { specification.parameters[key] = value }
+      let old = recipe.rewards.map(ScoringRule.init)
+      var new = old
+      if let place { new[place] = rule } else { new.append(rule) }
+      for i in new.indices where new[i].failure == .abort { new[i].failure = .skip }
+      self.specification = specification
+      self.rule = rule
+      self.place = place
+      oldRules = old
+      newRules = new
+    }
+
+    /// The samples of a step before and after.
+    func rows(
+      _ step: Reader.Step, _ outcomes: [RewardOutcome], _ settings: Recipe.Stage.GRPOSettings, stageName: String
+    ) throws -> [Row] {
+      var columns = oldRules.map { rule in step.rollouts.map { $0.outcome(of: rule.name) } }
+      if let place { columns[place] = outcomes } else { columns.append(outcomes) }
+      let matrix = try RewardMatrix(
+        newRules, outcomes: columns, finishReasons: step.rollouts.map(\.completion.finishReason))
+      let advantages = try settings.advantages(of: matrix).advantages
+      return step.rollouts.enumerated().map { row, rollout in
+        let old = rollout.outcome(of: rule.name)
+        return Row(
+          place: rollout.place, stageName: stageName, completion: rollout.completion.rawText,
+          before: Worth(
+            score: old.score, status: old.status, log: old.log, total: rollout.reward,
+            advantage: rollout.advantage ?? 0),
+          after: Worth(
+            score: outcomes[row].score, status: outcomes[row].status, log: outcomes[row].log,
+            total: matrix.total(row), advantage: advantages[row]))
+      }
+    }
+  }
+
+  /// Reads steps back as rewards saw them.
+  struct Reader {
+    struct Step {
+      var globalStep: Int
+      var samples: [RewardSample]
+      var rollouts: [RunStore.RecordedRollout]
+    }
+
+    let store: RunStore
+    let recipe: Recipe
+    let needsPictures: Bool
+    private(set) var remarks: [String] = []
+    private var pictures: [String: Picture] = [:]
+
+    init(store: RunStore, recipe: Recipe, needsPictures: Bool) {
+      self.store = store
+      self.recipe = recipe
+      self.needsPictures = needsPictures
+    }
+
+    mutating func step(_ step: Int, stage: Int) throws -> Step {
+      let globalStep = recipe.stages.prefix(stage).reduce(0) { $0 + $1.steps } + step
+      let prompts = try store.recorded(stage: stage, step: step)
+      var samples: [RewardSample] = []
+      for (i, prompt) in prompts.enumerated() {
+        let images = try needsPictures ? prompt.pictures.map { RewardImage(try picture($0)) } : []
+        if prompt.facts.object?.keys.isEmpty != false {
+          remark("the run is of an older version: row ids and the like are missing from what the reward sees")
+        }
+        for rollout in prompt.rollouts {
+          var sample = RewardSample(
+            prompt: prompt.text, completion: rollout.completion.text, rawCompletion: rollout.completion.rawText,
+            columns: prompt.columns.object ?? .init())
+          sample.messages = (prompt.messages.array ?? []).compactMap(Message.init(stored:))
+          sample.reference = prompt.reference
+          sample.tokenIDs = rollout.completion.ids
+          sample.logprobs = rollout.completion.logprobs
+          sample.finishReason = rollout.completion.finishReason
+          sample.images = images
+          sample.dataset = recipe.stages[stage].data
+          sample.groupSize = prompt.rollouts.count
+          sample.groupID = UInt64(clamping: globalStep * prompts.count + i)
+          sample.indexInGroup = rollout.place.index
+          sample.id = sample.groupID * UInt64(prompt.rollouts.count) + UInt64(rollout.place.index)
+          sample.take(promptFacts: prompt.facts)
+          sample.take(completionFacts: rollout.facts)
+          samples.append(sample)
+        }
+      }
+      return Step(globalStep: globalStep, samples: samples, rollouts: prompts.flatMap(\.rollouts))
+    }
+
+    private mutating func picture(_ hash: String) throws -> Picture {
+      if let known = pictures[hash] { return known }
+      guard let png = try store.picture(hash) else {
+        throw AttuneError.work(
+          "a picture of the run is missing from its store", at: .init(file: store.folder.storePath))
+      }
+      // A step's pictures are seen by all its completions, and seldom again.
+      if pictures.count > 1024 { pictures.removeAll() }
+      let picture = try PictureDecoder.decode(png, name: hash, options: .display)
+      pictures[hash] = picture
+      return picture
+    }
+
+    private mutating func remark(_ text: String) {
+      if !remarks.contains(text) { remarks.append(text) }
+    }
+  }
+}
+
+extension RunStore.RecordedRollout {
+  /// What a reward said; no opinion if it was not asked.
+  func outcome(of reward: String) -> RewardOutcome {
+    guard let score = scores[reward] else { return .none(.notApplicable, "") }
+    return RewardOutcome(
+      score: score.score, status: RewardStatus(rawValue: score.status) ?? .invalid,
+      components: score.components.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, log: score.log ?? "")
+  }
+}
+
+extension Recipe {
+  /// What rewards are told of the run.
+  ///
+  /// - Parameter globalStep: over all stages, from 0.
+  func rewardContext(globalStep: Int, phase: RewardContext.Phase) -> RewardContext {
+    var context = RewardContext()
+    context.phase = phase
+    context.step = globalStep
+    context.totalSteps = stages.reduce(0) { $0 + $1.steps }
+    context.policyVersion = UInt64(globalStep)
+    context.seed = seed
+    context.recipe = name
+    return context
+  }
+}
+
+extension RewardSpecification {
+  init(_ settings: Recipe.Reward, file: String) {
+    self.init(
+      name: settings.name, source: settings.source, parameters: settings.parameters.object ?? .init(),
+      weight: settings.weight, isolation: settings.isolation == .inline ? .inline : .worker,
+      timeoutSeconds: settings.timeout, failure: settings.failure,
+      limits: WorkerLimits(
+        memoryMiB: settings.memoryMiB, allowsNetwork: settings.allowsNetwork,
+        writableFolders: settings.writableFolders),
+      file: file)
+  }
+}

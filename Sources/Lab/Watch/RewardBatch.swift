@@ -1,0 +1,83 @@
+import Core
+import Rewards
+
+/// The scores of a batch of completions that were compared with each other, one column after another.
+struct RewardBatch: Sendable {
+  /// What one reward said, or one of its components that has a weight of its own.
+  struct Column: Sendable {
+    var name: String
+    /// 0: only logged.
+    var weight: Double
+    /// As they enter the total, one per completion; NaN where the reward says nothing.
+    var scores: [Double]
+    /// One per completion.
+    var statuses: [RewardStatus]
+    /// Wall time for the whole batch, if it was measured.
+    var seconds: Double?
+  }
+
+  /// Groups are runs of so many completions.
+  var groupSize: Int
+  var columns: [Column]
+  /// Tokens of each completion.
+  var lengths: [Int]
+  /// The total per completion; NaN where no reward applies.
+  var totals: [Double]
+  /// True where every reward is normalised within its group before they are added.
+  var normalizesFirst = false
+
+  var groups: [Range<Int>] {
+    stride(from: 0, to: lengths.count, by: max(1, groupSize)).map { $0..<min(lengths.count, $0 + max(1, groupSize)) }
+  }
+
+  /// Values less the mean of their group: what group-relative training sees of them. NaN stays NaN, and counts in no mean.
+  func centered(_ values: [Double]) -> [Double] {
+    var out = values
+    for group in groups {
+      let mean = Statistics.mean(Array(values[group]))
+      for i in group { out[i] = values[i] - mean }
+    }
+    return out
+  }
+
+  /// A reward's part of the totals, centred within groups; 0 where it says nothing about a completion that others score,
+  /// NaN where no reward does.
+  func part(_ column: Column) -> [Double] {
+    var part = totals.map { $0.isNaN ? Double.nan : 0 }
+    if normalizesFirst {
+      for group in groups {
+        let own = Array(column.scores[group])
+        guard !Statistics.isFlat(own) else { continue }
+        // What GDPO pads deviations with (arXiv 2601.05242).
+        let (mean, scale) = (Statistics.mean(own), Statistics.deviation(own) + 1e-4)
+        for i in group where !column.scores[i].isNaN { part[i] = column.weight * (column.scores[i] - mean) / scale }
+      }
+    } else {
+      for i in part.indices where !column.scores[i].isNaN && !totals[i].isNaN {
+        part[i] = column.weight * column.scores[i]
+      }
+    }
+    return centered(part)
+  }
+}
+
+extension RewardBatch {
+  /// - Parameters:
+  ///   - outcomes: `[reward][completion]`.
+  ///   - seconds: by reward for the whole batch; nil: not measured.
+  init(
+    _ matrix: RewardMatrix, outcomes: [[RewardOutcome]], lengths: [Int], seconds: [Double]? = nil,
+    _ settings: Recipe.Stage.GRPOSettings
+  ) {
+    self.init(
+      groupSize: settings.generations,
+      columns: matrix.columns.enumerated().map { k, column in
+        Column(
+          name: column.name, weight: column.weight, scores: matrix.values.map { $0[k] },
+          statuses: outcomes[column.reward].map(\.status),
+          seconds: column.component == nil ? seconds?[column.reward] : nil)
+      },
+      lengths: lengths, totals: matrix.values.indices.map { matrix.total($0) ?? .nan },
+      normalizesFirst: settings.multiObjective == .normalizeThenSum)
+  }
+}

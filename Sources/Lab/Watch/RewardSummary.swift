@@ -1,0 +1,144 @@
+import Core
+import Rewards
+
+/// One reward over a batch of completions, in numbers.
+///
+/// Group-relative training learns from differences within groups alone, so correlations are taken between values less
+/// their group's mean. A value that cannot be computed (nothing varies, nothing applies) is NaN.
+public struct RewardSummary: Sendable, Equatable {
+  /// How the reward goes with another.
+  public struct Pair: Sendable, Equatable {
+    public var name: String
+    public var correlation: Double
+    /// Spearman's: of ranks, so that no outlier makes it.
+    public var rankCorrelation: Double
+  }
+
+  public var name: String
+  public var weight: Double
+  public var mean: Double
+  /// With the n − 1 denominator.
+  public var deviation: Double
+  public var lowest: Double
+  public var highest: Double
+  /// Share of completions with a score.
+  public var applicable: Double
+  /// Share of completions on which something went wrong.
+  public var failed: Double
+  /// Seconds per completion, NaN if not measured.
+  public var seconds: Double
+  /// Share of groups without spread, of those with at least two scores.
+  public var flat: Double
+  /// With the completion's length in tokens.
+  public var lengthCorrelation: Double
+  public var lengthRankCorrelation: Double
+  /// The covariance of the reward's weighted, group-centred part with the group-centred total over the latter's variance;
+  /// over all rewards it sums to 1. Above 1 or below 0 where rewards work against each other.
+  public var advantageShare: Double
+  /// With the rewards that come after it.
+  public var pairs: [Pair]
+  /// The completion with the lowest and with the highest score; the first of several.
+  public var worst: Int?
+  public var best: Int?
+
+  public static func == (a: Self, b: Self) -> Bool {
+    func same(_ a: Double, _ b: Double) -> Bool { a == b || a.isNaN && b.isNaN }
+    return a.name == b.name && a.worst == b.worst && a.best == b.best && a.pairs.map(\.name) == b.pairs.map(\.name)
+      && zip(a.numbers, b.numbers).allSatisfy { same($0.value, $1.value) }
+  }
+
+  /// Every number with its name in metrics and JSON.
+  var numbers: [(name: String, value: Double)] {
+    [
+      ("mean", mean), ("std", deviation), ("min", lowest), ("max", highest), ("applicable", applicable),
+      ("failed", failed), ("seconds", seconds), ("zero_spread", flat), ("length_correlation", lengthCorrelation),
+      ("length_rank_correlation", lengthRankCorrelation), ("advantage_share", advantageShare),
+    ] + pairs.map { ("correlation/\($0.name)", $0.correlation) }
+  }
+
+  var json: JSON {
+    .object(
+      [("name", .string(name)), ("weight", .double(weight))]
+        + numbers.prefix(11).map { ($0.name, $0.value.isFinite ? .double($0.value) : .null) }
+        + [
+          (
+            "correlations",
+            .object(
+              pairs.map {
+                (
+                  $0.name,
+                  [
+                    "correlation": .finite($0.correlation), "rank_correlation": .finite($0.rankCorrelation),
+                  ]
+                )
+              })
+          )
+        ])
+  }
+}
+
+extension RewardBatch {
+  /// Every column in numbers, in order.
+  func summaries() -> [RewardSummary] {
+    let lengths = centered(self.lengths.map(Double.init))
+    let centers = columns.map { centered($0.scores) }
+    let parts = columns.map(part)
+    let total = parts.first.map { first in
+      parts.dropFirst().reduce(first) { zip($0, $1).map { $0 + $1 } }
+    }
+    return columns.indices.map { i in
+      var own = summary(columns[i].name, columns[i].weight, columns[i].scores, centers[i], lengths)
+      let count = Double(max(1, columns[i].statuses.count))
+      own.applicable = Double(columns[i].statuses.count { $0 == .ok }) / count
+      own.failed = Double(columns[i].statuses.count { $0 != .ok && $0 != .notApplicable }) / count
+      own.seconds = columns[i].seconds.map { $0 / count } ?? .nan
+      own.advantageShare = total.map { Self.share(parts[i], of: $0) } ?? .nan
+      own.pairs = columns.indices.dropFirst(i + 1).map { j in
+        .init(
+          name: columns[j].name, correlation: Statistics.correlation(centers[i], centers[j]),
+          rankCorrelation: Statistics.rankCorrelation(centers[i], centers[j]))
+      }
+      return own
+    }
+  }
+
+  /// The total in numbers, called `reward`.
+  func totalSummary() -> RewardSummary {
+    var own = summary("reward", 1, totals, centered(totals), centered(lengths.map(Double.init)))
+    own.applicable = Double(totals.count { !$0.isNaN }) / Double(max(1, totals.count))
+    own.advantageShare = own.flat < 1 ? 1 : .nan
+    return own
+  }
+
+  private func summary(
+    _ name: String, _ weight: Double, _ scores: [Double], _ center: [Double], _ lengths: [Double]
+  ) -> RewardSummary {
+    let known = scores.indices.filter { scores[$0].isFinite }
+    let compared = groups.map { scores[$0].filter(\.isFinite) }.filter { $0.count > 1 }
+    return RewardSummary(
+      name: name, weight: weight, mean: Statistics.mean(scores), deviation: Statistics.deviation(scores),
+      lowest: known.map { scores[$0] }.min() ?? .nan, highest: known.map { scores[$0] }.max() ?? .nan, applicable: .nan,
+      failed: 0, seconds: .nan,
+      flat: compared.isEmpty ? .nan : Double(compared.count(where: Statistics.isFlat)) / Double(compared.count),
+      lengthCorrelation: Statistics.correlation(center, lengths),
+      lengthRankCorrelation: Statistics.rankCorrelation(center, lengths), advantageShare: .nan, pairs: [],
+      worst: known.min { (scores[$0], $0) < (scores[$1], $1) },
+      best: known.min { (-scores[$0], $0) < (-scores[$1], $1) })
+  }
+
+  /// NaN where the total does not vary.
+  private static func share(_ part: [Double], of total: [Double]) -> Double {
+    guard !Statistics.isFlat(total) else { return .nan }
+    var (covariance, variance) = (0.0, 0.0)
+    for (x, y) in zip(part, total) where x.isFinite && y.isFinite {
+      covariance += x * y
+      variance += y * y
+    }
+    return variance > 0 ? covariance / variance : .nan
+  }
+}
+
+extension JSON {
+  /// A number, or null where it is none.
+  static func finite(_ x: Double) -> JSON { x.isFinite ? .double(x) : .null }
+}

@@ -193,6 +193,7 @@ public struct Run {
       try store.forget(after: -2, step: 0)
       report("no checkpoint is whole: starting over")
     }
+    for gap in RewardLoader.confinementGaps(rewards.entries.map(\.reward)) { report("note: \(gap)") }
     let services = HostServices(tokenizer: policy.tokenizer, judges: try recipe.judgeService())
     let references = folder.path + "/reference"
     try FileManager.default.createDirectory(atPath: references, withIntermediateDirectories: true)

@@ -17,7 +17,7 @@ THREAD := --scratch-path .build/thread --sanitize=thread
 help:
 	@echo "make quickstart [SEED=1]  install what is missing, build, and teach a small model to read digits"
 	@echo "make test                 install what is missing, build, run every test"
-	@echo "make build                .build/release/attune"
+	@echo "make build                .build/release/attune, and the rewards written in Swift beside it"
 	@echo "make lint                 formatting and style, warnings are errors"
 	@echo "make format               formats the sources in place"
 	@echo "make bench                kernels, rollouts and steps beside the machine's limits, and beside the peers if installed"
@@ -30,8 +30,9 @@ help:
 setup:
 	@Scripts/setup.sh
 
+# The program, and beside it the libraries of the rewards that are written in Swift, which no compiler is needed for later.
 build: setup
-	swift build -c release --product attune
+	swift build -c release
 
 quickstart: build
 	$(ATTUNE) run recipes/quickstart.yaml --set seed=$(SEED)

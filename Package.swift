@@ -19,14 +19,16 @@ func tests(_ room: String, _ dependencies: [Target.Dependency]) -> Target {
     name: "\(room)Tests", dependencies: dependencies + ["Core", "TestSupport"], path: "Tests/\(room)Tests")
 }
 
+// Rewards of rewards/ that are written in Swift: loaded at run time from beside the program, linked by nobody.
+let swiftRewards = ["answer_format", "f1", "fuzzy_match", "group_length", "react", "reasoning_steps", "tool_use"]
+
 let package = Package(
   name: "attune",
   platforms: [.macOS(.v15)],
   products: [
     .executable(name: "attune", targets: ["attune"]),
     .library(name: "RewardKit", type: .static, targets: ["RewardKit"]),
-    .library(name: "answer_format", type: .dynamic, targets: ["answer_format"]),
-  ],
+  ] + swiftRewards.map { .library(name: $0, type: .dynamic, targets: [$0]) },
   targets: [
     // Floor 0: C and system libraries.
     .target(name: "CKernels", cSettings: kernelFlags),
@@ -39,23 +41,25 @@ let package = Package(
     system("CJPEG", "libjpeg", apt: "libjpeg-dev", brew: "jpeg-turbo"),
     system("CWebP", "libwebpdemux", apt: "libwebp-dev", brew: "webp"),
     system("CPCRE2", "libpcre2-8", apt: "libpcre2-dev", brew: "pcre2"),
+    system("CCURL", "libcurl", apt: "libcurl4-openssl-dev", brew: "curl"),
     system("CCairo", "cairo", apt: "libcairo2-dev", brew: "cairo"),
+    system("CFFI", "libffi", apt: "libffi-dev", brew: "libffi"),
+    // The system's own calls: nothing to install.
+    .systemLibrary(name: "CConfinement", path: "Sources/System/CConfinement"),
     // Floor 1: values, tensors, the plugin author's kit.
     .target(name: "Core", swiftSettings: hot, linkerSettings: [.linkedLibrary("m", .when(platforms: [.linux]))]),
     .target(
       name: "AttuneTensor", dependencies: ["Core", "CKernels"], path: "Sources/Tensor", swiftSettings: hot),
     .target(name: "RewardKit", dependencies: ["CRewardABI"]),
-    // Swift plugins that come with the program: loaded at run time, linked by nobody.
-    .target(
-      name: "answer_format", dependencies: ["RewardKit"], path: "rewards/answer_format",
-      exclude: ["README.md", "cases.jsonl"]),
     // Floor 2: text, pictures, objectives, rewards.
     .target(name: "Text", dependencies: ["Core", "CPCRE2"], swiftSettings: hot),
     .target(
       name: "AttuneVision", dependencies: ["Core", "CPNG", "CJPEG", "CWebP"], path: "Sources/Vision",
       swiftSettings: hot),
     .target(name: "Objectives", dependencies: ["Core"], swiftSettings: hot),
-    .target(name: "Rewards", dependencies: ["Core", "CRewardABI", "CShippedRewards"]),
+    .target(
+      name: "Rewards",
+      dependencies: ["Core", "CRewardABI", "CShippedRewards", "CFFI", "CPCRE2", "CCURL", "CConfinement"]),
     // Floor 3: models and data.
     .target(name: "Models", dependencies: ["Core", "AttuneTensor", "Text", "AttuneVision"], swiftSettings: hot),
     .target(name: "Datasets", dependencies: ["Core", "Text", "AttuneVision"], swiftSettings: hot),
@@ -90,7 +94,10 @@ let package = Package(
     tests("Lab", ["Lab", "Models", "AttuneTensor", "Rollout", "Objectives", "Rewards"]),
     tests("Command", ["Lab", "attune"]),
     tests("Architecture", []),
-  ],
+  ]
+    + swiftRewards.map {
+      .target(name: $0, dependencies: ["RewardKit"], path: "rewards/\($0)", exclude: ["README.md", "cases.jsonl"])
+    },
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c17
 )

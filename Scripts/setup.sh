@@ -22,7 +22,7 @@ if [ "$(printf '%s\n6.3\n' "$version" | sort -V | head -n 1)" != "6.3" ]; then
 fi
 
 if [ "$(uname)" = "Darwin" ]; then
-  packages=(pkg-config libyaml sqlite libpng jpeg-turbo webp pcre2 cairo)
+  packages=(pkg-config libyaml sqlite libpng jpeg-turbo webp pcre2 cairo libffi curl)
   if ! command -v brew >/dev/null; then
     echo "setup: Homebrew is needed to install: ${packages[*]} (https://brew.sh)" >&2
     exit 2
@@ -34,7 +34,7 @@ if [ "$(uname)" = "Darwin" ]; then
   exit 0
 fi
 
-packages=(pkg-config libyaml-dev libsqlite3-dev libpng-dev libjpeg-dev libwebp-dev libpcre2-dev libcairo2-dev fonts-dejavu-core gcc libc6-dev)
+packages=(pkg-config libyaml-dev libsqlite3-dev libpng-dev libjpeg-dev libwebp-dev libpcre2-dev libcairo2-dev libffi-dev fonts-dejavu-core gcc libc6-dev libcurl4-openssl-dev)
 if $wants_python; then packages+=(python3 python3-venv); fi
 missing=()
 for package in "${packages[@]}"; do

@@ -2,7 +2,14 @@
 
 /* In alphabetical order. */
 #define FOR_EACH_SHIPPED_REWARD(X) \
-  X(digit_match)
+  X(digit_match) \
+  X(exact_match) \
+  X(iou) \
+  X(length) \
+  X(multiple_choice) \
+  X(numeric) \
+  X(repetition) \
+  X(soft_overlong)
 
 #define DECLARE(NAME) const attune_library *attune_entry_##NAME(void);
 FOR_EACH_SHIPPED_REWARD(DECLARE)

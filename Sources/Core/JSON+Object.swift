@@ -22,7 +22,10 @@ extension JSON {
 
     /// Setting a new key appends it; setting nil removes the key.
     public subscript(key: String) -> JSON? {
-      get { find(key).place.map { values[$0] } }
+      get {
+        guard let place = find(key).place else { return nil }
+        return values[place]
+      }
       set {
         if let newValue {
           insert(key, newValue)

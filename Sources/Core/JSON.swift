@@ -74,8 +74,11 @@ extension JSON {
   public static func object(_ x: [(String, JSON)]) -> JSON { JSON(.object(Object(x))) }
 
   public var isNull: Bool { if case .null = value { true } else { false } }
+  // Not inlined, `bool`, `int` and `double`: Swift 6.3's optimiser stops with an ownership error in callers that combine them.
+  @inline(never)
   public var bool: Bool? { if case .bool(let x) = value { x } else { nil } }
   /// The integer, also if it was written as a whole number with a fraction (`3.0`).
+  @inline(never)
   public var int: Int? {
     switch value {
     case .int(let x): Int(x)
@@ -83,6 +86,7 @@ extension JSON {
     default: nil
     }
   }
+  @inline(never)
   public var double: Double? {
     switch value {
     case .int(let x): Double(x)

@@ -26,7 +26,10 @@ public final class LanguageModel {
   private let vision: (any VisionTower)?
 
   /// Builds the model that a configuration describes, with parameters from a source.
-  public init(_ configuration: ModelConfiguration, from source: ParameterSource) throws {
+  ///
+  /// - Parameter hasHead: false for checkpoints of classifiers, which have no language-model head: only hidden states may be
+  ///   asked for then.
+  public init(_ configuration: ModelConfiguration, from source: ParameterSource, hasHead: Bool = true) throws {
     self.configuration = configuration
     backend = source.backend
     precision = source.precision
@@ -37,9 +40,10 @@ public final class LanguageModel {
       case nil: nil
       }
     decoder = try Decoder(
-      configuration.text, prefix: configuration.decoderPrefix, tied: configuration.tiedEmbeddings, from: source)
+      configuration.text, prefix: configuration.decoderPrefix, tied: configuration.tiedEmbeddings && hasHead,
+      from: source)
     head = WeightGroup([
-      configuration.tiedEmbeddings
+      configuration.tiedEmbeddings || !hasHead
         ? decoder.embedding
         : try source.matrix(configuration.headName, [configuration.text.vocabularySize, configuration.text.hiddenSize])
     ])

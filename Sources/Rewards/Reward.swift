@@ -24,4 +24,18 @@ extension Reward {
 /// A reward that came out of a library.
 public protocol PluginReward: Reward {
   var descriptor: RewardDescriptor { get }
+  /// What the system keeps its worker from; nil if it has none.
+  var confinement: WorkerConfinement? { get }
+}
+
+extension PluginReward {
+  public var confinement: WorkerConfinement? { nil }
+}
+
+/// Makes rewards of checkpoint folders. Who loads rewards brings one, because this room knows no models.
+public protocol RewardModelLoader: Sendable {
+  /// A reward that scores with the model in `folder`.
+  ///
+  /// - Throws: `AttuneError` in words for whatever is wrong with the folder or the parameters.
+  func load(_ specification: RewardSpecification, folder: String) throws -> any PluginReward
 }

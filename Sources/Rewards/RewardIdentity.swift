@@ -121,7 +121,9 @@ extension RewardLoader {
   /// The library that a source names, compiled first if it is a source file; nil for what comes with the program and for
   /// anything that is no plugin.
   public static func codeFile(of source: String) throws -> CodeFile? {
-    guard !isShipped(source), !source.contains("("), case .library(let path, let reward) = try resolve(source) else {
+    guard !isShipped(source), !source.contains("("), modelFolder(source) == nil,
+      case .library(let path, let reward) = try resolve(source)
+    else {
       return nil
     }
     return CodeFile(path: path, reward: reward, isCompiled: path.hasPrefix(PluginCompiler.cacheFolder + "/"))

@@ -9,11 +9,13 @@ enum RewardSource: Equatable {
   case linked(name: String, reward: String?)
   /// A reward that is part of the program.
   case builtIn(name: String)
+  /// An exported function of any shared library: a path or a name for the dynamic loader, and a C declaration.
+  case function(library: String, signature: String)
 
   /// How errors name it.
   var words: String {
     switch self {
-    case .library(let path, _): path
+    case .library(let path, _), .function(let path, _): path
     case .linked(let name, _), .builtIn(let name): name
     }
   }
@@ -22,7 +24,7 @@ enum RewardSource: Equatable {
   var rewardName: String? {
     switch self {
     case .library(_, let reward), .linked(_, let reward): reward
-    case .builtIn: nil
+    case .builtIn, .function: nil
     }
   }
 
@@ -31,7 +33,7 @@ enum RewardSource: Equatable {
     switch self {
     case .library(let path, _): .library(path: path, reward: reward)
     case .linked(let name, _): .linked(name: name, reward: reward)
-    case .builtIn: self
+    case .builtIn, .function: self
     }
   }
 
@@ -42,7 +44,8 @@ enum RewardSource: Equatable {
     switch kind {
     case 0: self = .library(path: first, reward: second)
     case 1: self = .linked(name: first, reward: second)
-    default: self = .builtIn(name: first)
+    case 2: self = .builtIn(name: first)
+    default: self = .function(library: first, signature: second ?? "")
     }
   }
 
@@ -52,6 +55,7 @@ enum RewardSource: Equatable {
       case .library(let path, let reward): (0, path, reward)
       case .linked(let name, let reward): (1, name, reward)
       case .builtIn(let name): (2, name, nil)
+      case .function(let library, let signature): (3, library, signature)
       }
     out.append(kind)
     out.append(first)
@@ -63,7 +67,7 @@ enum RewardSource: Equatable {
     switch self {
     case .library(let path, _): try PluginLibrary(path: path)
     case .linked(let name, _): try PluginLibrary(linked: name)
-    case .builtIn(let name): preconditionFailure("\(name) has no library")
+    case .builtIn(let name), .function(let name, _): preconditionFailure("\(name) is no library of plugins")
     }
   }
 
@@ -74,6 +78,8 @@ enum RewardSource: Equatable {
       let library = try library()
       return try library.rewards.map { try library.descriptor(of: $0) }
     case .builtIn(let name): return [try BuiltInRewards.named(name).descriptor]
+    case .function(let library, let signature):
+      return [try FunctionBinding(library: library, signature: signature).descriptor]
     }
   }
 }

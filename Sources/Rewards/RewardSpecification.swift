@@ -12,7 +12,8 @@ public struct RewardSpecification: Sendable {
 
   /// The name of its column in logs and tables, unique in the recipe.
   public var name: String
-  /// `path.so`, `path.so:reward`, a `.c` or `.swift` file, or the name of a plugin that comes with the program.
+  /// `path.so`, `path.so:reward`, a `.c` or `.swift` file, the name of a reward that comes with the program, or a C
+  /// function: `library: declaration`.
   public var source: String
   public var parameters: JSON.Object
   /// 0 means: log only.
@@ -22,12 +23,15 @@ public struct RewardSpecification: Sendable {
   public var timeoutSeconds: Double
   /// What stands in for the score of a sample that failed, timed out or was invalid.
   public var failure: RewardFailurePolicy
+  /// What the worker may take and touch; in worker isolation only.
+  public var limits: WorkerLimits
   /// The recipe, for errors about parameters.
   public var file: String?
 
   public init(
     name: String, source: String, parameters: JSON.Object = .init(), weight: Double = 1, isolation: Isolation = .worker,
-    timeoutSeconds: Double = 10, failure: RewardFailurePolicy = .skip, file: String? = nil
+    timeoutSeconds: Double = 10, failure: RewardFailurePolicy = .skip, limits: WorkerLimits = .init(),
+    file: String? = nil
   ) {
     self.name = name
     self.source = source
@@ -36,6 +40,7 @@ public struct RewardSpecification: Sendable {
     self.isolation = isolation
     self.timeoutSeconds = timeoutSeconds
     self.failure = failure
+    self.limits = limits
     self.file = file
   }
 }

@@ -11,7 +11,9 @@ import Testing
     let mayImport: Set<String>
   }
 
-  private static let system: Set<String> = ["CYAML", "CSQLite", "CPNG", "CJPEG", "CWebP", "CPCRE2", "CCairo"]
+  private static let system: Set<String> = [
+    "CYAML", "CSQLite", "CPNG", "CJPEG", "CWebP", "CPCRE2", "CCairo", "CFFI", "CCURL", "CConfinement",
+  ]
 
   /// Ground floor first. A room may import only what is listed, and everything listed stands on a lower floor.
   private static let rooms: [Room] = [
@@ -24,7 +26,9 @@ import Testing
     Room(folder: "Text", module: "Text", mayImport: ["Core", "CPCRE2"]),
     Room(folder: "Vision", module: "AttuneVision", mayImport: ["Core", "CPNG", "CJPEG", "CWebP"]),
     Room(folder: "Objectives", module: "Objectives", mayImport: ["Core"]),
-    Room(folder: "Rewards", module: "Rewards", mayImport: ["Core", "CRewardABI", "CShippedRewards"]),
+    Room(
+      folder: "Rewards", module: "Rewards",
+      mayImport: ["Core", "CRewardABI", "CShippedRewards", "CFFI", "CPCRE2", "CCURL", "CConfinement"]),
     Room(folder: "Models", module: "Models", mayImport: ["Core", "AttuneTensor", "Text", "AttuneVision"]),
     Room(folder: "Datasets", module: "Datasets", mayImport: ["Core", "Text", "AttuneVision"]),
     Room(folder: "Rollout", module: "Rollout", mayImport: ["Core", "AttuneTensor", "Text", "Models"]),

@@ -5,8 +5,9 @@ import Testing
 /// Every `attune` command that a page shows is run, in order, in a folder with the repository's recipes and rewards.
 @Suite struct DocumentationTests {
   private static let pages = [
-    "README.md", "docs/start.md", "docs/rewards.md", "docs/reward-abi.md", "docs/recipes.md", "docs/models.md",
-    "docs/adapters.md",
+    "README.md", "docs/start.md", "docs/rewards.md", "docs/built-in-rewards.md", "docs/functions.md",
+    "docs/reward-abi.md", "docs/reward-models.md", "docs/recipes.md", "docs/models.md", "docs/adapters.md",
+    "rewards/reasoning_steps/README.md",
   ]
 
   /// What a page asks a reader to do, in order.
@@ -53,15 +54,21 @@ import Testing
     }
     try files.createDirectory(atPath: folder + "/bin", withIntermediateDirectories: true)
     try files.createSymbolicLink(atPath: folder + "/bin/attune", withDestinationPath: Program.path)
+    // The endpoint that pages speak of is a server of this test.
+    let judge = try ScriptedServer { _, _ in .says("Fair enough.\nReward: 0.5") }
+    defer { judge.stop() }
+    func served(_ text: String) -> String { text.replacing("http://localhost:8000", with: judge.address) }
     for step in try steps(page) {
-      guard case .command(let command) = step else {
-        if case .file(let path, let content) = step {
+      guard case .command(let written) = step else {
+        if case .file(let path, let written) = step {
+          let content = served(written)
           let url = URL(fileURLWithPath: folder + "/" + path)
           try files.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
           try Data(content.utf8).write(to: url)
         }
         continue
       }
+      let command = served(written)
       let shell = Process()
       shell.executableURL = URL(fileURLWithPath: "/bin/sh")
       shell.arguments = ["-c", command]

@@ -15,7 +15,7 @@ import families
 from program import Program
 from report import Report
 
-SUBJECTS = ["checkpoints", "fine_tunes", "training", "merged", "adapters", "experts", "texts", "preprocess", "damage", "second_set"]
+SUBJECTS = ["checkpoints", "fine_tunes", "training", "merged", "adapters", "experts", "reward_models", "texts", "preprocess", "damage", "second_set"]
 
 
 def main():

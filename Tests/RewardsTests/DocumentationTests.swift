@@ -7,7 +7,7 @@ import Testing
 
 /// The examples of the documentation are rewards that keep every rule.
 @Suite struct DocumentationTests {
-  @Test(arguments: [("rewards.md", 6), ("reward-abi.md", 1)])
+  @Test(arguments: [("rewards.md", 6), ("reward-abi.md", 1), ("reward-models.md", 1)])
   func examplesPassTheValidator(_ page: String, _ count: Int) throws {
     let text = try String(contentsOfFile: Fixtures.root + "/docs/" + page, encoding: .utf8)
     let blocks = text.components(separatedBy: "\n```")

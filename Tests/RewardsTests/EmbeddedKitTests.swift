@@ -34,6 +34,39 @@ import Testing
     }
   }
 
+  /// What `attune reward list` says of a Swift plugin is what the plugin says.
+  @Test func theCatalogueHoldsTheirDescriptions() throws {
+    let command = Workshop.command
+    let real = try Self.plugins.map { plugin in
+      let library =
+        Workshop.buildFolder + "/lib"
+        + plugin.name.replacingOccurrences(of: ".swift", with: "." + RewardLoader.libraryExtension)
+      let found = try RewardLoader.describe(library, workerCommand: command)
+      var descriptor = try #require(found.count == 1 ? found[0] : nil)
+      descriptor.path = ""
+      return descriptor.json
+    }
+    if ProcessInfo.processInfo.environment["RECORD_EMBEDDED"] != nil {
+      let text = """
+        // Made by `RECORD_EMBEDDED=1 swift test --filter EmbeddedKitTests` from the plugins of rewards/: do not edit.
+        // swift-format-ignore-file
+
+        extension SwiftPluginCatalogue {
+          static let text = ##\"""
+        \(JSON.array(real).text(.pretty))
+        \"""##
+        }
+
+        """
+      return try text.write(
+        toFile: Fixtures.root + "/Sources/Rewards/Plugins/SwiftPluginCatalogue+Text.swift", atomically: true,
+        encoding: .utf8)
+    }
+    #expect(
+      JSON.array(SwiftPluginCatalogue.descriptors.map(\.json)) == .array(real),
+      "a plugin has changed: RECORD_EMBEDDED=1 swift test --filter EmbeddedKitTests, then build again")
+  }
+
   private func record() throws {
     var text = """
       // Made by `RECORD_EMBEDDED=1 swift test --filter EmbeddedKitTests` from the files it names: do not edit.

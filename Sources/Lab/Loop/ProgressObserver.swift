@@ -54,7 +54,6 @@ public final class ProgressObserver: RunObserver {
       let parts = phases.map { "\($0.name) \(Int($0.mebibytes.rounded(.up))) MiB" }.joined(separator: ", ")
       line("memory at most: \(parts); \(Int(held.rounded(.up))) MiB held for tensors")
     case .note(let text): line("note: \(text)")
-    case .remark: break
     case .paused(let folder):
       line("paused; go on with: attune runs continue \(folder)")
     case .continued:

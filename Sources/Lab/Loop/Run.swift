@@ -125,6 +125,7 @@ public struct Run {
       seesPictures = try ModelConfiguration.load(folder: recipe.model.path).vision != nil
     }
     try checkParts(recipe, present: seesPictures ? Set(ModelPart.allCases) : [.language])
+    try recipe.checkJudges()
     try RewardSet(recipe, workerCommand: workerCommand, copies: nil).close()
   }
 
@@ -192,12 +193,14 @@ public struct Run {
       try store.forget(after: -2, step: 0)
       report("no checkpoint is whole: starting over")
     }
+    for gap in RewardLoader.confinementGaps(rewards.entries.map(\.reward)) { report("note: \(gap)") }
+    let services = HostServices(tokenizer: policy.tokenizer, judges: try recipe.judgeService())
     let references = folder.path + "/reference"
     try FileManager.default.createDirectory(atPath: references, withIntermediateDirectories: true)
     let trainer = Trainer(
       recipe: recipe, policy: policy, streams: streams, rewards: rewards, checkpoints: checkpoints, folder: folder,
       journal: OutcomeJournal(store: store, replays: !isNew), observers: observers,
-      isCancelled: isCancelled, referenceFolder: references,
+      services: services, isCancelled: isCancelled, referenceFolder: references,
       makeReference: {
         try LanguageModel.load(folder: start, backend: backend, precision: precision, weights: weights)
       })

@@ -19,8 +19,6 @@ public enum RunEvent {
   case memory(phases: [(name: String, mebibytes: Double)], held: Double)
   /// Something a person should know, such as a reward plugin that crashed on a sample.
   case note(String)
-  /// Something for the record alone.
-  case remark(String)
   /// The run stands still, with a checkpoint, until somebody lets it go on.
   case paused(folder: String)
   case continued

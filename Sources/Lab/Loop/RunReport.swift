@@ -99,7 +99,8 @@ public struct RunReport {
       title: title, subtitle: "Run \(folder.id)", table: table, curves: curves, cards: cards, facts: facts,
       notices: (summary["alarms"]?.array ?? []).map { alarm in
         .init(
-          place: "\(alarm["stage_name"]?.string ?? ""), step \(alarm["step"]?.int ?? 0)", text: alarm["text"]?.string ?? "",
+          place: "\(alarm["stage_name"]?.string ?? ""), step \(alarm["step"]?.int ?? 0)",
+          text: alarm["text"]?.string ?? "",
           detail: "\(alarm["meaning"]?.string ?? "") \(alarm["look"]?.string ?? "")")
       })
   }

@@ -57,7 +57,6 @@ final class StoreObserver: RunObserver {
       try store.progress(stage: index, stepsDone: steps, stageSeconds: stageSeconds, runSeconds: runSeconds)
     case .memory: break
     case .note(let text): try store.log(.warning, text)
-    case .remark(let text): try store.log(.info, text)
     case .paused:
       try store.log(.info, "paused")
       try store.mark(.paused)

@@ -47,6 +47,8 @@ extension Trainer {
       throw error
     }
     let results = try lanes.finish()
+    let said = services.takeRecord()
+    try noteLines(said)
     let exact = answers.isEmpty ? 0 : Double(answers.filter(\.isCorrect).count) / Double(answers.count)
     var metrics = [(name: "eval/exact_match", value: exact)]
     if !scored.isEmpty {
@@ -59,7 +61,7 @@ extension Trainer {
         }
       }
     }
-    try emitServices(into: &metrics, prefix: "eval/")
+    metrics += said.metrics.map { ("eval/plugin/\($0.name)", $0.value) }
     let record = EvaluationRecord(stage: stage, step: step, label: label, metrics: metrics, answers: answers)
     try emit(.evaluated(record))
     for alarm in watch.observe(record) { try emit(.alarm(alarm)) }

@@ -36,9 +36,9 @@ extension Trainer {
           },
           settings.sampling(stopIDs: policy.endIDs), isCancelled: isCancelled
         ) { group, completions in
-          let own = inputs(stage, settings, group: group, samples[group], prompts[group], completions)
-          lanes.add(own)
-          seen += own
+          let inputs = inputs(stage, settings, group: group, samples[group], prompts[group], completions)
+          seen += inputs
+          lanes.add(inputs)
         }
       }
       rolledOut = monotonicSeconds()
@@ -51,6 +51,8 @@ extension Trainer {
       throw error
     }
     let completions = groups.flatMap { $0 }
+    let said = services.takeRecord()
+    try noteLines(said)
     let matrix = try combine(
       scored.outcomes, completions.map(\.finishReason), occasion: "step \(position.step)")
     let scores = try settings.advantages(of: matrix)
@@ -70,6 +72,7 @@ extension Trainer {
     means.add(
       RewardStatistics.metrics(
         matrix, rewards.rules, outcomes: scored.outcomes, groupSize: settings.generations, seconds: scored.seconds))
+    for metric in said.metrics { means.add("plugin/\(metric.name)", metric.value) }
     means.add(statistics.metrics)
     var lastNorm = 0.0
     var lastRate = 0.0
@@ -80,8 +83,7 @@ extension Trainer {
       loss = try groupUpdate(stage, settings, prompts, groups, advantages, iteration, &means)
       lastNorm = try clock.measure("optimizer") { try optimizer.update(rates, at: update, stage.optimizer) }
     }
-    var metrics = [("loss", loss)] + means.values + [("learning_rate", lastRate), ("grad_norm", lastNorm)]
-    try emitServices(into: &metrics)
+    let metrics = [("loss", loss)] + means.values + [("learning_rate", lastRate), ("grad_norm", lastNorm)]
     let finished = monotonicSeconds()
     return StepRecord(
       stage: position.stage, step: position.step, stageSteps: stage.steps, metrics: metrics,

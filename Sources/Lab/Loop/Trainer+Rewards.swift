@@ -15,14 +15,8 @@ extension RewardSet.Entry {
 
 extension Trainer {
   func rewardContext(_ phase: RewardContext.Phase, epoch: Double = 0) -> RewardContext {
-    var context = RewardContext()
-    context.phase = phase
-    context.step = position.globalStep
-    context.totalSteps = recipe.stages.reduce(0) { $0 + $1.steps }
+    var context = recipe.rewardContext(globalStep: position.globalStep, phase: phase)
     context.epoch = epoch
-    context.policyVersion = UInt64(position.globalStep)
-    context.seed = recipe.seed
-    context.recipe = recipe.name
     context.runID = folder.id
     context.services = services
     return context
@@ -90,11 +84,13 @@ extension Trainer {
     return matrix
   }
 
-  /// What rewards said through the host's services since the last time.
-  func emitServices(into metrics: inout [(name: String, value: Double)], prefix: String = "") throws {
-    let said = services.drain()
-    metrics += said.metrics.map { (prefix + $0.name, $0.value) }
-    for (level, text) in said.texts { try emit(level >= 2 ? .note(text) : .remark(text)) }
+  /// Tells what rewards wrote to the log, debug lines left out.
+  func noteLines(_ record: HostServices.Record) throws {
+    let lines = record.lines.filter { $0.level > 0 }
+    let shown = 20
+    for line in lines.prefix(shown) { try emit(.note("\(line.reward): \(line.text)")) }
+    let more = max(0, lines.count - shown) + record.droppedLines
+    if more > 0 { try emit(.note("and \(more) more lines of rewards")) }
   }
 
   func record(

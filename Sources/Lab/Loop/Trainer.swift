@@ -24,12 +24,13 @@ final class Trainer {
   let streams: [String: DataStream]
   let rewards: RewardSet
   let rewardInputs: RewardInputs
-  let services: RunServices
   let checkpoints: CheckpointStore
   let folder: RunFolder
   private let control: RunControl
   let journal: OutcomeJournal
   let observers: [any RunObserver]
+  /// What rewards may call on.
+  let services: HostServices
   let isCancelled: () -> Bool
   var position = RunPosition(stage: 0, step: 0, globalStep: 0, cursors: [:])
   private var optimizer: Optimizer?
@@ -44,7 +45,8 @@ final class Trainer {
 
   init(
     recipe: Recipe, policy: Policy, streams: [String: DataStream], rewards: RewardSet, checkpoints: CheckpointStore,
-    folder: RunFolder, journal: OutcomeJournal, observers: [any RunObserver], isCancelled: @escaping () -> Bool,
+    folder: RunFolder, journal: OutcomeJournal, observers: [any RunObserver], services: HostServices,
+    isCancelled: @escaping () -> Bool,
     referenceFolder: String,
     makeReference: @escaping () throws -> LanguageModel
   ) {
@@ -53,12 +55,12 @@ final class Trainer {
     self.streams = streams
     self.rewards = rewards
     rewardInputs = RewardInputs(policy, rewards.entries.map(\.reward.descriptor))
-    services = RunServices(policy.tokenizer)
     self.folder = folder
     control = RunControl(folder)
     self.checkpoints = checkpoints
     self.journal = journal
     self.observers = observers
+    self.services = services
     self.isCancelled = isCancelled
     self.makeReference = makeReference
     self.referenceFolder = referenceFolder
@@ -108,8 +110,8 @@ final class Trainer {
           var record = try step(stage, rates, optimizer)
           position.step += 1
           position.globalStep += 1
-          let alarms = try watch.observe(&record)
           try rewards.saveStates(all: false)
+          let alarms = try watch.observe(&record)
           try emit(.step(record))
           for alarm in alarms { try emit(.alarm(alarm)) }
         } catch is CancellationError { return try interrupt() }

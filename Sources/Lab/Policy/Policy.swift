@@ -25,8 +25,11 @@ public final class Policy {
 
   /// Loads a Hugging Face checkpoint folder.
   ///
+  /// - Parameter hasHead: false for a classifier's checkpoint, whose model gives hidden states alone.
   /// - Throws: `.request` naming the file and what is wrong with it.
-  public init(folder: String, backend: any Backend, precision: Precision, weights: WeightFormat = .plain) throws {
+  public init(
+    folder: String, backend: any Backend, precision: Precision, weights: WeightFormat = .plain, hasHead: Bool = true
+  ) throws {
     self.folder = folder
     (tokenizer, template, processor, endIDs, source, model) = try CheckpointFolder.explaining(folder) {
       var configuration = try ModelConfiguration.load(folder: folder)
@@ -46,11 +49,12 @@ public final class Policy {
       }
       let endIDs = try Policy.endIDs(folder: folder, configuration: configuration)
       let source = try CheckpointSource(folder: folder, backend: backend, precision: precision, weights: weights)
-      let model = try LanguageModel(configuration, from: source)
-      try source.checkTiedHead()
+      let model = try LanguageModel(configuration, from: source, hasHead: hasHead)
+      if hasHead { try source.checkTiedHead() }
       return (tokenizer, template, processor, endIDs, source, model)
     }
-    remarks = source.remarks + [source.unusedRemark].compactMap { $0 }
+    // A classifier's head is read by whoever asked for a model without one.
+    remarks = source.remarks + (hasHead ? [source.unusedRemark].compactMap { $0 } : [])
   }
 
   private static let pictureFiles = ["preprocessor_config.json", "processor_config.json"]

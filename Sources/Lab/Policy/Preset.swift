@@ -78,8 +78,16 @@ public struct Preset: Sendable {
         + "presets: \(all.map(\.name).joined(separator: ", "))")
   }
 
+  /// What a fresh checkpoint ends in.
+  public enum Head: String, Sendable, CaseIterable {
+    /// Probabilities of the next token.
+    case languageModel = "lm"
+    /// One number: a reward model, as transformers' classes for sequence classification are.
+    case reward
+  }
+
   /// Writes the checkpoint folder in Hugging Face's layout; the same seed gives the same bytes.
-  public func write(to folder: String, seed: UInt64) throws {
+  public func write(to folder: String, seed: UInt64, head: Head = .languageModel) throws {
     let tokenizer = try ByteLevelBPETrainer.train(
       texts: Self.corpus + Self.corpus, mergeCount: 160, specialTokens: Self.specialTokens)
     let ids = try tokenizer.tokenizer()
@@ -90,7 +98,8 @@ public struct Preset: Sendable {
     // A multiple of 16 keeps the head's panels full.
     let vocabulary = max(self.vocabulary, (ids.vocabularySize + 15) / 16 * 16)
     let end = try id("<|im_end|>")
-    let config = try configuration(vocabulary: vocabulary, end: end, id: id)
+    var config = try configuration(vocabulary: vocabulary, end: end, id: id)
+    if head == .reward { config = Self.classifier(config, padding: try id("<|endoftext|>")) }
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     for (name, text) in tokenizer.files { try AtomicFile.write(folder + "/" + name, text: text) }
     try AtomicFile.write(folder + "/chat_template.jinja", text: Self.template)
@@ -102,8 +111,29 @@ public struct Preset: Sendable {
     let model = try LanguageModel(
       ModelConfiguration(json: config, file: folder + "/config.json"),
       from: RandomSource(seed: seed, scheme: .fanIn, backend: backend, precision: .full))
-    try SafeTensors.write(
-      model.parameters.map { ($0.name, $0.value) }, to: folder + "/model.safetensors", from: backend)
+    var tensors = model.parameters.map { ($0.name, $0.value) }
+    if head == .reward {
+      tensors.removeAll { $0.0 == model.configuration.headName }
+      let width = model.configuration.text.hiddenSize
+      var stream = Randomness(seed: seed, for: .initialization).stream(named: "score.weight")
+      let deviation = 1 / Double(width).squareRoot()
+      tensors.append(
+        ("score.weight", backend.upload((0..<width).map { _ in Float(stream.normal() * deviation) }, [1, width])))
+    }
+    try SafeTensors.write(tensors, to: folder + "/model.safetensors", from: backend)
+  }
+
+  /// The configuration of the same model with a head for one label.
+  private static func classifier(_ config: JSON, padding: JSON) -> JSON {
+    var object = config.object ?? .init()
+    var name = object["architectures"]?[0]?.string ?? ""
+    for ending in ["ForCausalLM", "ForConditionalGeneration"] where name.hasSuffix(ending) {
+      name = String(name.dropLast(ending.count))
+    }
+    object["architectures"] = [.string(name + "ForSequenceClassification")]
+    object["num_labels"] = 1
+    object["pad_token_id"] = padding
+    return JSON(.object(object))
   }
 
   /// Texts whose common words become tokens.

@@ -28,6 +28,7 @@ public struct Recipe: Sendable, Equatable {
   /// In the order of the file.
   public var data: [Source]
   public var stages: [Stage]
+  public var judges: [Judge]
   public var rewards: [Reward]
   public var rewardLimits: RewardLimits
   public var watch: Watch
@@ -101,6 +102,7 @@ public struct Recipe: Sendable, Equatable {
     self.optimizer = optimizer
     data = effective["data"]?.object?.entries.map { Source(name: $0, RecipeValues($1)) } ?? []
     stages = values.sections("stages").map { Stage($0, optimizer: optimizer) }
+    judges = values.sections("judges").map { Judge($0) }
     rewards = values.sections("rewards").map { Reward($0) }
     rewardLimits = RewardLimits(values.section("reward_limits"))
     watch = Watch(values.section("watch"))

@@ -8,6 +8,8 @@ enum RecipeChecks {
     checkModel(recipe, &reader)
     checkData(recipe, &reader)
     checkStages(recipe, &reader)
+    checkUniqueNames(recipe, "judges", &reader)
+    checkJudges(recipe, &reader)
     checkUniqueNames(recipe, "rewards", &reader)
     checkComponents(recipe, &reader)
     checkEvaluation(recipe, &reader)

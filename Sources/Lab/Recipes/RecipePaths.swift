@@ -26,8 +26,11 @@ enum RecipePaths {
   /// names a library for the loader to find, `exact_match` a shipped reward.
   static func rewardFile(_ source: String) -> (path: String, rest: String)? {
     let (path, rest) = splitReward(source)
-    if rest.contains("(") { return path.contains("/") ? (path, rest) : nil }
-    let isFile = path.contains("/") || rewardExtensions.contains((path as NSString).pathExtension)
+    let ending = (path as NSString).pathExtension
+    // A library without a slash is the dynamic loader's to find; a source is a file.
+    let isSource = ["c", "swift"].contains(ending)
+    if rest.contains("(") { return path.contains("/") || isSource ? (path, rest) : nil }
+    let isFile = path.contains("/") || rewardExtensions.contains(ending)
     return isFile ? (path, rest) : nil
   }
 

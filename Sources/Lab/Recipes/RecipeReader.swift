@@ -301,7 +301,14 @@ struct RecipeReader {
     if role == .reward {
       guard let (written, rest) = RecipePaths.rewardFile(text) else { return value }
       let full = RecipePaths.absolute(written, from: folder)
-      if checkFiles, !RecipePaths.isFile(full) { addMissing(written, full, "file", node, path: path) }
+      if checkFiles, !RecipePaths.isFile(full) {
+        // A reward model's folder, or the name of one in Hugging Face's cache.
+        if rest.isEmpty, RecipePaths.isFolder(full) {
+          return .string((try? CheckpointFolder.resolve(full)) ?? full)
+        }
+        if rest.isEmpty, let found = try? CheckpointFolder.cached(text) { return .string(found) }
+        addMissing(written, full, "file", node, path: path)
+      }
       return .string(full + rest)
     }
     let full = RecipePaths.absolute(text, from: folder)

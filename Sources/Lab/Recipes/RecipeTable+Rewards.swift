@@ -6,7 +6,8 @@ extension RecipeTable {
     section("rewards", as: .sections, "Rewards, for grpo stages and for evaluation."),
     row(
       "rewards[].source", .path(.reward), .required,
-      "A source file (.c, .swift), a library (.so, .so:name), a shipped reward's name, or 'LIBRARY: C SIGNATURE'."),
+      "A source file (.c, .swift), a library (.so, .so:name), a reward model's folder, a shipped reward's name, or 'LIBRARY: C SIGNATURE'."
+    ),
     row(
       "rewards[].name", .name,
       .derived(meaning: "from the source's name") {

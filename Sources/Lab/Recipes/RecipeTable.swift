@@ -6,7 +6,8 @@ import Models
 public enum RecipeTable {
   /// All rows in the order in which they are resolved and documented; a section's row comes before its keys.
   public static let keys: [RecipeKey] =
-    run + model + optimizer(in: "", perStage: false) + data + stages + rewards + watch + evaluation + checkpoint
+    run + model + optimizer(in: "", perStage: false) + data + stages + judges + rewards + watch + evaluation
+    + checkpoint
     + report
 
   // MARK: Rows

@@ -51,7 +51,8 @@ final class RewardSet {
   // MARK: Loading
 
   private func load(_ settings: Recipe.Reward) throws -> Entry {
-    var specification = settings.specification(file: recipe.file)
+    var specification = RewardSpecification(settings, file: recipe.file)
+    let models = CheckpointRewards(threads: recipe.threads)
     var hash: String?
     if let code = try RewardLoader.codeFile(of: settings.source) {
       let path = code.isCompiled ? code.path : copy(code.path) ?? code.path
@@ -59,10 +60,10 @@ final class RewardSet {
       specification.source = path + (code.reward.map { ":" + $0 } ?? "")
     }
     let reward: any PluginReward
-    do { reward = try RewardLoader.load(specification, workerCommand: workerCommand) } catch {
+    do { reward = try RewardLoader.load(specification, workerCommand: workerCommand, models: models) } catch {
       // A library may look for others beside itself; and errors name the file that a person knows.
       specification.source = settings.source
-      reward = try RewardLoader.load(specification, workerCommand: workerCommand)
+      reward = try RewardLoader.load(specification, workerCommand: workerCommand, models: models)
     }
     return Entry(
       settings: settings, rule: ScoringRule(settings), reward: reward,
@@ -130,14 +131,5 @@ final class RewardSet {
     guard entry.identity.kind != .builtIn else { return false }
     let path = try RewardLoader.codeFile(of: entry.settings.source)?.path ?? entry.reward.descriptor.path
     return try RewardIdentity.contentHash(of: path) != entry.identity.hash
-  }
-}
-
-extension Recipe.Reward {
-  /// What the loader takes.
-  func specification(file: String?) -> RewardSpecification {
-    RewardSpecification(
-      name: name, source: source, parameters: parameters.object ?? .init(), weight: weight,
-      isolation: isolation == .inline ? .inline : .worker, timeoutSeconds: timeout, failure: failure, file: file)
   }
 }

@@ -57,14 +57,6 @@ enum RunSchema {
           key INTEGER PRIMARY KEY, time REAL NOT NULL, level TEXT NOT NULL, text TEXT NOT NULL);
         """),
     Migration(
-      name: "what rewards were made of",
-      sql: """
-        CREATE TABLE reward_versions (
-          key INTEGER PRIMARY KEY, name TEXT NOT NULL, stage INTEGER NOT NULL, step INTEGER NOT NULL,
-          kind TEXT NOT NULL, source TEXT NOT NULL, hash TEXT, abi TEXT NOT NULL, version TEXT NOT NULL,
-          reward TEXT NOT NULL, parameters TEXT NOT NULL);
-        """),
-    Migration(
       name: "surveys, alarms, and what rewards saw",
       sql: """
         CREATE TABLE surveys (stage INTEGER PRIMARY KEY, survey TEXT NOT NULL);
@@ -73,6 +65,14 @@ enum RunSchema {
           PRIMARY KEY (stage, step, kind, subject)) WITHOUT ROWID;
         ALTER TABLE prompts ADD COLUMN facts TEXT;
         ALTER TABLE rollouts ADD COLUMN facts TEXT;
+        """),
+    Migration(
+      name: "what rewards were made of",
+      sql: """
+        CREATE TABLE reward_versions (
+          key INTEGER PRIMARY KEY, name TEXT NOT NULL, stage INTEGER NOT NULL, step INTEGER NOT NULL,
+          kind TEXT NOT NULL, source TEXT NOT NULL, hash TEXT, abi TEXT NOT NULL, version TEXT NOT NULL,
+          reward TEXT NOT NULL, parameters TEXT NOT NULL);
         """),
   ]
 }

@@ -41,7 +41,7 @@ extension RunStore {
           ("seconds", row.json(3)), ("status", .string(status.rawValue)), ("started", row.json(4)),
           ("stages", .array(shown)),
           ("checkpoint", row.optionalText(5).map { .string($0.hasPrefix("/") ? $0 : folder.path + "/" + $0) } ?? .null),
-          ("host", row.storedJSON(6)), ("rewards", .array(versions)), ("alarms", .array(alarms)),
+          ("host", row.storedJSON(6)), ("alarms", .array(alarms)), ("rewards", .array(versions)),
         ])
       }
       guard let run = fields.first else { throw neverStarted }

@@ -27,17 +27,17 @@ extension Rescoring {
     /// What is not exactly as the run saw it.
     private(set) var remarks: [String] = []
     private let tokenizer: Tokenizer?
-    private let services: RunServices?
+    private let services: HostServices
     private var pictures: [String: [UInt8]] = [:]
 
-    init(store: RunStore, recipe: Recipe, runID: String, _ reward: RewardDescriptor) {
+    init(store: RunStore, recipe: Recipe, runID: String, _ reward: RewardDescriptor) throws {
       self.store = store
       self.recipe = recipe
       self.runID = runID
       self.reward = reward
       let model = recipe.model.preset == nil ? recipe.model.path : store.folder.path + "/start"
       tokenizer = try? Tokenizer.load(folder: model)
-      services = tokenizer.map { RunServices($0) }
+      services = HostServices(tokenizer: tokenizer, judges: try recipe.judgeService())
       if tokenizer == nil {
         remark("the policy's tokenizer is not at \(model) any more: a reward that asks for it gets no answer")
       }
@@ -45,14 +45,9 @@ extension Rescoring {
 
     mutating func step(_ step: Int, stage: Int) throws -> Step {
       let prompts = try store.recorded(stage: stage, step: step)
-      var context = RewardContext()
-      context.phase = .replay
-      context.step = recipe.stages.prefix(stage).reduce(0) { $0 + $1.steps } + step
-      context.totalSteps = recipe.stages.reduce(0) { $0 + $1.steps }
+      let globalStep = recipe.stages.prefix(stage).reduce(0) { $0 + $1.steps } + step
+      var context = recipe.rewardContext(globalStep: globalStep, phase: .replay)
       context.epoch = prompts.first?.facts["epoch"]?.double ?? 0
-      context.policyVersion = UInt64(context.step)
-      context.seed = recipe.seed
-      context.recipe = recipe.name
       context.runID = runID
       context.services = services
       let groups = try prompts.map { try samples(of: $0, dataset: recipe.stages[stage].data) }

@@ -81,7 +81,7 @@ public struct Rescoring: Sendable {
     let plan = try Plan(request, recipe)
     let reward = try RewardLoader.load(plan.specification, workerCommand: workerCommand)
     defer { reward.close() }
-    var reader = Reader(store: store, recipe: recipe, runID: id, reward.descriptor)
+    var reader = try Reader(store: store, recipe: recipe, runID: id, reward.descriptor)
     var rows: [Row] = []
     for (index, stage) in recipe.stages.enumerated() where request.stage == nil || request.stage == index {
       guard case .grpo(let settings) = stage.objective else { continue }
@@ -139,7 +139,7 @@ extension Rescoring {
       if rule.failure == .abort { rule.failure = .skip }
       let settings = place.map { recipe.rewards[$0] } ?? own
       var specification =
-        settings.map { $0.specification(file: recipe.file) } ?? RewardSpecification(name: name, source: "")
+        settings.map { RewardSpecification($0, file: recipe.file) } ?? RewardSpecification(name: name, source: "")
       specification.name = name
       specification.source = own?.source ?? request.source
       for (key, value) in request.parameters.entries { specification.parameters[key] = value }
@@ -185,5 +185,34 @@ extension RunStore.RecordedRollout {
     return RewardOutcome(
       score: score.score, status: RewardStatus(rawValue: score.status) ?? .invalid,
       components: score.components.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, log: score.log ?? "")
+  }
+}
+
+extension Recipe {
+  /// What rewards are told of the run.
+  ///
+  /// - Parameter globalStep: over all stages, from 0.
+  func rewardContext(globalStep: Int, phase: RewardContext.Phase) -> RewardContext {
+    var context = RewardContext()
+    context.phase = phase
+    context.step = globalStep
+    context.totalSteps = stages.reduce(0) { $0 + $1.steps }
+    context.policyVersion = UInt64(globalStep)
+    context.seed = seed
+    context.recipe = name
+    return context
+  }
+}
+
+extension RewardSpecification {
+  init(_ settings: Recipe.Reward, file: String) {
+    self.init(
+      name: settings.name, source: settings.source, parameters: settings.parameters.object ?? .init(),
+      weight: settings.weight, isolation: settings.isolation == .inline ? .inline : .worker,
+      timeoutSeconds: settings.timeout, failure: settings.failure,
+      limits: WorkerLimits(
+        memoryMiB: settings.memoryMiB, allowsNetwork: settings.allowsNetwork,
+        writableFolders: settings.writableFolders),
+      file: file)
   }
 }

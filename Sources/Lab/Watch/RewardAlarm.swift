@@ -58,7 +58,8 @@ public struct RewardAlarm: Sendable, Equatable {
 
   public var json: JSON {
     [
-      "kind": .string(kind.rawValue), "subject": .string(subject), "stage": .int(stage), "stage_name": .string(stageName),
+      "kind": .string(kind.rawValue), "subject": .string(subject), "stage": .int(stage),
+      "stage_name": .string(stageName),
       "step": .int(step),
       "numbers": .object(numbers.map { ($0.name, .finite($0.value)) }), "text": .string(text),
       "meaning": .string(meaning), "look": .string(look),

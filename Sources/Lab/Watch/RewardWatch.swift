@@ -121,7 +121,8 @@ final class RewardWatch {
       guard reading.level >= 1, active.insert(key).inserted else { continue }
       raised.append(
         RewardAlarm(
-          kind: reading.kind, subject: reading.subject, stage: stage.index, stageName: stage.name, step: step, numbers: reading.numbers,
+          kind: reading.kind, subject: reading.subject, stage: stage.index, stageName: stage.name, step: step,
+          numbers: reading.numbers,
           text: reading.text, meaning: reading.meaning,
           look: "attune runs samples \(run) --stage \(stage.name) --step \(step) --sort reward"))
     }

@@ -25,9 +25,8 @@ extension Trainer {
       throw error
     }
     try rewards.restore(rewards.states)
-    // What rewards say now is no step's.
-    var metrics: [(name: String, value: Double)] = []
-    try emitServices(into: &metrics)
+    // What rewards say about a trial belongs to no step.
+    _ = services.takeRecord()
     try emit(.surveyed(survey))
     guard let refusal = survey.refusal(temperature: settings.temperature, run: journal.store.folder.path) else {
       return

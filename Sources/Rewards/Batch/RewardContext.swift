@@ -38,6 +38,8 @@ public protocol RewardServices: Sendable {
   func encode(_ text: String) -> [Int32]?
   /// The answer of a judge. Blocks, also to keep within the judge's limits of concurrency and rate.
   func judge(_ request: JudgeRequest, reward: String) -> JudgeReply
+  /// How many threads may usefully ask a judge at once; nil is the only one.
+  func concurrency(ofJudge name: String?) -> Int
 }
 
 extension RewardServices {
@@ -48,6 +50,7 @@ extension RewardServices {
   public func judge(_ request: JudgeRequest, reward: String) -> JudgeReply {
     JudgeReply(status: .notApplicable, message: "this host has no judges")
   }
+  public func concurrency(ofJudge name: String?) -> Int { 1 }
 }
 
 /// A question to a model that the host runs or reaches.

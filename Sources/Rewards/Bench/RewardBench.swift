@@ -11,8 +11,15 @@ public enum RewardBench {
 
   // MARK: Trying
 
-  /// A line of `attune reward try` as a sample: `prompt` and `completion` (text or messages), `images` (paths); every
-  /// other key is a column. `raw_completion`, `token_ids`, `logprobs` and `finish_reason` are taken if they are there. A line
+  /// Keys of a line that say something about the completion; every other key is a column.
+  private static let ownKeys: Set = [
+    "prompt", "completion", "images", "raw_completion", "generation_prefix", "token_ids", "token_count", "policy_mask",
+    "logprobs", "finish_reason",
+  ]
+
+  /// A line of `attune reward try` as a sample: `prompt` and `completion` (text or messages), `images` (paths, or objects:
+  /// see `image`); every other key is a column. `raw_completion`, `generation_prefix`, `token_ids` (or `token_count`, where any
+  /// ids will do), `policy_mask`, `logprobs` and `finish_reason` are taken if they are there. A line
   /// of a run's samples is taken as the run's rewards saw it.
   ///
   /// - Throws: `AttuneError` naming the key, at the value's place.
@@ -57,28 +64,88 @@ public enum RewardBench {
         throw wrong("prompt", prompt, "a string or a list of messages")
       }
     }
-    for path in try list(object["images"], "images", wrong) {
-      guard let path = path.string else { throw wrong("images", path, "a list of paths") }
-      sample.images.append(RewardImage(try pictures(path)))
+    for value in try list(object["images"], "images", wrong) {
+      sample.images.append(try image(value, pictures, wrong))
     }
     if let raw = object["raw_completion"]?.string { sample.rawCompletion = raw }
-    sample.tokenIDs = try list(object["token_ids"], "token_ids", wrong).map {
-      guard let id = $0.int, let id = Int32(exactly: id) else { throw wrong("token_ids", $0, "a list of ids") }
-      return id
+    if let prefix = object["generation_prefix"] {
+      guard let text = prefix.string else { throw wrong("generation_prefix", prefix, "a string") }
+      sample.generationPrefix = text
     }
-    let logprobs = try list(object["logprobs"], "logprobs", wrong)
-    if !logprobs.isEmpty, logprobs.count == sample.tokenIDs.count {
-      sample.logprobs = logprobs.map { Float($0.double ?? .nan) }
+    try readTokens(object, into: &sample, wrong)
+    if let reason = object["finish_reason"] {
+      guard let known = reason.string.flatMap(FinishReason.init) else {
+        throw wrong("finish_reason", reason, "\"stop\", \"length\" or \"stop_string\"")
+      }
+      sample.finishReason = known
     }
-    if let reason = object["finish_reason"]?.string.flatMap(FinishReason.init) { sample.finishReason = reason }
-    let own: Set = ["prompt", "completion", "images", "raw_completion", "token_ids", "logprobs", "finish_reason"]
-    for (key, value) in object.entries where !own.contains(key) { sample.columns[key] = value }
+    for (key, value) in object.entries where !ownKeys.contains(key) { sample.columns[key] = value }
     for key in referenceKeys {
       guard let value = sample.columns[key], !value.isNull else { continue }
       sample.references = RewardSample.references(value)
       break
     }
     return sample
+  }
+
+  private static func readTokens(
+    _ object: JSON.Object, into sample: inout RewardSample, _ wrong: (String, JSON, String) -> AttuneError
+  ) throws {
+    sample.tokenIDs = try list(object["token_ids"], "token_ids", wrong).map {
+      guard let id = $0.int, let id = Int32(exactly: id) else { throw wrong("token_ids", $0, "a list of ids") }
+      return id
+    }
+    if let count = object["token_count"] {
+      guard let number = count.int, (0...(1 << 24)).contains(number), object["token_ids"] == nil else {
+        throw wrong("token_count", count, "a number of tokens, in place of \"token_ids\"")
+      }
+      sample.tokenIDs = (0..<Int32(number)).map { $0 }
+    }
+    let mask = try list(object["policy_mask"], "policy_mask", wrong)
+    if let value = object["policy_mask"], !mask.isEmpty {
+      sample.policyMask = try mask.map {
+        guard let bit = $0.int, bit == 0 || bit == 1 else { throw wrong("policy_mask", $0, "a list of 0 and 1") }
+        return bit == 1
+      }
+      guard mask.count == sample.tokenIDs.count else {
+        throw wrong("policy_mask", value, "one entry for each of \(sample.tokenIDs.count) tokens, found \(mask.count)")
+      }
+    }
+    let logprobs = try list(object["logprobs"], "logprobs", wrong)
+    if !logprobs.isEmpty, logprobs.count == sample.tokenIDs.count {
+      sample.logprobs = logprobs.map { Float($0.double ?? .nan) }
+    }
+  }
+
+  /// A picture: a path, or an object with `path`, or with `width` and `height` for one that is all black; and with what the
+  /// model saw of it: `model_width` and `model_height`, or `coordinate_range`.
+  private static func image(
+    _ value: JSON, _ pictures: PictureReader, _ wrong: (String, JSON, String) -> AttuneError
+  ) throws -> RewardImage {
+    if let path = value.string { return RewardImage(try pictures(path)) }
+    guard let object = value.object else { throw wrong("images", value, "a list of paths or of objects") }
+    let known = ["path", "width", "height", "model_width", "model_height", "coordinate_range"]
+    for (key, value) in object.entries where !known.contains(key) {
+      throw wrong("images", value, "an object with \(known.joined(separator: ", ")), found \(key)")
+    }
+    func number(_ key: String) throws -> Int? {
+      guard let value = object[key] else { return nil }
+      guard let number = value.int, (1...16384).contains(number) else { throw wrong(key, value, "1 to 16384") }
+      return number
+    }
+    var image: RewardImage
+    if let path = object["path"]?.string {
+      image = RewardImage(try pictures(path))
+    } else if let width = try number("width"), let height = try number("height") {
+      image = RewardImage(
+        Picture(width: width, height: height, pixels: [UInt8](repeating: 0, count: width * height * 3)))
+    } else {
+      throw wrong("images", value, "an object with \"path\", or with \"width\" and \"height\"")
+    }
+    image.modelWidth = try number("model_width") ?? 0
+    image.modelHeight = try number("model_height") ?? 0
+    image.coordinateRange = Double(try number("coordinate_range") ?? 0)
+    return image
   }
 
   /// A line of a run's samples: everything that the run's rewards saw.
@@ -128,11 +195,13 @@ public enum RewardBench {
 
   /// Scores lines and answers with one each: reward, status, components, log. Lines with one prompt form a group.
   public static func tryLines(
-    _ lines: [JSON], _ reward: any Reward, file: String = "", pictures: PictureReader
+    _ lines: [JSON], _ reward: any Reward, file: String = "", services: (any RewardServices)? = nil,
+    pictures: PictureReader
   ) throws -> [JSON] {
     let samples = grouped(try lines.map { try sample($0, file: file, pictures: pictures) })
     var context = RewardContext()
     context.phase = .test
+    context.services = services
     return try reward.score(samples, context: context).map(\.json)
   }
 
@@ -162,43 +231,5 @@ public enum RewardBench {
     }
     for i in out.indices where !known.contains(i) { out[i].groupSize = sizes[Int(out[i].groupID)] }
     return out
-  }
-
-  // MARK: Listing
-
-  /// A reward that comes with the program.
-  public struct Listing: Sendable {
-    public var name: String
-    public var summary: String
-    /// `built-in`, `C plugin` or `Swift plugin`.
-    public var kind: String
-    public var parameters: [RewardParameter]
-
-    public var json: JSON {
-      [
-        "name": .string(name), "summary": .string(summary), "kind": .string(kind),
-        "parameters": .array(parameters.map(\.json)),
-      ]
-    }
-  }
-
-  /// The rewards that come with the program, by name.
-  public static func list(workerCommand: [String]) -> [Listing] {
-    RewardLoader.shipped.map { name in
-      do {
-        let source = try RewardLoader.resolve(name)
-        let found = try RewardLoader.describe(name, workerCommand: workerCommand).first
-        let kind =
-          switch source {
-          case .builtIn: "built-in"
-          case .linked: "C plugin"
-          case .library: "Swift plugin"
-          }
-        return Listing(
-          name: name, summary: found?.summary ?? "", kind: kind, parameters: found?.parameters ?? [])
-      } catch {
-        return Listing(name: name, summary: "\(error)", kind: "", parameters: [])
-      }
-    }
   }
 }

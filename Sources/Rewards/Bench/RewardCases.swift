@@ -3,14 +3,18 @@ import Foundation
 
 /// A `cases.jsonl`: lines as for `attune reward try`, each with what is `expected` of it.
 ///
-/// `expected` holds any of `reward`, `status`, `components` and `log`; `parameters` sets parameters for the line, and
-/// `for` names the reward if the library has several.
+/// `expected` holds any of `reward`, `status`, `components` and `log`; `parameters` sets parameters for the line, `run` says
+/// where the run stands (`step`, `total_steps`), and `for` names the reward if the library has several. To a reward that
+/// sees whole groups, lines with one prompt, one set of parameters and one `run` are a group.
 struct RewardCases {
   struct Case {
     var line: Int
     var sample: RewardSample
     var expected: JSON.Object
     var parameters: JSON.Object
+    var context: RewardContext
+    /// What of the line must be equal for another to be in its group.
+    var group: String
     var rewardName: String?
   }
 
@@ -37,17 +41,70 @@ struct RewardCases {
       }
       let parameters = object["parameters"]?.object ?? .init()
       let rewardName = object["for"]?.string
-      for key in ["expected", "parameters", "for"] { object[key] = nil }
+      let context = try Self.context(object["run"], place)
+      let group = JSON.array([object["prompt"] ?? .null, JSON(.object(parameters)), object["run"] ?? .null]).text()
+      for key in ["expected", "parameters", "run", "for"] { object[key] = nil }
       do {
         cases.append(
           Case(
             line: i + 1, sample: try RewardBench.sample(JSON(.object(object)), pictures: pictures), expected: expected,
-            parameters: parameters, rewardName: rewardName))
+            parameters: parameters, context: context, group: group, rewardName: rewardName))
       } catch let error as AttuneError {
         throw AttuneError.request(error.message, at: place, hint: error.hint)
       }
     }
     self.cases = cases
+  }
+
+  private static func context(_ run: JSON?, _ place: AttuneError.Location) throws -> RewardContext {
+    var context = RewardContext()
+    context.phase = .test
+    guard let run else { return context }
+    for (key, value) in run.object?.entries ?? JSON.Object([("run", run)]).entries {
+      guard let number = value.int, number >= 0, ["step", "total_steps"].contains(key) else {
+        throw AttuneError.request(
+          "\"run\" is \(run.text()), expected such as {\"step\": 10, \"total_steps\": 100}", at: place)
+      }
+      if key == "step" { context.step = number } else { context.totalSteps = number }
+    }
+    return context
+  }
+
+  /// A case that did not end as expected.
+  struct Failure {
+    var line: Int
+    var difference: String
+  }
+
+  /// Scores the cases of one reward.
+  ///
+  /// - Parameter start: makes an instance with parameters; called once for each set of them. All are closed at the end.
+  /// - Returns: how many cases there were, and those that did not end as expected.
+  func replay(
+    _ descriptor: RewardDescriptor, services: (any RewardServices)? = nil,
+    start: (JSON.Object) throws -> any PluginReward
+  ) throws -> (count: Int, failures: [Failure]) {
+    var rewards: [String: any PluginReward] = [:]
+    defer { for reward in rewards.values { reward.close() } }
+    let own = cases.filter { $0.rewardName == nil || $0.rewardName == descriptor.reward }
+    var done: Set<Int> = []
+    var failures: [Failure] = []
+    for entry in own where !done.contains(entry.line) {
+      let call = descriptor.needsGroup ? own.filter { $0.group == entry.group } : [entry]
+      done.formUnion(call.map(\.line))
+      let key = JSON(.object(entry.parameters)).text()
+      let reward = try rewards[key] ?? start(entry.parameters)
+      rewards[key] = reward
+      let samples = RewardBench.grouped(call.map(\.sample))
+      var context = entry.context
+      context.services = services
+      for (entry, outcome) in zip(call, try reward.score(samples, context: context)) {
+        if let difference = Self.difference(outcome, entry.expected) {
+          failures.append(Failure(line: entry.line, difference: difference))
+        }
+      }
+    }
+    return (own.count, failures.sorted { $0.line < $1.line })
   }
 
   /// The file beside a source or a library, if there is one.

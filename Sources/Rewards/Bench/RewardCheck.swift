@@ -42,9 +42,11 @@ extension RewardBench {
   /// Runs a plugin through every rule of the interface, in a worker, and replays the `cases.jsonl` beside it.
   ///
   /// A source that does not load breaks the first rule; nothing is thrown for what a plugin does.
+  ///
+  /// - Parameter services: what plugins may call on, such as judges.
   public static func check(
     _ source: String, parameters: JSON.Object = .init(), timeoutSeconds: Double = 10, cases: String? = nil,
-    workerCommand: [String], pictures: @escaping PictureReader
+    workerCommand: [String], services: (any RewardServices)? = nil, pictures: @escaping PictureReader
   ) -> RewardCheck {
     var check = RewardCheck()
     let library: RewardSource
@@ -60,16 +62,39 @@ extension RewardBench {
         .init(name: "loads", held: false, detail: place + (known?.message ?? "\(error)"), remedy: known?.hint))
       return check
     }
-    let casesPath =
-      cases ?? RewardCases.path(beside: source.contains("/") || source.contains(".") ? source : library.words)
+    let casesPath = cases ?? place(of: source, library).flatMap(RewardCases.path)
     for descriptor in descriptors {
+      let borrowed = required(by: descriptor, beside: parameters, casesPath, pictures)
       let run = PluginCheck(
-        descriptor: descriptor, library: library, parameters: parameters, timeLimit: timeoutSeconds,
-        prefix: descriptors.count > 1 ? "\(descriptor.reward): " : "", workerCommand: workerCommand)
+        descriptor: descriptor, library: library, parameters: parameters, borrowed: borrowed, timeLimit: timeoutSeconds,
+        prefix: descriptors.count > 1 ? "\(descriptor.reward): " : "", workerCommand: workerCommand, services: services)
       run.run(casesPath: casesPath, pictures: pictures)
       check.rules += run.rules
     }
     return check
+  }
+
+  /// The path beside which a reward's cases stand, if it has one.
+  private static func place(of source: String, _ resolved: RewardSource) -> String? {
+    if case .function(let library, _) = resolved {
+      let written = FunctionSignature.split(source, fileExists: FileManager.default.fileExists(atPath:))?.library
+      return library.contains("/") ? written ?? library : nil
+    }
+    return source.contains("/") || source.contains(".") ? source : resolved.words
+  }
+
+  /// Parameters that must be given and were not, as the first of the reward's cases has them.
+  private static func required(
+    by descriptor: RewardDescriptor, beside given: JSON.Object, _ casesPath: String?, _ pictures: PictureReader
+  ) -> JSON.Object {
+    var found = JSON.Object()
+    let missing = (descriptor.parameters ?? []).filter { $0.defaultValue == nil && given[$0.name] == nil }
+    // A file that cannot be read breaks the rule that replays it.
+    guard !missing.isEmpty, let casesPath, let file = try? RewardCases(path: casesPath, pictures: pictures),
+      let first = file.cases.first(where: { $0.rewardName == nil || $0.rewardName == descriptor.reward })
+    else { return found }
+    for parameter in missing { found[parameter.name] = first.parameters[parameter.name] }
+    return found
   }
 }
 
@@ -85,20 +110,32 @@ private final class PluginCheck {
   private let descriptor: RewardDescriptor
   private let library: RewardSource
   private let parameters: JSON.Object
+  /// Names of the parameters among them that a case gave.
+  private let borrowed: [String]
   private let timeLimit: Double
   private let prefix: String
   private let workerCommand: [String]
+  /// The declaration, if the reward is a C function.
+  private let signature: FunctionSignature?
+  private let ordinary: [Probes.Probe]
+  private let services: (any RewardServices)?
 
   init(
-    descriptor: RewardDescriptor, library: RewardSource, parameters: JSON.Object, timeLimit: Double, prefix: String,
-    workerCommand: [String]
+    descriptor: RewardDescriptor, library: RewardSource, parameters: JSON.Object, borrowed: JSON.Object,
+    timeLimit: Double, prefix: String, workerCommand: [String], services: (any RewardServices)?
   ) {
     self.descriptor = descriptor
     self.library = library
+    var parameters = parameters
+    for (key, value) in borrowed.entries { parameters[key] = value }
     self.parameters = parameters
+    self.borrowed = borrowed.keys
     self.timeLimit = timeLimit
     self.prefix = prefix
     self.workerCommand = workerCommand
+    if case .function(_, let text) = library { signature = try? FunctionSignature(text) } else { signature = nil }
+    ordinary = Probes.ordinary.map { [signature] in ($0.label, signature?.completed($0.sample) ?? $0.sample) }
+    self.services = services
   }
 
   private func rule(_ name: String, _ body: () throws -> String) {
@@ -111,6 +148,13 @@ private final class PluginCheck {
     } catch {
       rules.append(.init(name: prefix + name, held: false, detail: "\(error)"))
     }
+  }
+
+  /// What `check` was given, and over it what a case says.
+  private func merged(with own: JSON.Object) -> JSON.Object {
+    var merged = parameters
+    for (key, value) in own.entries { merged[key] = value }
+    return merged
   }
 
   private func start(_ parameters: JSON.Object? = nil) throws -> WorkerReward {
@@ -128,9 +172,10 @@ private final class PluginCheck {
   ) throws -> [RewardOutcome] {
     var context = RewardContext()
     context.phase = .test
+    context.services = services
     let samples = RewardBench.grouped(probes.map(\.sample))
     let deaths = reward.deaths
-    let outcomes = try reward.score(samples, context: context, variant: variant, verifyInputs: true)
+    let outcomes = try reward.score(samples, context: context, variant: variant)
     if reward.deaths > deaths {
       let i = outcomes.firstIndex {
         $0.log.hasPrefix("the plugin ") && ($0.status == .failed || $0.status == .timedOut)
@@ -143,11 +188,14 @@ private final class PluginCheck {
   }
 
   func run(casesPath: String?, pictures: @escaping RewardBench.PictureReader) {
-    rule("version") {
-      "built for \(descriptor.abiMajor).\(descriptor.abiMinor) of attune_reward.h, library version \(descriptor.libraryVersion)"
+    rule(signature == nil ? "version" : "signature") {
+      if let signature { return "\(signature.text) of \(descriptor.path)" }
+      return
+        "built for \(descriptor.abiMajor).\(descriptor.abiMinor) of attune_reward.h, library version \(descriptor.libraryVersion)"
     }
     rule("describes itself") {
       let name = descriptor.reward
+      if signature != nil { return name }
       guard name.unicodeScalars.allSatisfy({ $0 == "_" || ("a"..."z").contains($0) || ("0"..."9").contains($0) }) else {
         throw Broken(detail: "the name '\(name)' is not snake_case", remedy: "lower-case letters, digits and _")
       }
@@ -158,7 +206,8 @@ private final class PluginCheck {
     rule("starts") {
       made = try start()
       let parameters = descriptor.parameters.map { "\($0.count) parameters" } ?? "any parameters"
-      return parameters
+      return borrowed.isEmpty
+        ? parameters : "\(parameters), \(borrowed.joined(separator: " and ")) as in the first case"
     }
     guard let reward = made else { return }
     defer { reward.close() }
@@ -166,9 +215,9 @@ private final class PluginCheck {
     rule("two instances side by side") {
       let other = try start()
       defer { other.close() }
-      let a = try score(reward, Probes.ordinary)
-      let b = try score(other, Probes.ordinary)
-      if descriptor.isDeterministic { try compare(a, b, Probes.ordinary, "by two instances") }
+      let a = try score(reward, ordinary)
+      let b = try score(other, ordinary)
+      if descriptor.isDeterministic { try compare(a, b, ordinary, "by two instances") }
       return ""
     }
     rule("ends without having scored") {
@@ -186,8 +235,8 @@ private final class PluginCheck {
       return ""
     }
     rule("ordinary samples") {
-      let outcomes = try score(reward, Probes.ordinary)
-      try checkRange(outcomes, Probes.ordinary)
+      let outcomes = try score(reward, ordinary)
+      try checkRange(outcomes, ordinary)
       let scored = outcomes.filter { $0.status == .ok }.count
       return "\(scored) of \(outcomes.count) scored"
     }
@@ -198,13 +247,10 @@ private final class PluginCheck {
         return ""
       }
     }
-    rule("a host of a later version (larger structs, a message buffer of one byte)") {
-      try sameAsNormal(reward, .laterHost)
-    }
-    rule("a host that offers less (no tokenizer, no extensions)") { try sameAsNormal(reward, .earlierHost) }
+    if signature == nil { runOtherHosts(reward) }
     if descriptor.isDeterministic {
       rule("deterministic, as promised") {
-        let all = Probes.ordinary + Probes.unusual.flatMap { $0.1 }
+        let all = ordinary + Probes.unusual.flatMap { $0.1 }
         let first = try score(reward, all)
         try compare(first, try score(reward, all), all, "when scored twice")
         guard !descriptor.needsGroup else { return "the same batch twice" }
@@ -216,15 +262,22 @@ private final class PluginCheck {
     rule("state survives being saved and loaded") {
       guard let state = try reward.saveState() else { return "keeps no state" }
       try reward.loadState(state)
-      _ = try score(reward, Probes.ordinary)
+      _ = try score(reward, ordinary)
       return "\(state.count) bytes"
     }
   }
 
+  private func runOtherHosts(_ reward: WorkerReward) {
+    rule("a host of a later version (larger structs, a message buffer of one byte)") {
+      try sameAsNormal(reward, .laterHost)
+    }
+    rule("a host that offers less (no tokenizer, no extensions)") { try sameAsNormal(reward, .earlierHost) }
+  }
+
   private func sameAsNormal(_ reward: WorkerReward, _ variant: PluginInstance.Variant) throws -> String {
-    let normal = try score(reward, Probes.ordinary)
-    let other = try score(reward, Probes.ordinary, variant)
-    if descriptor.isDeterministic { try compare(normal, other, Probes.ordinary, "by such a host") }
+    let normal = try score(reward, ordinary)
+    let other = try score(reward, ordinary, variant)
+    if descriptor.isDeterministic { try compare(normal, other, ordinary, "by such a host") }
     return ""
   }
 
@@ -258,29 +311,18 @@ private final class PluginCheck {
     let file = try RewardCases(path: path) {
       try pictures(($0 as NSString).isAbsolutePath || folder.isEmpty ? $0 : folder + "/" + $0)
     }
-    var rewards: [String: WorkerReward] = [:]
-    defer { for reward in rewards.values { reward.close() } }
-    var count = 0
-    for entry in file.cases where entry.rewardName == nil || entry.rewardName == descriptor.reward {
-      var merged = parameters
-      for (key, value) in entry.parameters.entries { merged[key] = value }
-      let key = JSON(.object(merged)).text()
-      let reward = try rewards[key] ?? start(merged)
-      rewards[key] = reward
-      var context = RewardContext()
-      context.phase = .test
-      let outcome = try reward.score([entry.sample], context: context)[0]
-      if let difference = RewardCases.difference(outcome, entry.expected) {
-        throw Broken(
-          detail: "\(path):\(entry.line): \(difference)", remedy: "mend the reward, or what is expected of it")
-      }
-      count += 1
+    let (count, failures) = try file.replay(descriptor, services: services) { try start(merged(with: $0)) }
+    if let first = failures.first {
+      throw Broken(
+        detail: "\(path):\(first.line): \(first.difference)"
+          + (failures.count > 1 ? " (and \(failures.count - 1) more)" : ""),
+        remedy: "mend the reward, or what is expected of it")
     }
     return "\(count) as expected"
   }
 
   private func time(_ reward: WorkerReward) throws -> String {
-    let batch = Array(repeating: Probes.ordinary, count: 16).flatMap { $0 }
+    let batch = Array(repeating: ordinary, count: 16).flatMap { $0 }
     var best = Double.infinity
     for _ in 0..<3 {
       let start = MonotonicClock.now

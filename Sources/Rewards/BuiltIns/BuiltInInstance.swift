@@ -7,9 +7,9 @@ final class BuiltInInstance: RewardInstance {
   private let reward: any BuiltInReward
   private let services: any PluginServices
 
-  init(_ type: any BuiltInReward.Type, parameters: JSON.Object, services: any PluginServices) throws {
-    descriptor = type.descriptor
-    reward = try type.init(parameters)
+  init(_ reward: any BuiltInReward, services: any PluginServices) {
+    descriptor = type(of: reward).descriptor
+    self.reward = reward
     self.services = services
   }
 

@@ -25,6 +25,8 @@ protocol BuiltInReward: Sendable {
   /// - Parameter parameters: complete, names, types and bounds checked.
   /// - Throws: `AttuneError` for values that do not go together.
   init(_ parameters: JSON.Object) throws
+  /// How many samples it may usefully score at once in the program itself; at most `hostConcurrency`.
+  func concurrency(in context: RewardContext) -> Int
   /// The outcome of one sample. What is thrown becomes the status `failed` with the error's message.
   func score(_ sample: RewardSample, _ call: BuiltInCall) throws -> RewardOutcome
 }
@@ -36,6 +38,7 @@ extension BuiltInReward {
   static var columns: [String] { [] }
   static var isDeterministic: Bool { true }
   static var hostConcurrency: Int? { nil }
+  func concurrency(in context: RewardContext) -> Int { Self.hostConcurrency ?? 1 }
 
   static var descriptor: RewardDescriptor {
     RewardDescriptor(
@@ -52,11 +55,30 @@ struct BuiltInCall {
   var timeLimit: Double
   /// True when this sample's time is up.
   var isCancelled: () -> Bool
+  /// This program's file, for rewards that start it again under a hidden verb.
+  var program: String = "/proc/self/exe"
 }
 
 /// The rewards that are part of the program.
 enum BuiltInRewards {
-  static let all: [any BuiltInReward.Type] = []
+  static let all: [any BuiltInReward.Type] = [
+    CodeReward.self,
+    CosineReward.self,
+    CountdownReward.self,
+    DAPOAnswerReward.self,
+    DetectionReward.self,
+    FormatReward.self,
+    Geometry3KReward.self,
+    GSM8KReward.self,
+    IFEvalReward.self,
+    IntegerCheckReward.self,
+    JSONSchemaReward.self,
+    JudgeReward.self,
+    LanguageReward.self,
+    MathBoxedReward.self,
+    MathReward.self,
+    RegexReward.self,
+  ]
 
   static func named(_ name: String) throws -> any BuiltInReward.Type {
     guard let type = all.first(where: { $0.name == name }) else {
@@ -68,29 +90,29 @@ enum BuiltInRewards {
 
 extension RewardParameter {
   /// For lists of a built-in's parameters.
-  static func number(
+  package static func number(
     _ name: String, default value: Double?, in bounds: ClosedRange<Double>? = nil, _ summary: String
   ) -> RewardParameter {
     RewardParameter(
       name: name, type: ATTUNE_NUMBER, defaultValue: value.map(JSON.double), summary: summary, bounds: bounds)
   }
 
-  static func bool(_ name: String, default value: Bool?, _ summary: String) -> RewardParameter {
+  package static func bool(_ name: String, default value: Bool?, _ summary: String) -> RewardParameter {
     RewardParameter(
       name: name, type: ATTUNE_BOOL, defaultValue: value.map(JSON.bool), summary: summary, bounds: nil)
   }
 
-  static func string(_ name: String, default value: String?, _ summary: String) -> RewardParameter {
+  package static func string(_ name: String, default value: String?, _ summary: String) -> RewardParameter {
     RewardParameter(
       name: name, type: ATTUNE_STRING, defaultValue: value.map(JSON.string), summary: summary, bounds: nil)
   }
 
-  static func list(_ name: String, default value: [JSON]?, _ summary: String) -> RewardParameter {
+  package static func list(_ name: String, default value: [JSON]?, _ summary: String) -> RewardParameter {
     RewardParameter(
       name: name, type: ATTUNE_LIST, defaultValue: value.map(JSON.array), summary: summary, bounds: nil)
   }
 
-  static func object(_ name: String, default value: JSON?, _ summary: String) -> RewardParameter {
+  package static func object(_ name: String, default value: JSON?, _ summary: String) -> RewardParameter {
     RewardParameter(name: name, type: ATTUNE_OBJECT, defaultValue: value, summary: summary, bounds: nil)
   }
 }

@@ -1,5 +1,4 @@
 import Core
-import Foundation
 import Synchronization
 
 /// A built-in reward in the program itself, several samples at once: for rewards that wait for processes of their own or
@@ -10,32 +9,39 @@ final class HostReward: PluginReward {
   private let reward: any BuiltInReward
   private let concurrency: Int
   private let timeLimit: Double
+  private let program: String
 
-  init(_ request: LoadRequest, _ type: any BuiltInReward.Type, concurrency: Int, name: String, timeLimit: Double) throws
-  {
+  /// - Parameter program: this program's file.
+  init(
+    _ request: LoadRequest, _ type: any BuiltInReward.Type, concurrency: Int, name: String, timeLimit: Double,
+    program: String
+  ) throws {
     self.name = name
     self.concurrency = concurrency
     self.timeLimit = timeLimit
+    self.program = program
     descriptor = type.descriptor
-    reward = try type.init(try request.complete(request.parameters, descriptor))
+    reward = try request.make(type)
   }
 
   func score(_ samples: [RewardSample], context: RewardContext) throws -> [RewardOutcome] {
-    let outcomes = Mutex<[RewardOutcome?]>(Array(repeating: nil, count: samples.count))
-    let next = Atomic<Int>(0)
-    let limit = timeLimit
-    DispatchQueue.concurrentPerform(iterations: min(concurrency, max(1, samples.count))) { _ in
-      while true {
-        let i = next.wrappingAdd(1, ordering: .relaxed).oldValue
-        guard i < samples.count else { return }
-        let start = MonotonicClock.now
-        let call = BuiltInCall(
-          context: context, timeLimit: limit,
-          isCancelled: { limit > 0 && Double(MonotonicClock.now - start) * 1e-9 >= limit })
-        let outcome = reward.outcome(samples[i], call)
-        outcomes.withLock { $0[i] = outcome }
-      }
+    let outcomes = Outcomes(count: samples.count)
+    let (limit, reward, program) = (timeLimit, reward, program)
+    ThreadTeam.perform(samples.count, threads: min(concurrency, reward.concurrency(in: context))) { i in
+      let start = MonotonicClock.now
+      let call = BuiltInCall(
+        context: context, timeLimit: limit,
+        isCancelled: { limit > 0 && Double(MonotonicClock.now - start) * 1e-9 >= limit }, program: program)
+      outcomes.put(reward.outcome(samples[i], call), at: i)
     }
-    return outcomes.withLock { $0.map { $0 ?? .none(.failed, "not scored") } }
+    return outcomes.all
+  }
+
+  /// Filled in by several threads.
+  private final class Outcomes: Sendable {
+    private let list: Mutex<[RewardOutcome?]>
+    init(count: Int) { list = Mutex(Array(repeating: nil, count: count)) }
+    func put(_ outcome: RewardOutcome, at i: Int) { list.withLock { $0[i] = outcome } }
+    var all: [RewardOutcome] { list.withLock { $0.map { $0 ?? .none(.failed, "not scored") } } }
   }
 }

@@ -1523,6 +1523,870 @@ struct AnswerFormat: Reward {
 
 """##
 
+  /// rewards/f1/f1.swift
+  static let file7 = ##"""
+import RewardKit
+
+/// The F1 score between the words of the answer and the words of a reference, as question answering counts it.
+///
+/// The answer is what stands in the last closed `<answer>` span, else the whole completion. Words are compared as
+/// multisets, after the normalization of `exact_match`; of several references the best counts.
+struct F1: Reward {
+  static let summary = "F1 between the words of the answer and of a reference, the best of several references"
+
+  func score(_ sample: Sample) throws -> Score {
+    let references = sample.references
+    guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
+    let completion = Array(sample.completion.utf8)
+    let answer = Self.words(Self.answerSpan(in: completion) ?? completion[...])
+    var best = Match()
+    for reference in references {
+      let words = Self.words(Array(reference.utf8)[...])
+      guard !words.isEmpty else { throw RewardError.invalid("a reference is empty") }
+      let match = Match(answer, words)
+      if match.f1 > best.f1 || best.of == 0 { best = match }
+    }
+    return Score(
+      best.f1, components: ["precision": best.precision, "recall": best.recall],
+      log: "\(best.common) words in common, \(best.answered) in the answer, \(best.of) in the reference")
+  }
+
+  /// How many words two texts share, counted as often as they occur in both.
+  struct Match {
+    var common = 0
+    var answered = 0
+    var of = 0
+
+    init() {}
+
+    init(_ answer: [[UInt8]], _ reference: [[UInt8]]) {
+      answered = answer.count
+      of = reference.count
+      var left: [[UInt8]: Int] = [:]
+      for word in reference { left[word, default: 0] += 1 }
+      for word in answer {
+        guard let count = left[word], count > 0 else { continue }
+        left[word] = count - 1
+        common += 1
+      }
+    }
+
+    var precision: Double { answered == 0 ? 0 : Double(common) / Double(answered) }
+    var recall: Double { of == 0 ? 0 : Double(common) / Double(of) }
+    var f1: Double { common == 0 ? 0 : 2 * precision * recall / (precision + recall) }
+  }
+
+  /// What the last closed `<answer>` span holds, or nil.
+  static func answerSpan(in text: [UInt8]) -> ArraySlice<UInt8>? {
+    let open = Array("<answer>".utf8)
+    let close = Array("</answer>".utf8)
+    var from: Int?
+    var span: ArraySlice<UInt8>?
+    for i in text.indices where text[i] == open[0] {
+      if text[i...].starts(with: open) {
+        from = i + open.count
+      } else if let start = from, text[i...].starts(with: close) {
+        span = text[start..<i]
+        from = nil
+      }
+    }
+    return span
+  }
+
+  /// Lower-case words without punctuation and the articles a, an, the, all of it ASCII. A text of which nothing would be
+  /// left (the answer "A", the answer "+") keeps more of itself.
+  static func words(_ text: ArraySlice<UInt8>) -> [[UInt8]] {
+    let all = text.split { $0 == 0x20 || (0x09...0x0D).contains($0) }.map { word in
+      word.map { (0x41...0x5A).contains($0) ? $0 + 32 : $0 }
+    }
+    let plain = all.map { $0.filter { !isPunctuation($0) } }.filter { !$0.isEmpty }
+    let telling = plain.filter { !articles.contains($0) }
+    if !telling.isEmpty { return telling }
+    return plain.isEmpty ? all : plain
+  }
+
+  private static let articles = ["a", "an", "the"].map { Array($0.utf8) }
+
+  private static func isPunctuation(_ byte: UInt8) -> Bool {
+    switch byte {
+    case 0x21...0x2F, 0x3A...0x40, 0x5B...0x60, 0x7B...0x7E: true
+    default: false
+    }
+  }
+}
+
+@c(attune_reward_entry) public func entry() -> RewardLibrary { rewards(F1.self) }
+
+"""##
+
+  /// rewards/fuzzy_match/fuzzy_match.swift
+  static let file8 = ##"""
+import RewardKit
+
+/// How close the answer is to a reference, by the edits that lead from one to the other.
+///
+/// The answer is what stands in the last closed `<answer>` span, else the whole completion. Of several references the
+/// closest counts.
+struct FuzzyMatch: Reward {
+  static let summary = "closeness of the answer to a reference: 1 - edits / length, in characters or in words"
+  static let parameters: [Parameter] = [
+    .string(
+      "mode", default: "ratio",
+      "ratio: edits of code points over the longer text; word_error_rate: edits of words over the reference's"),
+    .bool("normalize", default: true, "compare without ASCII case, punctuation and repeated spaces"),
+    .number(
+      "max_length", default: 4096, in: 1...16384, "how many units are aligned; each one beyond them counts as an edit"),
+  ]
+
+  private var countsWords = false
+  private var normalizes = true
+  private var maxLength = 4096
+
+  mutating func configure(_ parameters: Parameters) throws {
+    let mode = parameters.string("mode") ?? "ratio"
+    guard ["ratio", "word_error_rate"].contains(mode) else {
+      throw RewardError.invalid("mode is '\(mode)', expected ratio or word_error_rate")
+    }
+    countsWords = mode == "word_error_rate"
+    normalizes = parameters.bool("normalize") ?? true
+    maxLength = Int(parameters.number("max_length") ?? 4096)
+  }
+
+  func score(_ sample: Sample) throws -> Score {
+    let references = sample.references
+    guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
+    let completion = Array(sample.completion.utf8)
+    let answer = words(Self.answerSpan(in: completion) ?? completion[...])
+    var best: (score: Double, edits: Int, length: Int)?
+    for reference in references {
+      let reference = words(Array(reference.utf8)[...])
+      guard !reference.isEmpty else { throw RewardError.invalid("a reference is empty") }
+      let (a, b) =
+        countsWords ? Self.numbered(answer, reference) : (Self.characters(answer), Self.characters(reference))
+      let edits = Self.edits(a, b, limit: maxLength)
+      let length = countsWords ? b.count : max(a.count, b.count)
+      let score = 1 - min(1, Double(edits) / Double(length))
+      if score > best?.score ?? -1 { best = (score, edits, length) }
+    }
+    guard let best else { return Score(nil) }
+    return Score(
+      best.score, components: ["edits": Double(best.edits)],
+      log: "\(best.edits) edits in \(best.length) \(countsWords ? "words" : "characters")")
+  }
+
+  // MARK: Texts as units
+
+  private func words(_ text: ArraySlice<UInt8>) -> [[UInt8]] {
+    let all = text.split { $0 == 0x20 || (0x09...0x0D).contains($0) }.map(Array.init)
+    guard normalizes else { return all }
+    let lower = all.map { $0.map { (0x41...0x5A).contains($0) ? $0 + 32 : $0 } }
+    let plain = lower.map { $0.filter { !Self.isPunctuation($0) } }.filter { !$0.isEmpty }
+    return plain.isEmpty ? lower : plain
+  }
+
+  /// Code points of the words with one space between them.
+  private static func characters(_ words: [[UInt8]]) -> [UInt32] {
+    String(decoding: Array(words.joined(separator: [0x20])), as: UTF8.self).unicodeScalars.map(\.value)
+  }
+
+  /// Two lists of words as numbers that are equal for equal words.
+  private static func numbered(_ a: [[UInt8]], _ b: [[UInt8]]) -> ([UInt32], [UInt32]) {
+    var numbers: [[UInt8]: UInt32] = [:]
+    func number(_ word: [UInt8]) -> UInt32 {
+      let next = UInt32(numbers.count)
+      return numbers[word]
+        ?? {
+          numbers[word] = next; return next
+        }()
+    }
+    return (a.map(number), b.map(number))
+  }
+
+  // MARK: Edits
+
+  /// The fewest insertions, deletions and replacements that lead from `a` to `b` (Levenshtein). What both begin and end
+  /// with costs nothing; of the rest at most `limit` units are aligned, in O(limit²) time.
+  static func edits(_ a: [UInt32], _ b: [UInt32], limit: Int) -> Int {
+    var (a, b) = (a[...], b[...])
+    while let first = a.first, first == b.first { (a, b) = (a.dropFirst(), b.dropFirst()) }
+    while let last = a.last, last == b.last { (a, b) = (a.dropLast(), b.dropLast()) }
+    let beyond = max(0, a.count - limit) + max(0, b.count - limit)
+    let (x, y) = (Array(a.prefix(limit)), Array(b.prefix(limit)))
+    // row[j]: edits from what was read of x to the first j units of y.
+    var row = Array(0...y.count)
+    for i in x.indices {
+      var diagonal = row[0]
+      row[0] = i + 1
+      for j in y.indices {
+        let replaced = diagonal + (x[i] == y[j] ? 0 : 1)
+        diagonal = row[j + 1]
+        row[j + 1] = min(replaced, diagonal + 1, row[j] + 1)
+      }
+    }
+    return row[y.count] + beyond
+  }
+
+  /// What the last closed `<answer>` span holds, or nil.
+  static func answerSpan(in text: [UInt8]) -> ArraySlice<UInt8>? {
+    let open = Array("<answer>".utf8)
+    let close = Array("</answer>".utf8)
+    var from: Int?
+    var span: ArraySlice<UInt8>?
+    for i in text.indices where text[i] == open[0] {
+      if text[i...].starts(with: open) {
+        from = i + open.count
+      } else if let start = from, text[i...].starts(with: close) {
+        span = text[start..<i]
+        from = nil
+      }
+    }
+    return span
+  }
+
+  private static func isPunctuation(_ byte: UInt8) -> Bool {
+    switch byte {
+    case 0x21...0x2F, 0x3A...0x40, 0x5B...0x60, 0x7B...0x7E: true
+    default: false
+    }
+  }
+}
+
+@c(attune_reward_entry) public func entry() -> RewardLibrary { rewards(FuzzyMatch.self) }
+
+"""##
+
+  /// rewards/group_length/group_length.swift
+  static let file9 = ##"""
+import RewardKit
+
+/// Prefers the shorter of a prompt's right completions (Kimi k1.5, section 2.3.3).
+///
+/// Over a whole group, with the lengths of its completions, λ = 0.5 - (length - shortest) / (longest - shortest). A right
+/// completion scores λ, a wrong one min(0, λ): being brief never pays for being wrong. Where all are equally long, all
+/// score 0.
+struct GroupLength: GroupReward {
+  static let summary = "the shorter of a group's right completions score higher, from 0.5 to -0.5; wrong ones at most 0"
+  static let parameters: [Parameter] = [
+    .string("unit", default: "tokens", "tokens or characters"),
+    .string(
+      "correct", default: "match",
+      "match: the answer is a reference, as in exact_match; all: every completion counts as right; column: as a column says"
+    ),
+    .string("column", default: "correct", "for correct: column, a boolean or a number that is right from 1 on"),
+  ]
+
+  private enum Correctness: String { case match, all, column }
+  private var countsTokens = true
+  private var correctness = Correctness.match
+  private var column = "correct"
+
+  mutating func configure(_ parameters: Parameters) throws {
+    let unit = parameters.string("unit") ?? "tokens"
+    guard ["tokens", "characters"].contains(unit) else {
+      throw RewardError.invalid("unit is '\(unit)', expected tokens or characters")
+    }
+    countsTokens = unit == "tokens"
+    let word = parameters.string("correct") ?? "match"
+    guard let correctness = Correctness(rawValue: word) else {
+      throw RewardError.invalid("correct is '\(word)', expected match, all or column")
+    }
+    self.correctness = correctness
+    column = parameters.string("column") ?? column
+  }
+
+  func score(group: [Sample]) throws -> [Score] {
+    let lengths = try group.map(length)
+    let right = try group.map(isRight)
+    guard let shortest = lengths.min(), let longest = lengths.max() else { return [] }
+    return zip(lengths, right).map { length, right in
+      let spread = Double(longest - shortest)
+      let preference = spread == 0 ? 0 : 0.5 - Double(length - shortest) / spread
+      return Score(
+        right ? preference : min(0, preference), components: ["length": Double(length), "right": right ? 1 : 0],
+        log:
+          "\(right ? "right" : "wrong"), \(length) of \(shortest) to \(longest) \(countsTokens ? "tokens" : "characters")"
+      )
+    }
+  }
+
+  private func length(_ sample: Sample) throws -> Int {
+    guard countsTokens else { return sample.completion.unicodeScalars.count }
+    if sample.tokenCount == 0, !sample.completion.isEmpty {
+      throw RewardError.invalid("a completion comes without tokens: unit characters would do")
+    }
+    return sample.policyMask.count { $0 }
+  }
+
+  private func isRight(_ sample: Sample) throws -> Bool {
+    switch correctness {
+    case .all: return true
+    case .column:
+      if let right = sample.bool(column) { return right }
+      guard let number = sample.number(column) else {
+        throw RewardError.invalid("the column \(column) is no boolean and no number")
+      }
+      return number >= 1
+    case .match:
+      let references = sample.references
+      guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
+      let completion = Array(sample.completion.utf8)
+      let answer = Self.words(Self.answerSpan(in: completion) ?? completion[...])
+      return references.contains { Self.words(Array($0.utf8)[...]) == answer }
+    }
+  }
+
+  /// What the last closed `<answer>` span holds, or nil.
+  static func answerSpan(in text: [UInt8]) -> ArraySlice<UInt8>? {
+    let open = Array("<answer>".utf8)
+    let close = Array("</answer>".utf8)
+    var from: Int?
+    var span: ArraySlice<UInt8>?
+    for i in text.indices where text[i] == open[0] {
+      if text[i...].starts(with: open) {
+        from = i + open.count
+      } else if let start = from, text[i...].starts(with: close) {
+        span = text[start..<i]
+        from = nil
+      }
+    }
+    return span
+  }
+
+  /// Lower-case words without punctuation and the articles a, an, the, all of it ASCII. A text of which nothing would be
+  /// left (the answer "A", the answer "+") keeps more of itself.
+  static func words(_ text: ArraySlice<UInt8>) -> [[UInt8]] {
+    let all = text.split { $0 == 0x20 || (0x09...0x0D).contains($0) }.map { word in
+      word.map { (0x41...0x5A).contains($0) ? $0 + 32 : $0 }
+    }
+    let plain = all.map { $0.filter { !isPunctuation($0) } }.filter { !$0.isEmpty }
+    let telling = plain.filter { !articles.contains($0) }
+    if !telling.isEmpty { return telling }
+    return plain.isEmpty ? all : plain
+  }
+
+  private static let articles = ["a", "an", "the"].map { Array($0.utf8) }
+
+  private static func isPunctuation(_ byte: UInt8) -> Bool {
+    switch byte {
+    case 0x21...0x2F, 0x3A...0x40, 0x5B...0x60, 0x7B...0x7E: true
+    default: false
+    }
+  }
+}
+
+@c(attune_reward_entry) public func entry() -> RewardLibrary { rewards(GroupLength.self) }
+
+"""##
+
+  /// rewards/react/react.swift
+  static let file10 = ##"""
+import Foundation
+import RewardKit
+
+/// Whether an agent takes the right next step: the action's name, and its arguments.
+///
+/// Prediction and reference are texts such as `Action: search` and `Action Input: {"query": "Paris"}`. What an agent writes
+/// before does not matter to the score; the component `format` says whether it is a think span and then the step.
+struct React: Reward {
+  static let summary = "the right action with the right arguments, graded by the F1 of keys and values"
+  static let parameters: [Parameter] = [
+    .bool("binary", default: false, "1 only for arguments that are wholly right, else 0"),
+    .number(
+      "rouge_threshold", default: 0.2, in: 0...1, "arguments that are no JSON count from above this ROUGE-L on"),
+    .number("format_weight", default: 0, in: 0...1, "the share of the score that is the format"),
+    .bool("prefix", default: true, "the format may begin in what the template opened the completion with"),
+  ]
+
+  private var isBinary = false
+  private var threshold = 0.2
+  private var formatWeight = 0.0
+  private var includesPrefix = true
+
+  mutating func configure(_ parameters: Parameters) throws {
+    isBinary = parameters.bool("binary") ?? isBinary
+    threshold = parameters.number("rouge_threshold") ?? threshold
+    formatWeight = parameters.number("format_weight") ?? formatWeight
+    includesPrefix = parameters.bool("prefix") ?? includesPrefix
+  }
+
+  func score(_ sample: Sample) throws -> Score {
+    let references = sample.references.map { Step(Array($0.utf8)[...]) }
+    guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
+    guard references.allSatisfy({ $0.action != nil }) else { throw RewardError.invalid("a reference has no 'Action:'") }
+    let step = Step(Array(sample.completion.utf8)[...])
+    let format = Self.hasFormat(Array(((includesPrefix ? sample.generationPrefix : "") + sample.completion).utf8)[...])
+    var best: (named: Double, arguments: Double) = (0, 0)
+    for reference in references where reference.action == step.action {
+      best = (1, max(best.arguments, arguments(step.input, reference.input)))
+    }
+    let expected = references.map { ($0.action ?? "").prefix(80) }.joined(separator: " or ")
+    return Score(
+      (1 - formatWeight) * best.arguments + formatWeight * (format ? 1 : 0),
+      components: ["format": format ? 1 : 0, "action": best.named, "arguments": best.arguments],
+      log: "action \(step.action?.prefix(80) ?? "none"), expected \(expected)")
+  }
+
+  /// `<think>`, `</think>`, then `Action:` and somewhere behind it `Action Input:`.
+  static func hasFormat(_ text: ArraySlice<UInt8>) -> Bool {
+    guard text.starts(with: "<think>".utf8), let end = first("</think>", in: text) else { return false }
+    let rest = text[(end + "</think>".utf8.count)...].drop(while: isSpace)
+    return rest.starts(with: "Action:".utf8) && first("Action Input:", in: rest) != nil
+  }
+
+  // MARK: Arguments
+
+  private func arguments(_ predicted: String, _ reference: String) -> Double {
+    let graded: Double
+    switch (JSONValue(parsing: predicted), JSONValue(parsing: reference)) {
+    case (.object(let a)?, .object(let b)?): graded = Self.f1(a, b)
+    case (let a?, let b?): graded = a == b ? 1 : 0
+    case (nil, nil):
+      let rouge = Self.rougeL(predicted, reference)
+      // Free text need not be equal: above the threshold it is right.
+      return rouge > threshold ? (isBinary ? 1 : rouge) : 0
+    default: graded = 0
+    }
+    return isBinary ? (graded == 1 ? 1 : 0) : graded
+  }
+
+  /// F1 of two sets of arguments: an equal value counts 1, another value under the same key 1/2.
+  static func f1(_ a: [String: JSONValue], _ b: [String: JSONValue]) -> Double {
+    guard !(a.isEmpty && b.isEmpty) else { return 1 }
+    var credit = 0.0
+    for (key, value) in b {
+      if let other = a[key] { credit += other == value ? 1 : 0.5 }
+    }
+    return 2 * credit / Double(a.count + b.count)
+  }
+
+  /// ROUGE-L: the F1 of the longest common subsequence of words. Of longer texts the first 1000 words are compared.
+  static func rougeL(_ a: String, _ b: String) -> Double {
+    let x = a.utf8.split(whereSeparator: isSpace).prefix(1000).map(Array.init)
+    let y = b.utf8.split(whereSeparator: isSpace).prefix(1000).map(Array.init)
+    // row[j]: the longest for what was read of x and the first j words of y.
+    var row = [Int](repeating: 0, count: y.count + 1)
+    for word in x {
+      var diagonal = 0
+      for j in y.indices {
+        let above = row[j + 1]
+        row[j + 1] = word == y[j] ? diagonal + 1 : max(above, row[j])
+        diagonal = above
+      }
+    }
+    return x.isEmpty && y.isEmpty ? 1 : 2 * Double(row[y.count]) / Double(x.count + y.count)
+  }
+
+  static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
+
+  static func first(_ word: String, in text: ArraySlice<UInt8>) -> Int? {
+    let word = Array(word.utf8)
+    return text.indices.first { text[$0] == word[0] && text[$0...].starts(with: word) }
+  }
+
+  static func last(_ word: String, in text: ArraySlice<UInt8>) -> Int? {
+    let word = Array(word.utf8)
+    return text.indices.last { text[$0] == word[0] && text[$0...].starts(with: word) }
+  }
+}
+
+/// The last action of a text.
+struct Step {
+  /// nil if there is none.
+  var action: String?
+  var input = "{}"
+
+  init(_ text: ArraySlice<UInt8>) {
+    guard let place = React.last("Action:", in: text) else { return }
+    var rest = text[(place + "Action:".utf8.count)...]
+    // What the agent invents as the tool's answer is not its step.
+    if let observation = React.first("Observation:", in: rest) { rest = rest[..<observation] }
+    let place2 = React.first("Action Input:", in: rest)
+    action = Self.trimmed(rest[..<(place2 ?? rest.endIndex)])
+    if let place2 { input = Self.trimmed(rest[(place2 + "Action Input:".utf8.count)...]) }
+    if input.isEmpty { input = "{}" }
+  }
+
+  private static func trimmed(_ text: ArraySlice<UInt8>) -> String {
+    var text = text.drop(while: React.isSpace)
+    while let last = text.last, React.isSpace(last) { text.removeLast() }
+    return String(decoding: text, as: UTF8.self)
+  }
+}
+
+/// Any JSON value; 1 and 1.0 are equal.
+enum JSONValue: Decodable, Hashable {
+  case null
+  case bool(Bool)
+  case number(Double)
+  case string(String)
+  case list([JSONValue])
+  case object([String: JSONValue])
+
+  init?(parsing text: String) {
+    guard let value = try? JSONDecoder().decode(JSONValue.self, from: Data(text.utf8)) else { return nil }
+    self = value
+  }
+
+  init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    if let text = try? container.decode(String.self) {
+      self = .string(text)
+    } else if let number = try? container.decode(Double.self) {
+      self = .number(number)
+    } else if let bool = try? container.decode(Bool.self) {
+      self = .bool(bool)
+    } else if container.decodeNil() {
+      self = .null
+    } else if let list = try? container.decode([JSONValue].self) {
+      self = .list(list)
+    } else {
+      self = .object(try container.decode([String: JSONValue].self))
+    }
+  }
+}
+
+@c(attune_reward_entry) public func entry() -> RewardLibrary { rewards(React.self) }
+
+"""##
+
+  /// rewards/reasoning_steps/reasoning_steps.swift
+  static let file11 = ##"""
+import RewardKit
+
+/// Counts what looks like the steps of a solution. It is here as an example of a reward that a policy learns to hack: see
+/// the README before using it.
+///
+/// A marker is `Step 3:`, a line that begins with `3.`, `-` or `*`, or one of `First,` `Second,` `Next,` `Finally,`. The
+/// score is the number of markers over `target`, at most 1.
+struct ReasoningSteps: Reward {
+  static let summary = "step markers over 3, at most 1: easily hacked, an example of what not to trust"
+  static let parameters: [Parameter] = [
+    .number("target", default: 3, in: 1...1000, "how many markers score 1")
+  ]
+
+  private var target = 3.0
+
+  mutating func configure(_ parameters: Parameters) throws { target = parameters.number("target") ?? target }
+
+  func score(_ sample: Sample) -> Score {
+    let count = Double(Self.markers(in: Array(sample.completion.utf8)))
+    return Score(min(1, count / target), components: ["markers": count], log: "\(Int(count)) step markers")
+  }
+
+  private static let words = ["First,", "Second,", "Next,", "Finally,"].map { Array($0.utf8) }
+
+  static func markers(in text: [UInt8]) -> Int {
+    var count = 0
+    var i = 0
+    while i < text.count {
+      let beginsLine = i == 0 || text[i - 1] == 0x0A
+      if beginsLine, text[i] == UInt8(ascii: "-") || text[i] == UInt8(ascii: "*") {
+        count += 1
+      } else if beginsLine, let end = digits(text, from: i), end < text.count, text[end] == UInt8(ascii: ".") {
+        count += 1
+        i = end
+      } else if text[i...].starts(with: "Step ".utf8), let end = digits(text, from: i + 5), end < text.count,
+        text[end] == UInt8(ascii: ":")
+      {
+        count += 1
+        i = end
+      } else if let word = words.first(where: { text[i...].starts(with: $0) }) {
+        count += 1
+        i += word.count - 1
+      }
+      i += 1
+    }
+    return count
+  }
+
+  /// Behind the digits at a place, or nil if there are none.
+  private static func digits(_ text: [UInt8], from start: Int) -> Int? {
+    var end = start
+    while end < text.count, (0x30...0x39).contains(text[end]) { end += 1 }
+    return end > start ? end : nil
+  }
+}
+
+@c(attune_reward_entry) public func entry() -> RewardLibrary { rewards(ReasoningSteps.self) }
+
+"""##
+
+  /// rewards/tool_use/tool_use.swift
+  static let file12 = ##"""
+import Foundation
+import RewardKit
+
+/// Format, correctness and length of an answer that calls tools (ToolRL, arXiv 2504.13958).
+///
+/// An answer is `<think>..</think>`, then what its reference has of `<tool_call>..</tool_call>` (JSON objects with `name` and
+/// `parameters` or `arguments`, one a line) and `<response>..</response>`. The score is the weighted sum of three parts,
+/// each between bounds of its own that may change while the training goes on.
+struct ToolUse: Reward {
+  static let summary = "format, correct tool calls and length of thought, with bounds that may follow the training step"
+  static let parameters: [Parameter] = [
+    .number("format_weight", default: 1, "weight of the format in the score"),
+    .number("correctness_weight", default: 1, "weight of the tool calls' correctness"),
+    .number("length_weight", default: 0, "weight of the thought's length"),
+    .number("format_min", default: 0), .number("format_max", default: 1),
+    .number("correctness_min", default: -3), .number("correctness_max", default: 3),
+    .number("length_min", default: 0), .number("length_max", default: 1),
+    .number("length_words", default: 512, in: 1...1e6, "a thought of so many words has the whole length_max"),
+    .string(
+      "schedule", default: "none",
+      "none; linear: format and correctness begin at -start to start and reach their bounds at the end; two_stage: correctness "
+        + "divided by 3 before switch_step, format by 2 from then on"),
+    .number("start", default: 2, in: 0...1000, "for linear: the bounds at the first step"),
+    .number("schedule_steps", default: 0, in: 0...1e9, "for linear: its length, 0 for the run's"),
+    .number("switch_step", default: 30, in: 0...1e9, "for two_stage"),
+    .bool("prefix", default: true, "the answer begins with what the template opened the completion with"),
+  ]
+
+  private struct Bounds {
+    var low = 0.0
+    var high = 1.0
+    func value(_ share: Double) -> Double { low + (high - low) * share }
+    /// From -start ... start (share 0) to these (share 1).
+    func coming(from start: Double, _ share: Double) -> Bounds {
+      Bounds(low: -start + (low + start) * share, high: start + (high - start) * share)
+    }
+    func divided(by divisor: Double) -> Bounds { Bounds(low: low / divisor, high: high / divisor) }
+  }
+
+  private enum Schedule: String { case none, linear, twoStage = "two_stage" }
+
+  private var weights = (format: 1.0, correctness: 1.0, length: 0.0)
+  private var format = Bounds()
+  private var correctness = Bounds()
+  private var length = Bounds()
+  private var lengthWords = 512.0
+  private var schedule = Schedule.none
+  private var start = 2.0
+  private var scheduleSteps = 0.0
+  private var switchStep = 30.0
+  private var includesPrefix = true
+
+  mutating func configure(_ parameters: Parameters) throws {
+    func number(_ name: String) -> Double { parameters.number(name) ?? 0 }
+    func bounds(_ name: String) throws -> Bounds {
+      let bounds = Bounds(low: number(name + "_min"), high: number(name + "_max"))
+      guard bounds.low <= bounds.high else {
+        throw RewardError.invalid("\(name)_min is \(bounds.low), more than \(name)_max, which is \(bounds.high)")
+      }
+      return bounds
+    }
+    weights = (number("format_weight"), number("correctness_weight"), number("length_weight"))
+    format = try bounds("format")
+    correctness = try bounds("correctness")
+    length = try bounds("length")
+    lengthWords = number("length_words")
+    let word = parameters.string("schedule") ?? "none"
+    guard let schedule = Schedule(rawValue: word) else {
+      throw RewardError.invalid("schedule is '\(word)', expected none, linear or two_stage")
+    }
+    self.schedule = schedule
+    start = number("start")
+    scheduleSteps = number("schedule_steps")
+    switchStep = number("switch_step")
+    includesPrefix = parameters.bool("prefix") ?? true
+  }
+
+  func score(_ sample: Sample) throws -> Score {
+    guard let reference = sample.reference else { throw RewardError.invalid("there is no reference") }
+    let wanted = Answer(reference)
+    let answer = Answer((includesPrefix ? sample.generationPrefix : "") + sample.completion)
+    var (format, correctness) = (self.format, self.correctness)
+    switch schedule {
+    case .none: break
+    case .linear:
+      let steps = scheduleSteps > 0 ? scheduleSteps : Double(sample.totalSteps)
+      guard steps > 0 else { throw RewardError("how long the run is is not known: set schedule_steps") }
+      let share = min(1, Double(sample.step) / steps)
+      format = format.coming(from: start, share)
+      correctness = correctness.coming(from: start, share)
+    case .twoStage:
+      if Double(sample.step) < switchStep {
+        correctness = correctness.divided(by: 3)
+      } else {
+        format = format.divided(by: 2)
+      }
+    }
+
+    let wellFormed = answer.hasFormat(toolCall: wanted.has("tool_call"), response: wanted.has("response"))
+    let thought = answer.spans("think").last?.split(whereSeparator: Answer.isSpace).count
+    let parts = (
+      format: format.value(wellFormed ? 1 : 0),
+      length: length.value(thought.map { min(1, Double($0) / lengthWords) } ?? 0)
+    )
+    var score = Score(
+      weights.format * parts.format + weights.length * parts.length,
+      components: ["format": parts.format, "length": parts.length],
+      log: "\(wellFormed ? "well formed" : "not the reference's form"), \(thought ?? 0) words of thought")
+    // A reference without a call has nothing to be correct about.
+    guard wanted.has("tool_call") else { return score }
+    guard let wantedCalls = wanted.calls() else { throw RewardError.invalid("the reference's tool calls are no JSON") }
+    let calls = answer.calls()
+    let value = correctness.value(calls.map { ToolCall.agreement($0, wantedCalls) } ?? 0)
+    score.value = (score.value ?? 0) + weights.correctness * value
+    score.components.append((name: "correctness", value: value))
+    score.log += calls.map { ", \($0.count) calls for \(wantedCalls.count)" } ?? ", no calls in JSON"
+    return score
+  }
+}
+
+/// A text with spans in tags.
+struct Answer {
+  private let text: [UInt8]
+  init(_ text: String) { self.text = Array(text.utf8) }
+
+  static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
+
+  /// The next `<tag>`..`</tag>` at or behind a place.
+  private func span(_ tag: String, from start: Int) -> (outer: Range<Int>, inner: Range<Int>)? {
+    let open = Array("<\(tag)>".utf8)
+    let close = Array("</\(tag)>".utf8)
+    func next(_ word: [UInt8], _ from: Int) -> Int? {
+      text[from...].indices.first { text[$0] == word[0] && text[$0...].starts(with: word) }
+    }
+    guard let first = next(open, start), let end = next(close, first + open.count) else { return nil }
+    return (first..<(end + close.count), (first + open.count)..<end)
+  }
+
+  /// What stands in all spans of a tag.
+  func spans(_ tag: String) -> [ArraySlice<UInt8>] {
+    var found: [ArraySlice<UInt8>] = []
+    var place = 0
+    while let next = span(tag, from: place) {
+      found.append(text[next.inner])
+      place = next.outer.upperBound
+    }
+    return found
+  }
+
+  func has(_ tag: String) -> Bool { span(tag, from: 0) != nil }
+
+  /// A thought, then calls (one span or several) and a response where they are wanted, and nothing else.
+  func hasFormat(toolCall: Bool, response: Bool) -> Bool {
+    var place = 0
+    func takes(_ tag: String) -> Bool {
+      guard let next = span(tag, from: place), text[place..<next.outer.lowerBound].allSatisfy(Self.isSpace) else {
+        return false
+      }
+      place = next.outer.upperBound
+      return true
+    }
+    guard text.starts(with: "<think>".utf8), takes("think") else { return false }
+    if toolCall {
+      guard takes("tool_call") else { return false }
+      while takes("tool_call") {}
+    }
+    if response, !takes("response") { return false }
+    return text[place...].allSatisfy(Self.isSpace)
+  }
+
+  /// All calls; nil if there is no span of them, or one that cannot be read.
+  func calls() -> [ToolCall]? {
+    let spans = spans("tool_call")
+    guard !spans.isEmpty else { return nil }
+    var calls: [ToolCall] = []
+    for span in spans {
+      if let call = ToolCall.read(span) {
+        calls.append(call)
+        continue
+      }
+      for line in span.split(separator: 0x0A) where !line.allSatisfy(Self.isSpace) {
+        guard let call = ToolCall.read(line) else { return nil }
+        calls.append(call)
+      }
+    }
+    return calls
+  }
+}
+
+struct ToolCall: Decodable {
+  let name: String
+  let parameters: [String: JSONValue]
+
+  private enum Key: String, CodingKey { case name, parameters, arguments }
+
+  init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: Key.self)
+    name = try container.decode(String.self, forKey: .name)
+    parameters =
+      try container.decodeIfPresent([String: JSONValue].self, forKey: .parameters)
+      ?? container.decodeIfPresent([String: JSONValue].self, forKey: .arguments) ?? [:]
+  }
+
+  static func read(_ text: ArraySlice<UInt8>) -> ToolCall? {
+    try? JSONDecoder().decode(ToolCall.self, from: Data(text))
+  }
+
+  /// From 0 to 1: the names as multisets, and for every wanted call, paired with the best that is left, its keys and the
+  /// values that are equal.
+  static func agreement(_ calls: [ToolCall], _ wanted: [ToolCall]) -> Double {
+    var points = overlap(calls.map(\.name), wanted.map(\.name))
+    var most = 1.0
+    var left = calls
+    for want in wanted {
+      most += 1 + Double(want.parameters.count)
+      var best: (points: Double, index: Int) = (0, -1)
+      for (i, call) in left.enumerated() where call.name == want.name {
+        let equal = want.parameters.count { call.parameters[$0.key] == $0.value }
+        let points = overlap(Array(call.parameters.keys), Array(want.parameters.keys)) + Double(equal)
+        if points > best.points { best = (points, i) }
+      }
+      guard best.index >= 0 else { continue }
+      points += best.points
+      left.remove(at: best.index)
+    }
+    return points / most
+  }
+
+  /// Intersection over union of two multisets, 1 for two that are empty.
+  private static func overlap(_ a: [String], _ b: [String]) -> Double {
+    var left: [String: Int] = [:]
+    for name in a { left[name, default: 0] += 1 }
+    var common = 0
+    for name in b {
+      guard let count = left[name], count > 0 else { continue }
+      left[name] = count - 1
+      common += 1
+    }
+    let union = a.count + b.count - common
+    return union == 0 ? 1 : Double(common) / Double(union)
+  }
+}
+
+/// Any JSON value; 1 and 1.0 are equal.
+enum JSONValue: Decodable, Hashable {
+  case null
+  case bool(Bool)
+  case number(Double)
+  case string(String)
+  case list([JSONValue])
+  case object([String: JSONValue])
+
+  init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    if let text = try? container.decode(String.self) {
+      self = .string(text)
+    } else if let number = try? container.decode(Double.self) {
+      self = .number(number)
+    } else if let bool = try? container.decode(Bool.self) {
+      self = .bool(bool)
+    } else if container.decodeNil() {
+      self = .null
+    } else if let list = try? container.decode([JSONValue].self) {
+      self = .list(list)
+    } else {
+      self = .object(try container.decode([String: JSONValue].self))
+    }
+  }
+}
+
+@c(attune_reward_entry) public func entry() -> RewardLibrary { rewards(ToolUse.self) }
+
+"""##
+
   static let sources: [(name: String, path: String, text: String)] = [
     ("attune_reward.h", "Sources/CRewardABI/include/attune_reward.h", file0),
     ("Library.swift", "Sources/RewardKit/Library.swift", file1),
@@ -1533,5 +2397,11 @@ struct AnswerFormat: Reward {
   ]
   static let plugins: [(name: String, path: String, text: String)] = [
     ("answer_format.swift", "rewards/answer_format/answer_format.swift", file6),
+    ("f1.swift", "rewards/f1/f1.swift", file7),
+    ("fuzzy_match.swift", "rewards/fuzzy_match/fuzzy_match.swift", file8),
+    ("group_length.swift", "rewards/group_length/group_length.swift", file9),
+    ("react.swift", "rewards/react/react.swift", file10),
+    ("reasoning_steps.swift", "rewards/reasoning_steps/reasoning_steps.swift", file11),
+    ("tool_use.swift", "rewards/tool_use/tool_use.swift", file12),
   ]
 }

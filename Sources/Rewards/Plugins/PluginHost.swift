@@ -78,6 +78,14 @@ final class PluginHost {
     host?.pointee.host_data.map { Unmanaged<PluginHost>.fromOpaque($0).takeUnretainedValue() }
   }
 
+  /// The `counter`-th random word of a sample.
+  static func random(seed: UInt64, _ counter: UInt64) -> UInt64 {
+    let words = Philox.block(
+      key: (UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32)),
+      counter: (UInt32(truncatingIfNeeded: counter), UInt32(truncatingIfNeeded: counter >> 32), 0x7265_7761, 0x7264))
+    return UInt64(words.0) << 32 | UInt64(words.1)
+  }
+
   private func store(
     _ json: JSON?, _ out: UnsafeMutablePointer<attune_value>?, _ arena: GuardedArena
   ) -> attune_status {
@@ -182,13 +190,7 @@ final class PluginHost {
       return elapsed >= self.timeLimit
     }
     table.pointee.now_ms = { _ in MonotonicClock.now / 1_000_000 }
-    table.pointee.random = { _, sample, counter in
-      let seed = sample?.pointee.seed ?? 0
-      let words = Philox.block(
-        key: (UInt32(truncatingIfNeeded: seed), UInt32(truncatingIfNeeded: seed >> 32)),
-        counter: (UInt32(truncatingIfNeeded: counter), UInt32(truncatingIfNeeded: counter >> 32), 0x7265_7761, 0x7264))
-      return UInt64(words.0) << 32 | UInt64(words.1)
-    }
+    table.pointee.random = { _, sample, counter in PluginHost.random(seed: sample?.pointee.seed ?? 0, counter) }
     table.pointee.column = { host, sample, name, value in
       guard let self = PluginHost.of(host), let sample, let name else { return ATTUNE_FAILED }
       return self.store(self.row(sample)[String(cString: name)], value, self.arena)

@@ -47,6 +47,19 @@ public struct RewardDescriptor: Sendable {
     self.parameters = parameters
   }
 
+  /// Of a reward that no plugin brings.
+  ///
+  /// - Parameter needsImages: it looks at the prompt's pictures.
+  package init(
+    ofHost path: String, kind: String, reward: String, summary: String, isDeterministic: Bool, needsImages: Bool,
+    range: ClosedRange<Double>?, parameters: [RewardParameter]
+  ) {
+    self.init(
+      path: path, library: kind, libraryVersion: RewardLoader.programVersion, abiMajor: ATTUNE_ABI_MAJOR,
+      abiMinor: ATTUNE_ABI_MINOR, reward: reward, summary: summary, isDeterministic: isDeterministic,
+      needs: needsImages ? ATTUNE_NEEDS_IMAGES : 0, range: range, columns: [], parameters: parameters)
+  }
+
   public var json: JSON {
     [
       "path": .string(path), "library": .string(library), "version": .string(libraryVersion),
@@ -132,7 +145,7 @@ extension [RewardParameter] {
   ///
   /// - Throws: `AttuneError` naming the reward and, if `file` is given, the place: a name that the reward does not know
   ///   (with the nearest that it does), a wrong type, a number out of bounds, a missing value.
-  func complete(_ given: JSON.Object, reward: String, file: String?) throws -> JSON.Object {
+  package func complete(_ given: JSON.Object, reward: String, file: String?) throws -> JSON.Object {
     func place(_ value: JSON) -> AttuneError.Location? { file.map { value.location(in: $0) } }
     for (key, value) in given.entries where !contains(where: { $0.name == key }) {
       guard !isEmpty else {

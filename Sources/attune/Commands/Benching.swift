@@ -4,6 +4,7 @@ import Core
 import Foundation
 import Lab
 import Models
+import Rewards
 
 let benchKernelsCommand = Command(
   words: ["bench", "kernels"], summary: "kernels beside the limit measured in the same process",
@@ -210,5 +211,51 @@ let benchCostCommand = Command(
           String(format: "%.2f", line.slopeRatio),
         ]
       }))
+  return 0
+}
+
+let benchRewardCommand = Command(
+  words: ["bench", "reward"], summary: "what a reward costs inline and in a worker, in C and in Swift",
+  options: [
+    CommonFlags.json,
+    .init(name: "--samples", value: "N", help: "samples of a batch (default 64)"),
+    .init(name: "--bytes", value: "N", help: "bytes of a completion (default 1024)"),
+    .init(name: "--pictures", value: "K", help: "224 x 224 pictures in each prompt (default 0)"),
+    .init(name: "--repeats", value: "R", help: "the median of so many is told (default 9)"),
+  ],
+  example: "attune bench reward --samples 64 --bytes 1024",
+  details: """
+    The plugins are the smallest there are, so that what is measured is the way there and back. beside_inline_us is a batch in
+    a worker less the same batch inline.
+    """
+) { arguments in
+  let workload = RewardTimings.Workload(
+    samples: try arguments.count("--samples", 64), bytes: try arguments.count("--bytes", 1024, least: 0),
+    pictures: try arguments.count("--pictures", 0, least: 0))
+  let figures = try RewardTimings.compare(
+    workload, workerCommand: rewardWorkerCommand, rounds: try arguments.count("--repeats", 9))
+  let beside = PluginCompiler.Language.allCases.compactMap { language in
+    RewardTimings.besideInline(figures, language).map { (language.rawValue, $0 * 1e6) }
+  }
+  if arguments.has("--json") {
+    let report: JSON = [
+      "samples": .int(workload.samples), "bytes": .int(workload.bytes), "pictures": .int(workload.pictures),
+      "figures": .array(figures.map(\.json)), "beside_inline_us": .object(beside.map { ($0.0, .double($0.1)) }),
+    ]
+    print(report.text(.pretty))
+    return 0
+  }
+  print(
+    TerminalTable.render(
+      headers: ["language", "where", "ns of a sample", "us of a batch"],
+      rows: figures.map {
+        [
+          $0.language.rawValue, $0.isolation.rawValue, String(format: "%.0f", $0.secondsPerSample * 1e9),
+          String(format: "%.1f", $0.secondsPerBatch * 1e6),
+        ]
+      }))
+  for (language, cost) in beside {
+    print("a worker beside inline, \(language): \(String(format: "%.1f", cost)) us of a batch")
+  }
   return 0
 }

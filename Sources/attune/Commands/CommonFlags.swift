@@ -23,11 +23,16 @@ enum CommonFlags {
   static let engine = [model, adapter, dtype, weights, threads]
 
   static func backend(_ arguments: Arguments) throws -> CPUBackend {
+    try CPUBackend(threads: try threadCount(arguments))
+  }
+
+  /// 0 for all cores.
+  static func threadCount(_ arguments: Arguments) throws -> Int {
     let threads = try arguments.int("--threads") ?? 0
     guard threads >= 0, threads <= 1024 else {
       throw AttuneError.request("--threads is \(threads), 0 to 1024 was expected")
     }
-    return try CPUBackend(threads: threads)
+    return threads
   }
 
   static func precision(_ arguments: Arguments) throws -> Precision {

@@ -25,6 +25,28 @@ private let setOption = Command.Option(
 private let timeoutOption = Command.Option(
   name: "--timeout", value: "SECONDS", help: "time limit of one sample (default 5)")
 
+private let judgeOptions: [Command.Option] = [
+  .init(
+    name: "--judge", value: "ENDPOINT|DIR",
+    help: "the judge that rewards may ask: an OpenAI-compatible address (http://host:port/v1), or a checkpoint folder"),
+  .init(name: "--judge-model", value: "NAME", help: "the model's name at the endpoint"),
+  .init(name: "--judge-key-variable", value: "NAME", help: "the environment variable that holds the endpoint's key"),
+]
+
+/// What rewards may call on: the judge of `--judge`, if it is given.
+private func services(_ arguments: Arguments) throws -> HostServices {
+  guard let judge = arguments.string("--judge") else {
+    for flag in ["--judge-model", "--judge-key-variable"] where arguments.has(flag) {
+      throw AttuneError.request("\(flag) goes with --judge, which is missing")
+    }
+    return HostServices(tokenizer: nil, judges: try JudgeService([]))
+  }
+  return HostServices(
+    tokenizer: nil,
+    judges: try JudgeServices.one(
+      judge, model: arguments.string("--judge-model"), keyVariable: arguments.string("--judge-key-variable")))
+}
+
 /// `--set key=value`: values are JSON where they parse as such, else text.
 func rewardParameters(_ arguments: Arguments) throws -> JSON.Object {
   var object = JSON.Object()
@@ -42,11 +64,6 @@ private func timeout(_ arguments: Arguments) throws -> Double {
   let seconds = try arguments.number("--timeout") ?? 5
   guard seconds > 0 else { throw AttuneError.request("--timeout is \(seconds), a number above 0 was expected") }
   return seconds
-}
-
-/// REWARD as a name for columns: the last part of its path without extension.
-private func displayName(_ source: String) -> String {
-  ((source as NSString).lastPathComponent as NSString).deletingPathExtension
 }
 
 let rewardCommands: [Command] = [
@@ -79,7 +96,7 @@ let rewardCommands: [Command] = [
     words: ["reward", "list"], summary: "the rewards that come with the program", options: [CommonFlags.json],
     example: "attune reward list"
   ) { arguments in
-    let list = RewardBench.list(workerCommand: rewardWorkerCommand)
+    let list = RewardBench.list()
     if arguments.has("--json") {
       print(JSON.array(list.map(\.json)).text(.pretty))
       return 0
@@ -90,23 +107,28 @@ let rewardCommands: [Command] = [
   },
   Command(
     words: ["reward", "check"], summary: "the validator: one line per rule that held or broke", positionals: ["REWARD"],
-    options: [
-      setOption, timeoutOption,
+    options: [setOption, timeoutOption] + judgeOptions + [
       .init(name: "--cases", value: "F", help: "cases to replay (default: cases.jsonl beside the source)"),
       CommonFlags.json,
     ],
     example: "attune reward check rewards/digit_match/digit_match.c"
   ) { arguments in
+    if RewardLoader.modelFolder(arguments.positionals[0]) != nil {
+      throw AttuneError.request(
+        "this is a reward model, which has no plugin interface that could be checked",
+        at: .init(file: arguments.positionals[0]), hint: "`attune reward try` scores lines with it")
+    }
     let check = try RewardBench.check(
       arguments.positionals[0], parameters: rewardParameters(arguments), timeoutSeconds: timeout(arguments),
-      cases: arguments.string("--cases"), workerCommand: rewardWorkerCommand, pictures: loadPicture)
+      cases: arguments.string("--cases"), workerCommand: rewardWorkerCommand, services: services(arguments),
+      pictures: loadPicture)
     print(arguments.has("--json") ? check.json.text(.pretty) : check.text)
     return check.passed ? 0 : 1
   },
   Command(
     words: ["reward", "try"], summary: "scores lines of JSONL with a reward", positionals: ["REWARD"],
-    options: JSONLines.options + [
-      setOption, timeoutOption,
+    options: JSONLines.options + judgeOptions + [
+      setOption, timeoutOption, CommonFlags.threads,
       .init(name: "--isolation", value: "worker|inline", help: "in a process of its own (default), or in this one"),
     ],
     example:
@@ -114,6 +136,8 @@ let rewardCommands: [Command] = [
     details: """
       In: {"prompt": .., "completion": "..", any other key is a data set's column, "images": [..]}, or what
       `attune runs samples RUN --json` prints.
+      REWARD is a source file, a library, the name of a reward that comes with the program, a C function's signature, or
+      a reward model's folder.
       Out: {"reward": 0.5 or null, "status": "ok|not_applicable|failed|timed_out|invalid", "components": {..}, "log": ".."}.
       """
   ) { arguments in
@@ -122,15 +146,20 @@ let rewardCommands: [Command] = [
       throw AttuneError.request("--isolation is '\(isolation)', worker or inline was expected")
     }
     let source = arguments.positionals[0]
+    let services = try services(arguments)
+    let threads = try CommonFlags.threadCount(arguments)
     let reward = try RewardLoader.load(
       RewardSpecification(
-        name: displayName(source), source: source, parameters: rewardParameters(arguments), isolation: kind,
+        name: RewardLoader.displayName(source), source: source, parameters: rewardParameters(arguments),
+        isolation: kind,
         timeoutSeconds: timeout(arguments)),
-      workerCommand: rewardWorkerCommand)
+      workerCommand: rewardWorkerCommand, models: CheckpointRewards(threads: threads))
     defer { reward.close() }
     return try JSONLines(arguments).map({ line in
       _ = try RewardBench.sample(line, pictures: loadPicture)
       return line
-    }) { lines in try RewardBench.tryLines(lines, reward, pictures: loadPicture).map { .success($0) } }
+    }) { lines in
+      try RewardBench.tryLines(lines, reward, services: services, pictures: loadPicture).map { .success($0) }
+    }
   },
 ]

@@ -107,7 +107,11 @@ let checkCommand = Command(
 let initCommand = Command(
   words: ["init"], summary: "writes a small, randomly initialised checkpoint in Hugging Face's layout",
   positionals: ["[PRESET]", "[DIR]"],
-  options: [CommonFlags.seed, .init(name: "--list", value: nil, help: "list the presets")],
+  options: [
+    CommonFlags.seed,
+    .init(name: "--head", value: "lm|reward", help: "what it ends in: the next token (default), or one number"),
+    .init(name: "--list", value: nil, help: "list the presets"),
+  ],
   example: "attune init tiny checkpoints/tiny"
 ) { arguments in
   if arguments.has("--list") {
@@ -125,7 +129,11 @@ let initCommand = Command(
     throw AttuneError.request(
       "the folder holds a checkpoint already", at: .init(file: folder), hint: "choose another folder")
   }
-  try Preset.named(arguments.positionals[0]).write(to: folder, seed: CommonFlags.seed(arguments))
+  let word = arguments.string("--head") ?? Preset.Head.languageModel.rawValue
+  guard let head = Preset.Head(rawValue: word) else {
+    throw AttuneError.request("--head is '\(word)', lm or reward was expected")
+  }
+  try Preset.named(arguments.positionals[0]).write(to: folder, seed: CommonFlags.seed(arguments), head: head)
   printNote("wrote \(folder)")
   return 0
 }

@@ -22,22 +22,21 @@ final class InlineReward: PluginReward, @unchecked Sendable {
   }
 
   func score(_ samples: [RewardSample], context: RewardContext) throws -> [RewardOutcome] {
-    try score(samples, context: context, variant: .normal, verifyInputs: false)
-  }
-
-  func score(
-    _ samples: [RewardSample], context: RewardContext, variant: PluginInstance.Variant, verifyInputs: Bool
-  ) throws -> [RewardOutcome] {
-    let request = ByteBuffer()
-    BatchCoding.write(samples, context, needs: descriptor.needs, timeLimit: timeLimit, into: request)
     let reply = ByteBuffer()
-    defer { withExtendedLifetime((request, reply)) {} }
+    defer { withExtendedLifetime(reply) {} }
     try lock.withLock { _ in
       guard let instance else { throw AttuneError.work("the reward \(name) was closed") }
       services.begun = nil
       services.services = context.services
       defer { services.services = nil }
-      try instance.score(bytes: request.bytes, variant: variant, verifyInputs: verifyInputs, into: reply)
+      do {
+        try BatchView.with(samples, context, needs: descriptor.needs, timeLimit: timeLimit, larger: false) { view in
+          try instance.score(view, variant: .normal, into: reply)
+        }
+      } catch let violation as RewardViolation {
+        // It touched memory of the program.
+        throw violation.error(descriptor)
+      }
     }
     return try OutcomeCoding.read(reply.bytes, for: samples)
   }

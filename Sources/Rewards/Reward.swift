@@ -24,6 +24,12 @@ extension Reward {
 /// A reward that came out of a library.
 public protocol PluginReward: Reward {
   var descriptor: RewardDescriptor { get }
+  /// What the system keeps its worker from; nil if it has none.
+  var confinement: WorkerConfinement? { get }
+}
+
+extension PluginReward {
+  public var confinement: WorkerConfinement? { nil }
 }
 
 /// Makes rewards of checkpoint folders. Who loads rewards brings one, because this room knows no models.

@@ -7,7 +7,7 @@ protocol RewardInstance: AnyObject {
   var descriptor: RewardDescriptor { get }
   /// Scores the batch and writes what `OutcomeCoding` reads.
   ///
-  /// - Throws: `AttuneError` naming the reward if it wrote where it must not, or is unusable as a whole.
+  /// - Throws: `RewardViolation` if the reward wrote where it must not, `AttuneError` if it is unusable as a whole.
   func score(_ view: BatchView, variant: PluginInstance.Variant, into reply: ByteBuffer) throws
   func saveState() throws -> [UInt8]?
   func loadState(_ state: UnsafeRawBufferPointer) throws
@@ -16,30 +16,18 @@ protocol RewardInstance: AnyObject {
 extension RewardInstance {
   func saveState() throws -> [UInt8]? { nil }
   func loadState(_ state: UnsafeRawBufferPointer) throws {}
-
-  /// Scores the batch that `BatchCoding` wrote into `request`.
-  func score(
-    bytes request: UnsafeRawBufferPointer, variant: PluginInstance.Variant, verifyInputs: Bool, into reply: ByteBuffer
-  ) throws {
-    func violated(_ place: String) -> AttuneError {
-      .work(
-        "the reward \(descriptor.reward) of \(descriptor.path) wrote outside its outcomes: \(place) was touched",
-        hint: "a plugin fills outcomes[0 ..< batch->sample_count] and memory that it got from host->allocate, no more")
-    }
-    let before = verifyInputs ? checksum(request) : 0
-    var reader = ByteReader(request)
-    let view = try BatchView(&reader, larger: variant == .laterHost)
-    defer { view.arena.clear() }
-    try score(view, variant: variant, into: reply)
-    if let place = view.arena.violation() { throw violated("\(place) (an input)") }
-    if verifyInputs, checksum(request) != before { throw violated("the inputs, which are read-only") }
-  }
 }
 
-private func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
-  var sum: UInt64 = 0xCBF2_9CE4_8422_2325
-  for byte in bytes { sum = (sum ^ UInt64(byte)) &* 0x100_0000_01B3 }
-  return sum
+/// A plugin wrote outside its outcomes: nobody knows what else it touched.
+struct RewardViolation: Error {
+  /// What was touched.
+  var place: String
+
+  func error(_ descriptor: RewardDescriptor) -> AttuneError {
+    .work(
+      "the reward \(descriptor.reward) of \(descriptor.path) wrote outside its outcomes: \(place) was touched",
+      hint: "a plugin fills outcomes[0 ..< batch->sample_count] and memory that it got from host->allocate, no more")
+  }
 }
 
 /// What it takes to make an instance, in this process or another.
@@ -49,16 +37,22 @@ struct LoadRequest {
   var columnName: String
   var parameters: JSON.Object
   var file: String?
+  /// Of the worker, if it is one that loads it.
+  var limits: WorkerLimits
 
-  init(source: RewardSource, columnName: String, parameters: JSON.Object, file: String?) {
+  init(
+    source: RewardSource, columnName: String, parameters: JSON.Object, file: String?, limits: WorkerLimits = .init()
+  ) {
     self.source = source
     self.columnName = columnName
     self.parameters = parameters
     self.file = file
+    self.limits = limits
   }
 
   /// Positions travel along, so that an error about a parameter names its place in the recipe.
   init(_ reader: inout ByteReader) throws {
+    limits = try WorkerLimits(&reader)
     source = try RewardSource(&reader)
     columnName = try reader.string()
     var values = JSON.Object()
@@ -73,6 +67,7 @@ struct LoadRequest {
   }
 
   func write(into out: ByteBuffer) {
+    limits.write(into: out)
     source.write(into: out)
     out.append(columnName)
     out.append(parameters.count)

@@ -27,6 +27,11 @@ public enum RewardLoader {
         "the reward \(specification.name) has a time limit of \(specification.timeoutSeconds) s, expected more than 0",
         at: specification.file.map { .init(file: $0) })
     }
+    guard specification.limits.memoryMiB > 0 else {
+      throw AttuneError.request(
+        "the reward \(specification.name) may take \(specification.limits.memoryMiB) MiB of memory, expected more than 0",
+        at: specification.file.map { .init(file: $0) })
+    }
     if let folder = modelFolder(specification.source) {
       guard let models else {
         throw AttuneError.request(
@@ -36,12 +41,14 @@ public enum RewardLoader {
     }
     let source = try resolve(specification.source)
     let request = LoadRequest(
-      source: source, columnName: specification.name, parameters: specification.parameters, file: specification.file)
+      source: source, columnName: specification.name, parameters: specification.parameters, file: specification.file,
+      limits: specification.limits)
     if case .builtIn(let name) = source, let type = try? BuiltInRewards.named(name),
       let concurrency = type.hostConcurrency
     {
       return try HostReward(
-        request, type, concurrency: concurrency, name: specification.name, timeLimit: specification.timeoutSeconds)
+        request, type, concurrency: concurrency, name: specification.name, timeLimit: specification.timeoutSeconds,
+        program: workerCommand.first ?? "/proc/self/exe")
     }
     switch specification.isolation {
     case .inline:

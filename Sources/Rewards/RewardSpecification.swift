@@ -23,12 +23,15 @@ public struct RewardSpecification: Sendable {
   public var timeoutSeconds: Double
   /// What stands in for the score of a sample that failed, timed out or was invalid.
   public var failure: RewardFailurePolicy
+  /// What the worker may take and touch; in worker isolation only.
+  public var limits: WorkerLimits
   /// The recipe, for errors about parameters.
   public var file: String?
 
   public init(
     name: String, source: String, parameters: JSON.Object = .init(), weight: Double = 1, isolation: Isolation = .worker,
-    timeoutSeconds: Double = 10, failure: RewardFailurePolicy = .skip, file: String? = nil
+    timeoutSeconds: Double = 10, failure: RewardFailurePolicy = .skip, limits: WorkerLimits = .init(),
+    file: String? = nil
   ) {
     self.name = name
     self.source = source
@@ -37,6 +40,7 @@ public struct RewardSpecification: Sendable {
     self.isolation = isolation
     self.timeoutSeconds = timeoutSeconds
     self.failure = failure
+    self.limits = limits
     self.file = file
   }
 }

@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Rewards
 
 /// One verb of the command line: what it takes, what it does, how its help reads.
 struct Command: Sendable {
@@ -165,6 +166,8 @@ enum CommandLineInterface {
     }
     // Hidden: the process that a reward plugin runs in.
     if words.first == rewardWorkerVerb { return runRewardWorker(Array(words.dropFirst())) }
+    // Hidden: what confines itself and then becomes a program that a policy wrote.
+    if words.first == CodeSandbox.verb { return CodeSandbox.main(Array(words.dropFirst())) }
     let plain = words.prefix { !$0.hasPrefix("-") }
     guard let command = commands.filter({ plain.starts(with: $0.words) }).max(by: { $0.words.count < $1.words.count })
     else {

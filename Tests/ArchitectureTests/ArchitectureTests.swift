@@ -12,7 +12,7 @@ import Testing
   }
 
   private static let system: Set<String> = [
-    "CYAML", "CSQLite", "CPNG", "CJPEG", "CWebP", "CPCRE2", "CCairo", "CFFI", "CCURL",
+    "CYAML", "CSQLite", "CPNG", "CJPEG", "CWebP", "CPCRE2", "CCairo", "CFFI", "CCURL", "CConfinement",
   ]
 
   /// Ground floor first. A room may import only what is listed, and everything listed stands on a lower floor.
@@ -28,7 +28,7 @@ import Testing
     Room(folder: "Objectives", module: "Objectives", mayImport: ["Core"]),
     Room(
       folder: "Rewards", module: "Rewards",
-      mayImport: ["Core", "CRewardABI", "CShippedRewards", "CFFI", "CPCRE2", "CCURL"]),
+      mayImport: ["Core", "CRewardABI", "CShippedRewards", "CFFI", "CPCRE2", "CCURL", "CConfinement"]),
     Room(folder: "Models", module: "Models", mayImport: ["Core", "AttuneTensor", "Text", "AttuneVision"]),
     Room(folder: "Datasets", module: "Datasets", mayImport: ["Core", "Text", "AttuneVision"]),
     Room(folder: "Rollout", module: "Rollout", mayImport: ["Core", "AttuneTensor", "Text", "Models"]),

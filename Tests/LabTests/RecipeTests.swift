@@ -121,6 +121,7 @@ import Testing
            isolation: inline, timeout: 0.5, on_failure: value, failure_value: -1}
         - source: "libm.so.6: double fabs(double column.delta)"
         - source: lib/my.so:entry
+        - source: "half.c: double half(double column.x)"
       evaluation: {data: digits, every: 5, count: 3, max_new_tokens: 8, metric: exact_match}
       checkpoint: {every: 0, keep: 1}
       report: {title: "All of it", pictures: 0, enabled: false}
@@ -136,10 +137,11 @@ import Testing
     #expect(columns.prompt == "q" && columns.images == "i" && recipe.source("rows")?.system == "Be brief.")
     guard case .digits(let digits) = try #require(recipe.source("digits")).content else { throw AttuneError.work("") }
     #expect(digits.records == 3..<9 && digits.scale == 0.5...2 && digits.answer == "{number}!" && digits.noise == 0.3)
-    #expect(recipe.rewards.map(\.name) == ["close", "fabs", "entry"])
+    #expect(recipe.rewards.map(\.name) == ["close", "fabs", "entry", "half"])
     #expect(
       recipe.rewards.map(\.source) == [
         "/lab/rewards/close.c", "libm.so.6: double fabs(double column.delta)", "/lab/recipes/lib/my.so:entry",
+        "/lab/recipes/half.c: double half(double column.x)",
       ])
     #expect(recipe.rewards[0].failureValue == -1 && recipe.rewards[0].parameters["words"]?[1] == "b")
     #expect(recipe.evaluation.data == "digits" && recipe.report.title == "All of it" && !recipe.report.enabled)

@@ -7,14 +7,17 @@ import Testing
 
 /// The vectors of built-in rewards, through the two ways in which they run.
 @Suite struct BuiltInVectorTests {
-  static let names = ["detection", "format", "ifeval", "json_schema", "language", "regex"]
+  static let names = ["code", "detection", "format", "ifeval", "json_schema", "language", "regex"]
 
   @Test(arguments: names)
   func vectorsHold(_ name: String) throws {
     let cases = try RewardCases(
       path: Fixtures.path("rewards/built-in/\(name).jsonl"), pictures: Workshop.noPictures)
     #expect(cases.cases.count >= 20, "\(name) has \(cases.cases.count) vectors")
-    for isolation in [RewardSpecification.Isolation.worker, .inline] {
+    // What runs in the program itself runs there whatever is asked for.
+    let ways: [RewardSpecification.Isolation] =
+      try BuiltInRewards.named(name).hostConcurrency == nil ? [.worker, .inline] : [.worker]
+    for isolation in ways {
       // Instances with different parameters live side by side.
       var rewards: [String: any PluginReward] = [:]
       defer { for reward in rewards.values { reward.close() } }

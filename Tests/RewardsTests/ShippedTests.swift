@@ -112,4 +112,38 @@ import Testing
         [.ok, .invalid, .notApplicable].contains(outcome.status), "\(sample.completion.prefix(40)): \(outcome.log)")
     }
   }
+
+  /// Whatever order marks, numbers and NULs come in, a plugin neither crashes nor fails.
+  @Test(arguments: plugins) func mixturesAreScored(_ name: String) throws {
+    let pieces = [
+      "<answer>", "</answer>", "<think>", "</think>", "<tool_call>", "</tool_call>", "<response>", "</response>",
+      "Action:",
+      "Action Input:", "Observation:", #"{"name": "a", "parameters": {"b": 1}}"#, #"{"b": [1, null]}"#, "Step ", "1",
+      ".", ":",
+      "-", ",", "%", "[1, 2, 3, 4]", "(", ")", "{", "}", "\\boxed{", "A", "the", " ", "\n", "\0", "é", "北", "\u{301}",
+    ]
+    let cases = try RewardCases(path: Self.folder(name) + "/cases.jsonl", pictures: Workshop.noPictures)
+    let reward = try Workshop.load(name, parameters: cases.cases.first?.parameters ?? .init())
+    defer { reward.close() }
+    var state: UInt64 = 1
+    func random(_ count: Int) -> Int {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return Int(state >> 33) % count
+    }
+    func text() -> String { (0..<random(16)).map { _ in pieces[random(pieces.count)] }.joined() }
+    let samples = (0..<500).map { _ in
+      var sample = RewardSample(prompt: "p\(random(100))", completion: text())
+      sample.references = (0..<random(3)).map { _ in text() }
+      sample.tokenIDs = (0..<Int32(random(12))).map { _ in Int32(random(3)) }
+      if random(2) == 0 { sample.policyMask = sample.tokenIDs.map { _ in random(3) > 0 } }
+      sample.columns["box"] = .string(text())
+      return sample
+    }
+    let outcomes = try reward.score(RewardBench.grouped(samples), context: RewardContext())
+    for (sample, outcome) in zip(samples, outcomes) {
+      #expect(
+        [.ok, .invalid, .notApplicable].contains(outcome.status),
+        "\(sample.completion.debugDescription): \(outcome.log)")
+    }
+  }
 }

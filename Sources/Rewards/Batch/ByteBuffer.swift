@@ -1,18 +1,26 @@
 import Core
 
-/// Bytes being written, aligned to 16, in the layout that plugins can read in place: every field begins at a multiple
-/// of 8, texts are sized and NUL-terminated.
+/// Bytes being written, aligned to 16: every field begins at a multiple of 8, texts are sized and NUL-terminated.
 final class ByteBuffer {
   private(set) var memory: UnsafeMutableRawPointer
   private(set) var count = 0
   private var capacity: Int
+  /// False while the bytes lie in somebody else's memory.
+  private(set) var isOwner = true
 
   init(capacity: Int = 4096) {
     self.capacity = max(64, capacity)
     memory = .allocate(byteCount: self.capacity, alignment: 16)
   }
 
-  deinit { memory.deallocate() }
+  /// Writes into this memory, as long as it suffices; what takes more moves to memory of its own.
+  init(into memory: UnsafeMutableRawBufferPointer) {
+    capacity = memory.count
+    isOwner = memory.baseAddress == nil
+    self.memory = memory.baseAddress ?? .allocate(byteCount: 1, alignment: 16)
+  }
+
+  deinit { if isOwner { memory.deallocate() } }
 
   var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: memory, count: count) }
 
@@ -24,7 +32,8 @@ final class ByteBuffer {
     capacity = max(needed, capacity * 2)
     let larger = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 16)
     larger.copyMemory(from: memory, byteCount: count)
-    memory.deallocate()
+    if isOwner { memory.deallocate() }
+    isOwner = true
     memory = larger
   }
 
@@ -75,12 +84,15 @@ final class ByteBuffer {
   /// Elements without references; nil is told from an empty array.
   func append<T>(array: [T]?) {
     guard let array else { return append(UInt64.max) }
+    array.withUnsafeBufferPointer { append(array: $0) }
+  }
+
+  func append<T>(array: UnsafeBufferPointer<T>) {
     append(array.count)
-    array.withUnsafeBytes { source in
-      grow(by: source.count)
-      if let start = source.baseAddress { memory.advanced(by: count).copyMemory(from: start, byteCount: source.count) }
-      count += source.count
-    }
+    let source = UnsafeRawBufferPointer(array)
+    grow(by: source.count)
+    if let start = source.baseAddress { memory.advanced(by: count).copyMemory(from: start, byteCount: source.count) }
+    count += source.count
     pad()
   }
 }

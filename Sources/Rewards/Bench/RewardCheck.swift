@@ -175,7 +175,7 @@ private final class PluginCheck {
     context.services = services
     let samples = RewardBench.grouped(probes.map(\.sample))
     let deaths = reward.deaths
-    let outcomes = try reward.score(samples, context: context, variant: variant, verifyInputs: true)
+    let outcomes = try reward.score(samples, context: context, variant: variant)
     if reward.deaths > deaths {
       let i = outcomes.firstIndex {
         $0.log.hasPrefix("the plugin ") && ($0.status == .failed || $0.status == .timedOut)

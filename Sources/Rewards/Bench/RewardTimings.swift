@@ -45,9 +45,15 @@ public enum RewardTimings {
     let letters = Array("abcdefghijklmnopqrstuvwxyz ".utf8)
     var made: [RewardSample] = []
     var pictures: [RewardImage] = []
+    var columns = JSON.Object()
+    var messages: [Message] = []
+    var prompt = ""
     for i in 0..<workload.samples {
       let group = i / max(1, workload.groupSize)
       if i % max(1, workload.groupSize) == 0 {
+        prompt = "Question \(group): what is the answer?"
+        messages = [Message(role: "user", text: prompt)]
+        columns = JSON.Object([("question", .string(prompt)), ("answer", .string("\(group)"))])
         pictures = (0..<workload.pictures).map { number in
           var own = pixels
           own[0] = UInt8(truncatingIfNeeded: group + number)
@@ -55,11 +61,9 @@ public enum RewardTimings {
         }
       }
       let text = (0..<workload.bytes).map { letters[($0 &* 7 &+ i) % letters.count] }
-      var sample = RewardSample(
-        prompt: "Question \(group): what is the answer?", completion: String(decoding: text, as: UTF8.self))
-      sample.messages = [Message(role: "user", text: sample.prompt)]
+      var sample = RewardSample(prompt: prompt, completion: String(decoding: text, as: UTF8.self), columns: columns)
+      sample.messages = messages
       sample.reference = "\(group)"
-      sample.columns = JSON.Object([("question", .string(sample.prompt)), ("answer", .string("\(group)"))])
       sample.images = pictures
       made.append(sample)
     }

@@ -55,17 +55,28 @@ struct BuiltInCall {
   var timeLimit: Double
   /// True when this sample's time is up.
   var isCancelled: () -> Bool
+  /// This program's file, for rewards that start it again under a hidden verb.
+  var program: String = "/proc/self/exe"
 }
 
 /// The rewards that are part of the program.
 enum BuiltInRewards {
   static let all: [any BuiltInReward.Type] = [
+    CodeReward.self,
+    CosineReward.self,
+    CountdownReward.self,
+    DAPOAnswerReward.self,
     DetectionReward.self,
     FormatReward.self,
+    Geometry3KReward.self,
+    GSM8KReward.self,
     IFEvalReward.self,
+    IntegerCheckReward.self,
     JSONSchemaReward.self,
     JudgeReward.self,
     LanguageReward.self,
+    MathBoxedReward.self,
+    MathReward.self,
     RegexReward.self,
   ]
 

@@ -9,24 +9,29 @@ final class HostReward: PluginReward {
   private let reward: any BuiltInReward
   private let concurrency: Int
   private let timeLimit: Double
+  private let program: String
 
-  init(_ request: LoadRequest, _ type: any BuiltInReward.Type, concurrency: Int, name: String, timeLimit: Double) throws
-  {
+  /// - Parameter program: this program's file.
+  init(
+    _ request: LoadRequest, _ type: any BuiltInReward.Type, concurrency: Int, name: String, timeLimit: Double,
+    program: String
+  ) throws {
     self.name = name
     self.concurrency = concurrency
     self.timeLimit = timeLimit
+    self.program = program
     descriptor = type.descriptor
     reward = try request.make(type)
   }
 
   func score(_ samples: [RewardSample], context: RewardContext) throws -> [RewardOutcome] {
     let outcomes = Outcomes(count: samples.count)
-    let (limit, reward) = (timeLimit, reward)
+    let (limit, reward, program) = (timeLimit, reward, program)
     ThreadTeam.perform(samples.count, threads: min(concurrency, reward.concurrency(in: context))) { i in
       let start = MonotonicClock.now
       let call = BuiltInCall(
         context: context, timeLimit: limit,
-        isCancelled: { limit > 0 && Double(MonotonicClock.now - start) * 1e-9 >= limit })
+        isCancelled: { limit > 0 && Double(MonotonicClock.now - start) * 1e-9 >= limit }, program: program)
       outcomes.put(reward.outcome(samples[i], call), at: i)
     }
     return outcomes.all

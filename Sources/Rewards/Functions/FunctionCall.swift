@@ -47,7 +47,12 @@ final class FunctionCall {
 
   /// A number, or a truth value as 0 or 1.
   func number(ofColumn name: String) -> Double? {
-    row[name].flatMap { value in value.bool.map { $0 ? 1 : 0 } ?? value.double }
+    switch row[name]?.value {
+    case .bool(let truth): truth ? 1 : 0
+    case .int(let whole): Double(whole)
+    case .double(let number): number
+    default: nil
+    }
   }
 
   func text(ofColumn name: String) -> UnsafeMutableRawPointer? {

@@ -1661,7 +1661,8 @@ struct FuzzyMatch: Reward {
     for reference in references {
       let reference = words(Array(reference.utf8)[...])
       guard !reference.isEmpty else { throw RewardError.invalid("a reference is empty") }
-      let (a, b) = countsWords ? Self.numbered(answer, reference) : (Self.characters(answer), Self.characters(reference))
+      let (a, b) =
+        countsWords ? Self.numbered(answer, reference) : (Self.characters(answer), Self.characters(reference))
       let edits = Self.edits(a, b, limit: maxLength)
       let length = countsWords ? b.count : max(a.count, b.count)
       let score = 1 - min(1, Double(edits) / Double(length))
@@ -1693,7 +1694,10 @@ struct FuzzyMatch: Reward {
     var numbers: [[UInt8]: UInt32] = [:]
     func number(_ word: [UInt8]) -> UInt32 {
       let next = UInt32(numbers.count)
-      return numbers[word] ?? { numbers[word] = next; return next }()
+      return numbers[word]
+        ?? {
+          numbers[word] = next; return next
+        }()
     }
     return (a.map(number), b.map(number))
   }
@@ -1799,7 +1803,9 @@ struct GroupLength: GroupReward {
       let preference = spread == 0 ? 0 : 0.5 - Double(length - shortest) / spread
       return Score(
         right ? preference : min(0, preference), components: ["length": Double(length), "right": right ? 1 : 0],
-        log: "\(right ? "right" : "wrong"), \(length) of \(shortest) to \(longest) \(countsTokens ? "tokens" : "characters")")
+        log:
+          "\(right ? "right" : "wrong"), \(length) of \(shortest) to \(longest) \(countsTokens ? "tokens" : "characters")"
+      )
     }
   }
 
@@ -2310,7 +2316,9 @@ struct ToolCall: Decodable {
       ?? container.decodeIfPresent([String: JSONValue].self, forKey: .arguments) ?? [:]
   }
 
-  static func read(_ text: ArraySlice<UInt8>) -> ToolCall? { try? JSONDecoder().decode(ToolCall.self, from: Data(text)) }
+  static func read(_ text: ArraySlice<UInt8>) -> ToolCall? {
+    try? JSONDecoder().decode(ToolCall.self, from: Data(text))
+  }
 
   /// From 0 to 1: the names as multisets, and for every wanted call, paired with the best that is left, its keys and the
   /// values that are equal.

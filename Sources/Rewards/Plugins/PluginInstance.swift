@@ -48,7 +48,7 @@ final class PluginInstance: RewardInstance {
 
   /// Scores the batch and writes the outcomes into `reply`.
   ///
-  /// - Throws: `AttuneError` naming the plugin if it wrote where it must not.
+  /// - Throws: `RewardViolation` if the plugin wrote where it must not.
   func score(_ view: BatchView, variant: Variant, into reply: ByteBuffer) throws {
     defer { host.endCall() }
     host.timeLimit = Double(view.batch.pointee.time_limit_ms) / 1000
@@ -58,11 +58,11 @@ final class PluginInstance: RewardInstance {
     let (status, message) = withMessage(capacity: variant == .laterHost ? 1 : 2048) { error in
       reward.pointee.score(instance, host.table, view.batch, outcomes.pointers, error)
     }
-    try checkGuards(outcomes.violation)
+    if let place = outcomes.violation ?? host.violation { throw RewardViolation(place: place) }
     reply.append(Int(status))
     reply.append(message)
     reply.append(view.count)
-    for i in 0..<view.count { try write(outcomes[i], into: reply) }
+    for i in 0..<view.count { write(outcomes[i], into: reply) }
   }
 
   func saveState() throws -> [UInt8]? {
@@ -110,30 +110,19 @@ final class PluginInstance: RewardInstance {
     return (status, String(decoding: bytes, as: UTF8.self))
   }
 
-  private func checkGuards(_ other: String? = nil) throws {
-    guard let place = other ?? host.violation else { return }
-    throw AttuneError.work(
-      "the reward \(descriptor.reward) of \(descriptor.path) wrote outside its outcomes: \(place) was touched",
-      hint: "a plugin fills outcomes[0 ..< batch->sample_count] and memory that it got from host->allocate, no more")
+  private func checkGuards() throws {
+    if let place = host.violation { throw RewardViolation(place: place).error(descriptor) }
   }
 
   /// Copies what the outcome points to. The counts are the plugin's: absurd ones are refused before they are followed.
-  private func write(_ outcome: attune_outcome, into reply: ByteBuffer) throws {
-    func check(_ what: String, _ count: Int, _ limit: Int, _ pointer: UnsafeRawPointer?) throws {
-      guard count <= limit, count >= 0, count == 0 || pointer != nil else {
-        throw AttuneError.work(
-          "the reward \(descriptor.reward) of \(descriptor.path) returned \(count) \(what)"
-            + (pointer == nil ? " at NULL" : ", more than \(limit)"))
-      }
-    }
+  private func write(_ outcome: attune_outcome, into reply: ByteBuffer) {
     func text(_ string: attune_string, limit: Int) {
       guard let data = string.data else { return reply.append("") }
       reply.append(bytes: UnsafeRawBufferPointer(start: data, count: max(0, min(string.size, limit))))
     }
-    try check("components", outcome.component_count, 4096, outcome.components)
-    try check("notes", outcome.note_count, 4096, outcome.notes)
-    try check("token rewards", outcome.token_reward_count, 1 << 24, outcome.token_rewards)
-    try check("step rewards", outcome.step_reward_count, 1 << 20, outcome.step_rewards)
+    if let problem = Self.problem(of: outcome) {
+      return OutcomeCoding.write(.none(.invalid, problem), into: reply)
+    }
     reply.append(Int(outcome.status))
     reply.append(outcome.score)
     text(outcome.log, limit: 1 << 16)
@@ -148,7 +137,7 @@ final class PluginInstance: RewardInstance {
       text(outcome.notes[i].text, limit: 1 << 16)
     }
     if outcome.token_reward_count > 0 {
-      reply.append(array: Array(UnsafeBufferPointer(start: outcome.token_rewards, count: outcome.token_reward_count)))
+      reply.append(array: UnsafeBufferPointer(start: outcome.token_rewards, count: outcome.token_reward_count))
     } else {
       reply.append(UInt64.max)
     }
@@ -160,6 +149,21 @@ final class PluginInstance: RewardInstance {
       reply.append(step.value)
       text(step.label, limit: 1024)
     }
+  }
+
+  /// What no outcome can hold, or nil.
+  private static func problem(of outcome: attune_outcome) -> String? {
+    func check(_ what: String, _ count: Int, _ limit: Int, _ pointer: UnsafeRawPointer?) -> String? {
+      guard count != 0 else { return nil }
+      // size_t: what is negative here was beyond all memory.
+      let number = UInt(bitPattern: count)
+      if pointer == nil { return "the reward returned \(number) \(what) at NULL" }
+      return number > UInt(limit) ? "the reward returned \(number) \(what), more than \(limit)" : nil
+    }
+    return check("components", outcome.component_count, 4096, outcome.components)
+      ?? check("notes", outcome.note_count, 4096, outcome.notes)
+      ?? check("token rewards", outcome.token_reward_count, 1 << 24, outcome.token_rewards)
+      ?? check("step rewards", outcome.step_reward_count, 1 << 20, outcome.step_rewards)
   }
 }
 
@@ -183,8 +187,10 @@ private final class Outcomes {
     pointers = memory.bindMemory(to: UnsafeMutablePointer<attune_outcome>?.self, capacity: count + Self.spare)
     var made: [UnsafeMutablePointer<attune_outcome>] = []
     for i in 0...count {
-      let purpose = i < count ? "outcome \(i)" : "the place of a score after the last sample"
-      guard let place = arena.allocate(size, purpose) else {
+      let place =
+        i < count
+        ? arena.allocate(size, "outcome", index: i) : arena.allocate(size, "the place of a score after the last sample")
+      guard let place else {
         throw AttuneError.work("\(count) outcomes do not fit into memory")
       }
       let outcome = place.bindMemory(to: attune_outcome.self, capacity: 1)

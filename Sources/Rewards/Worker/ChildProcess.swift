@@ -30,7 +30,11 @@ enum ChildProcess {
 
   /// Starts a program in a process group of its own. `descriptors[i]` becomes descriptor 3 + i; standard
   /// input is empty, and standard output goes to standard error.
-  static func start(_ command: [String], environment: [String: String] = [:], descriptors: [Int32]) throws -> pid_t {
+  ///
+  /// - Parameter errors: becomes standard error; nil: this process's own.
+  static func start(
+    _ command: [String], environment: [String: String] = [:], descriptors: [Int32], errors: Int32? = nil
+  ) throws -> pid_t {
     #if os(Linux)
       var actions = posix_spawn_file_actions_t()
       var attributes = posix_spawnattr_t()
@@ -45,14 +49,17 @@ enum ChildProcess {
       posix_spawnattr_destroy(&attributes)
     }
     // Copies with high numbers: a target number may be one of the sources.
-    let high = descriptors.map { fcntl($0, F_DUPFD_CLOEXEC, 100) }
+    let high = (descriptors + (errors.map { [$0] } ?? [])).map { fcntl($0, F_DUPFD_CLOEXEC, 100) }
     defer { for file in high where file >= 0 { close(file) } }
     guard high.allSatisfy({ $0 >= 0 }) else {
       throw AttuneError.work("no more files can be opened: \(String(cString: strerror(errno)))")
     }
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    if errors != nil, let last = high.last { posix_spawn_file_actions_adddup2(&actions, last, 2) }
     posix_spawn_file_actions_adddup2(&actions, 2, 1)
-    for (i, file) in high.enumerated() { posix_spawn_file_actions_adddup2(&actions, file, Int32(3 + i)) }
+    for (i, file) in high.prefix(descriptors.count).enumerated() {
+      posix_spawn_file_actions_adddup2(&actions, file, Int32(3 + i))
+    }
     #if os(Linux)
       let flags = Int16(POSIX_SPAWN_SETPGROUP)
     #else
@@ -84,6 +91,17 @@ enum ChildProcess {
       if errno != EINTR { return .exit(127) }
     }
     return End(waitStatus: status)
+  }
+
+  /// True if a process that was started here is over. It can still be asked how.
+  static func isOver(_ process: pid_t) -> Bool {
+    var information = siginfo_t()
+    #if os(Linux)
+      let flags = WEXITED | WNOHANG | Int32(bitPattern: 0x0100_0000)
+    #else
+      let flags = WEXITED | WNOHANG | WNOWAIT
+    #endif
+    return waitid(P_PID, id_t(process), &information, flags) == 0 && information.si_signo != 0
   }
 
   /// The end of a process if it is over.

@@ -18,11 +18,22 @@ enum FrameKind: UInt32 {
   case scored
   case state
   case error
+  /// The plugin wrote where it must not; the text says where.
+  case violated
   case log
   case metric
   case decode
   case encode
   case judge
+}
+
+/// What a channel looks after while it waits.
+protocol ChannelCompanion: AnyObject {
+  /// A descriptor that is read beside the socket, or -1.
+  var reader: Int32 { get }
+  func drain()
+  /// True if the other end will not answer any more, although its socket may still be open somewhere.
+  func isOver() -> Bool
 }
 
 /// Messages of bounded size over a socket: a header of 16 bytes (magic, kind, length), then the payload.
@@ -55,18 +66,30 @@ final class FrameChannel {
   }
 
   let socket: Int32
+  weak var companion: (any ChannelCompanion)?
   private static let magic: UInt32 = 0x5246_5441
   static let largest = 1 << 30
+  /// What came with a frame and belongs to the next.
+  private let inbox = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 12, alignment: 16)
+  private var inboxStart = 0
+  private var inboxEnd = 0
+  private let outbox = ByteBuffer(capacity: 1 << 12)
 
   init(socket: Int32) { self.socket = socket }
+  deinit { inbox.deallocate() }
 
   func send(_ kind: FrameKind, _ payload: ByteBuffer) throws(Interruption) {
-    let header = ByteBuffer(capacity: 64)
-    header.append(UInt64(kind.rawValue) << 32 | UInt64(Self.magic))
-    header.append(payload.count)
-    defer { withExtendedLifetime((header, payload)) {} }
-    try send(header.bytes)
-    try send(payload.bytes)
+    defer { withExtendedLifetime(payload) {} }
+    outbox.clear()
+    outbox.append(UInt64(kind.rawValue) << 32 | UInt64(Self.magic))
+    outbox.append(payload.count)
+    // One call for both, unless that would copy much.
+    guard payload.count <= 1 << 12 else {
+      try send(outbox.bytes)
+      return try send(payload.bytes)
+    }
+    if payload.count > 0 { outbox.reserve(payload.count).copyMemory(from: payload.bytes) }
+    try send(outbox.bytes)
   }
 
   func send(_ kind: FrameKind, text: String) throws(Interruption) {
@@ -81,9 +104,10 @@ final class FrameChannel {
     #else
       let flags: Int32 = 0
     #endif
+    guard let start = bytes.baseAddress else { return }
     var done = 0
     while done < bytes.count {
-      let sent = Foundation.send(socket, bytes.baseAddress! + done, bytes.count - done, flags)
+      let sent = Foundation.send(socket, start + done, bytes.count - done, flags)
       if sent > 0 {
         done += sent
       } else if sent < 0, errno == EINTR {
@@ -94,8 +118,8 @@ final class FrameChannel {
     }
   }
 
-  /// The next message. `deadline` gives the nanoseconds that may still pass, asked again whenever they are over; nil
-  /// means forever, 0 means now.
+  /// The next message. `deadline` gives the nanoseconds that may still pass, asked again from time to time; nil means
+  /// forever, 0 means now.
   func receive(deadline: () -> UInt64? = { nil }) throws(Interruption) -> Frame {
     let header = ByteBuffer(capacity: 64)
     defer { withExtendedLifetime(header) {} }
@@ -115,11 +139,25 @@ final class FrameChannel {
   private func fill(_ target: UnsafeMutableRawBufferPointer, _ deadline: () -> UInt64?) throws(Interruption) {
     var done = 0
     while done < target.count {
-      try waitUntilReadable(deadline)
-      let got = recv(socket, target.baseAddress! + done, target.count - done, 0)
-      if got > 0 {
+      if inboxStart < inboxEnd {
+        let count = min(inboxEnd - inboxStart, target.count - done)
+        UnsafeMutableRawBufferPointer(rebasing: target[done..<(done + count)]).copyMemory(
+          from: UnsafeRawBufferPointer(rebasing: inbox[inboxStart..<(inboxStart + count)]))
+        inboxStart += count
+        done += count
+        continue
+      }
+      // Much goes straight to where it belongs.
+      let isMuch = target.count - done >= inbox.count
+      let place = isMuch ? UnsafeMutableRawBufferPointer(rebasing: target[done...]) : inbox
+      let got = recv(socket, place.baseAddress, place.count, Int32(MSG_DONTWAIT))
+      if got > 0, isMuch {
         done += got
-      } else if got < 0, errno == EINTR || errno == EAGAIN {
+      } else if got > 0 {
+        (inboxStart, inboxEnd) = (0, got)
+      } else if got < 0, errno == EAGAIN || errno == EWOULDBLOCK {
+        try waitUntilReadable(deadline)
+      } else if got < 0, errno == EINTR {
         continue
       } else {
         throw .closed
@@ -127,16 +165,29 @@ final class FrameChannel {
     }
   }
 
+  /// How often a companion is looked after.
+  private static let patience: UInt64 = 50_000_000
+
   private func waitUntilReadable(_ deadline: () -> UInt64?) throws(Interruption) {
     while true {
       let left = deadline()
       if left == 0 { throw .deadline }
+      let companion = self.companion
+      var wait = left
+      if companion != nil { wait = min(left ?? Self.patience, Self.patience) }
       // Rounded up: a poll that ends a little early would spin.
-      let milliseconds = left.map { Int32(clamping: min($0 / 1_000_000 + 1, 3_600_000)) } ?? -1
-      var entry = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
-      let ready = poll(&entry, 1, milliseconds)
-      if ready > 0 { return }
+      let milliseconds = wait.map { Int32(clamping: min($0 / 1_000_000 + 1, 3_600_000)) } ?? -1
+      var entries = (
+        pollfd(fd: socket, events: Int16(POLLIN), revents: 0),
+        pollfd(fd: companion?.reader ?? -1, events: Int16(POLLIN), revents: 0)
+      )
+      let ready = withUnsafeMutableBytes(of: &entries) {
+        poll($0.bindMemory(to: pollfd.self).baseAddress, 2, milliseconds)
+      }
       if ready < 0, errno != EINTR { throw .closed }
+      if entries.1.revents != 0 { companion?.drain() }
+      if entries.0.revents != 0 { return }
+      if ready == 0, let companion, companion.isOver() { throw .closed }
     }
   }
 }

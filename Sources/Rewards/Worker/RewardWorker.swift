@@ -1,29 +1,31 @@
+import CConfinement
+import CRewardABI
 import Core
 import Foundation
-import Synchronization
 
 /// The program's other life: a process that holds one reward's library, and nothing that could be lost.
 public enum RewardWorker {
-  /// Serves the reward on descriptors 3 (socket) and 4 (progress page) until the host goes away.
+  /// Serves the reward on descriptors 3 (socket), 4 (results) and 5 (requests) until the host goes away.
   public static func main(_ arguments: [String]) -> Int32 {
     // The host decides when a run ends; a worker ends with its host.
     signal(SIGINT, SIG_IGN)
     signal(SIGPIPE, SIG_IGN)
-    var none = rlimit(rlim_cur: 0, rlim_max: 0)
-    #if os(Linux)
-      setrlimit(__rlimit_resource_t(RLIMIT_CORE.rawValue), &none)
-    #else
-      setrlimit(RLIMIT_CORE, &none)
-    #endif
     var kind = stat()
-    guard fstat(3, &kind) == 0, kind.st_mode & S_IFMT == S_IFSOCK, let progress = try? ProgressPage(file: 4) else {
+    guard fstat(3, &kind) == 0, kind.st_mode & S_IFMT == S_IFSOCK,
+      let memory = try? WorkerMemory(results: 4, request: 5)
+    else {
       FileHandle.standardError.write(Data("this command is started by attune itself, to hold a reward plugin\n".utf8))
       return 2
     }
     // Files that the host had open are none of a plugin's business.
-    for file in Int32(5)..<256 { close(file) }
+    attune_close_from(4)
     _ = fcntl(3, F_SETFD, FD_CLOEXEC)
-    _ = fcntl(4, F_SETFD, FD_CLOEXEC)
+    WorkerLoop(FrameChannel(socket: 3), memory).run()
+    return 0
+  }
+
+  /// Ends this process when its host does.
+  fileprivate static func watchHost() {
     let watcher = Thread {
       // A plugin that hangs never looks at the socket: this thread does, and takes the plugin's children along.
       var entry = pollfd(fd: 3, events: 0, revents: 0)
@@ -31,22 +33,23 @@ public enum RewardWorker {
       kill(0, SIGKILL)
       _exit(0)
     }
+    watcher.stackSize = 1 << 18
     watcher.start()
-    WorkerLoop(FrameChannel(socket: 3), progress).run()
-    return 0
   }
 }
 
 /// The worker's side of the conversation.
 private final class WorkerLoop: PluginServices {
   private let channel: FrameChannel
-  private let progress: ProgressPage
+  private let memory: WorkerMemory
+  private var progress: ProgressPage { memory.progress }
   private var instance: (any RewardInstance)?
+  private var confinement: WorkerConfinement?
   private var begun: UInt64?
 
-  init(_ channel: FrameChannel, _ progress: ProgressPage) {
+  init(_ channel: FrameChannel, _ memory: WorkerMemory) {
     self.channel = channel
-    self.progress = progress
+    self.memory = memory
   }
 
   func run() {
@@ -54,7 +57,9 @@ private final class WorkerLoop: PluginServices {
       do {
         try answer(frame)
       } catch is FrameChannel.Interruption {
-        return
+        break
+      } catch let violation as RewardViolation {
+        guard (try? channel.send(.violated, text: violation.place)) != nil else { break }
       } catch {
         let known = error as? AttuneError ?? .work("\(error)")
         let object: JSON = [
@@ -64,34 +69,57 @@ private final class WorkerLoop: PluginServices {
           "line": known.location?.line.map { .int($0) } ?? .null,
           "column": known.location?.column.map { .int($0) } ?? .null,
         ]
-        guard (try? channel.send(.error, text: object.text())) != nil else { return }
+        guard (try? channel.send(.error, text: object.text())) != nil else { break }
       }
     }
+    // The host closes its end only when it ends this process: if the descriptor is gone, it was the plugin.
+    if fcntl(3, F_GETFD) < 0 { memory.fault.pointee.kind = UInt64(ATTUNE_FAULT_DESCRIPTORS) }
   }
 
   private func answer(_ frame: FrameChannel.Frame) throws {
-    try frame.read { reader, bytes in try answer(frame.kind, &reader, bytes) }
+    try frame.read { reader, _ in try answer(frame.kind, &reader) }
   }
 
-  private func answer(_ kind: FrameKind, _ reader: inout ByteReader, _ bytes: UnsafeRawBufferPointer) throws {
+  /// Before any code of a plugin runs: constructors run while a library is loaded.
+  private func confine(_ limits: WorkerLimits) throws -> WorkerConfinement {
+    if let confinement { return confinement }
+    let made = try WorkerConfinement.confine(limits) { RewardWorker.watchHost() }
+    confinement = made
+    _ = attune_watch_faults(memory.fault, memory.request.baseAddress, memory.request.count)
+    return made
+  }
+
+  private func answer(_ kind: FrameKind, _ reader: inout ByteReader) throws {
     switch kind {
     case .describe:
+      _ = try confine(try WorkerLimits(&reader))
       let all = try RewardSource(&reader).descriptors()
       try channel.send(.described, text: JSON.array(all.map(\.json)).text())
     case .load:
       let request = try LoadRequest(&reader)
+      let confinement = try confine(request.limits)
+      let baseline = attune_address_space() * UInt64(sysconf(Int32(_SC_PAGESIZE)))
       let made = try request.instance(services: self)
       instance = made
-      try channel.send(.loaded, text: made.descriptor.json.text())
+      let answer: JSON = [
+        "reward": made.descriptor.json, "confinement": confinement.json,
+        "request": .string("\(UInt(bitPattern: memory.request.baseAddress))"), "baseline": .string("\(baseline)"),
+      ]
+      try channel.send(.loaded, text: answer.text())
     case .score:
-      guard let instance else { throw AttuneError.work("a reward's worker was asked to score before it had loaded") }
+      guard let instance, let start = memory.request.baseAddress else {
+        throw AttuneError.work("a reward's worker was asked to score before it had loaded")
+      }
       let variant = PluginInstance.Variant(rawValue: try reader.integer(atMost: 8)) ?? .normal
-      let verify = try reader.integer(atMost: 1) == 1
-      let rest = UnsafeRawBufferPointer(rebasing: bytes[16...])
-      let reply = ByteBuffer()
+      // Made by the program alone, and not to be written here.
+      let view = BatchView(batch: start.assumingMemoryBound(to: attune_batch.self))
+      let reply = ByteBuffer(into: memory.reply)
       begun = nil
-      try instance.score(bytes: rest, variant: variant, verifyInputs: verify, into: reply)
-      try channel.send(.scored, reply)
+      try instance.score(view, variant: variant, into: reply)
+      guard !reply.isOwner else { throw AttuneError.work("the outcomes of a batch take more than 1 GiB") }
+      let answer = ByteBuffer(capacity: 64)
+      answer.append(reply.count)
+      try channel.send(.scored, answer)
     case .saveState:
       let reply = ByteBuffer()
       if let state = try instance?.saveState() {

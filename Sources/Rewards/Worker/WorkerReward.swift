@@ -9,6 +9,7 @@ import Synchronization
 final class WorkerReward: PluginReward, @unchecked Sendable {
   let name: String
   let descriptor: RewardDescriptor
+  let confinement: WorkerConfinement?
   private let command: [String]
   private let request: LoadRequest
   /// Seconds per sample; 0: none.
@@ -34,22 +35,21 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
     let (worker, descriptor) = try Self.start(request, name: name, command: command)
     self.worker = worker
     self.descriptor = descriptor
+    confinement = worker.confinement
   }
 
   private static func start(
     _ request: LoadRequest, name: String, command: [String]
   ) throws -> (WorkerProcess, RewardDescriptor) {
-    let worker = try WorkerProcess(command: command)
+    let worker = try WorkerProcess(command: command, limits: request.limits)
     let payload = ByteBuffer()
     request.write(into: payload)
     do {
-      let frame = try worker.ask(
-        .load, payload, reward: name, services: nil, limit: loadLimit, deadline: countdown(loadLimit))
-      guard frame.kind == .loaded else { throw AttuneError.work("the worker of \(name) answered out of turn") }
-      return (worker, try RewardDescriptor(try JSON.parse(try frame.text())))
-    } catch let death as WorkerProcess.Death {
+      let descriptor = try worker.load(payload, reward: name, limit: loadLimit, deadline: countdown(loadLimit))
+      return (worker, descriptor)
+    } catch let death as WorkerDeath {
       throw AttuneError.request(
-        "\(death.words) while the library \(request.source.words) was loaded for the reward \(name)",
+        death.words(while: "the library \(request.source.words) was loaded for the reward \(name)"),
         hint: "constructors and create run at that time")
     }
   }
@@ -65,15 +65,15 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
   // MARK: Scoring
 
   func score(_ samples: [RewardSample], context: RewardContext) throws -> [RewardOutcome] {
-    try score(samples, context: context, variant: .normal, verifyInputs: false)
+    try score(samples, context: context, variant: .normal)
   }
 
   func score(
-    _ samples: [RewardSample], context: RewardContext, variant: PluginInstance.Variant, verifyInputs: Bool
+    _ samples: [RewardSample], context: RewardContext, variant: PluginInstance.Variant
   ) throws -> [RewardOutcome] {
     try lock.withLock { _ in
       guard !isClosed else { throw AttuneError.work("the reward \(name) was closed") }
-      var call = Call(samples: samples, context: context, variant: variant, verifyInputs: verifyInputs)
+      var call = Call(samples: samples, context: context, variant: variant)
       let units = call.units(groups: descriptor.needsGroup)
       // As many units at a time as the progress page has words.
       var chunk: [[Int]] = []
@@ -97,14 +97,12 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
     let samples: [RewardSample]
     let context: RewardContext
     let variant: PluginInstance.Variant
-    let verifyInputs: Bool
     var outcomes: [RewardOutcome?]
 
-    init(samples: [RewardSample], context: RewardContext, variant: PluginInstance.Variant, verifyInputs: Bool) {
+    init(samples: [RewardSample], context: RewardContext, variant: PluginInstance.Variant) {
       self.samples = samples
       self.context = context
       self.variant = variant
-      self.verifyInputs = verifyInputs
       outcomes = Array(repeating: nil, count: samples.count)
     }
 
@@ -153,9 +151,9 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
     deathsInARow = min(deathsInARow, Self.patience - 1)
   }
 
-  private func blame(_ unit: [Int], _ death: WorkerProcess.Death, _ begun: Set<Int>, _ call: inout Call) {
+  private func blame(_ unit: [Int], _ death: WorkerDeath, _ begun: Set<Int>, _ call: inout Call) {
     let culprits = begun.intersection(unit).sorted()
-    let status: RewardStatus = if case .timedOut = death { .timedOut } else { .failed }
+    let status: RewardStatus = if case .timedOut = death.cause { .timedOut } else { .failed }
     for i in unit {
       let what: String
       if unit.count == 1 {
@@ -165,55 +163,64 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
       } else {
         what = "the group of samples \(unit[0]) to \(unit[unit.count - 1])"
       }
-      call.outcomes[i] = .none(status, "\(death.words) while scoring \(what)")
+      call.outcomes[i] = .none(status, death.words(while: "scoring \(what)"))
     }
   }
 
   /// Scores samples in one call. Returns nil if outcomes were written, otherwise how the worker died and which samples
   /// it had begun.
-  private func attempt(_ indices: [Int], _ call: inout Call) throws -> (WorkerProcess.Death, begun: Set<Int>)? {
-    let samples = indices.map { call.samples[$0] }
-    let payload = ByteBuffer()
-    payload.append(call.variant.rawValue)
-    payload.append(call.verifyInputs ? 1 : 0)
-    BatchCoding.write(samples, call.context, needs: descriptor.needs, timeLimit: timeLimit, into: payload)
-    guard payload.count <= FrameChannel.largest else {
-      throw AttuneError.work(
-        "a batch of \(samples.count) samples for the reward \(name) takes \(payload.count) bytes, more than 1 GiB",
-        hint: "score fewer samples at a time")
-    }
+  private func attempt(_ indices: [Int], _ call: inout Call) throws -> (WorkerDeath, begun: Set<Int>)? {
+    let samples = indices.count == call.samples.count ? call.samples : indices.map { call.samples[$0] }
     let worker: WorkerProcess
     do { worker = try running() } catch {
       self.worker = nil
       deathsInARow += 1
       deathCount += 1
-      let why = (error as? WorkerProcess.Death)?.words ?? (error as? AttuneError)?.message ?? "\(error)"
-      return (.notRestarted(why), [])
+      let why = (error as? WorkerDeath)?.words ?? (error as? AttuneError)?.message ?? "\(error)"
+      return (WorkerDeath(.notRestarted(why)), [])
     }
-    worker.progress.clear(samples.count)
+    let room = SharedRoom(worker.memory.request, seenAt: worker.requestAddress)
+    _ = try BatchBuilder.build(
+      samples, call.context, needs: descriptor.needs, timeLimit: timeLimit, larger: call.variant == .laterHost, in: room
+    )
+    let payload = ByteBuffer(capacity: 64)
+    payload.append(call.variant.rawValue)
+    payload.append(room.used)
+    worker.memory.progress.clear(samples.count)
+    worker.grantTime(forCallOf: timeLimit * Double(samples.count))
     do {
       let frame = try worker.ask(
         .score, payload, reward: name, services: call.context.services, limit: timeLimit,
-        deadline: deadline(worker.progress, samples.count))
-      guard frame.kind == .scored else { throw AttuneError.work("the worker of \(name) answered out of turn") }
-      let outcomes = try frame.read { _, bytes in try OutcomeCoding.read(bytes, for: samples) }
-      for (i, outcome) in zip(indices, outcomes) { call.outcomes[i] = outcome }
+        deadline: deadline(worker.memory.progress, samples.count))
+      for (i, outcome) in zip(indices, try outcomes(frame, worker, samples)) { call.outcomes[i] = outcome }
       deathsInARow = 0
       return nil
-    } catch let death as WorkerProcess.Death {
+    } catch {
+      // Nobody knows what state such a worker is in.
+      worker.end()
       self.worker = nil
       deathsInARow += 1
       deathCount += 1
+      let death =
+        error as? WorkerDeath ?? WorkerDeath(.reported((error as? AttuneError)?.message ?? "\(error)"))
       var begun: Set<Int> = []
-      for (i, index) in indices.enumerated() where i < ProgressPage.capacity {
-        if case .begun = worker.progress[i] { begun.insert(index) }
+      for (i, index) in indices.enumerated() where i < ProgressPage.capacity && death.leavesMarks {
+        if case .begun = worker.memory.progress[i] { begun.insert(index) }
       }
       return (death, begun)
-    } catch {
-      // Nobody knows what state such a worker is in.
-      self.worker = nil
-      throw error
     }
+  }
+
+  /// The outcomes that the worker wrote, which may be anything.
+  private func outcomes(
+    _ frame: FrameChannel.Frame, _ worker: WorkerProcess, _ samples: [RewardSample]
+  ) throws -> [RewardOutcome] {
+    guard frame.kind == .scored, let count = try? frame.read({ reader, _ in try reader.integer() }),
+      let reply = worker.memory.copyOfReply(count)
+    else { throw WorkerDeath(.garbled) }
+    defer { withExtendedLifetime(reply) {} }
+    guard let outcomes = try? OutcomeCoding.read(reply.bytes, for: samples) else { throw WorkerDeath(.garbled) }
+    return outcomes
   }
 
   /// The worker, started again if it died.
@@ -241,14 +248,15 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
       var touched = false
       for i in 0..<min(count, ProgressPage.capacity) {
         switch progress[i] {
-        case .begun(let time): earliest = min(earliest ?? time, time)
+        // A plugin can write there too, and must not win time by it.
+        case .begun(let time): earliest = min(earliest ?? now, min(time, now))
         case .ended: touched = true
         case .untouched: break
         }
       }
       let end: UInt64
       if let earliest {
-        end = earliest + limit
+        end = min(earliest + limit, start + last + limit)
       } else if touched {
         // Between two samples, or after the last: a moment, and then another look.
         end = min(now + limit, start + last + limit)
@@ -284,9 +292,9 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
   }
 
   private func explainingDeath<R>(_ occasion: String, _ body: () throws -> R) throws -> R {
-    do { return try body() } catch let death as WorkerProcess.Death {
+    do { return try body() } catch let death as WorkerDeath {
       worker = nil
-      throw AttuneError.work("\(name): \(death.words) while \(occasion)")
+      throw AttuneError.work("\(name): \(death.words(while: occasion))")
     }
   }
 
@@ -313,16 +321,17 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
 
   /// What a library offers, without loading it into this process.
   static func describe(_ source: RewardSource, command: [String]) throws -> [RewardDescriptor] {
-    let worker = try WorkerProcess(command: command)
+    let worker = try WorkerProcess(command: command, limits: WorkerLimits())
     defer { worker.end() }
     let payload = ByteBuffer()
+    WorkerLimits().write(into: payload)
     source.write(into: payload)
     do {
       let frame = try worker.ask(
         .describe, payload, reward: source.words, services: nil, limit: loadLimit, deadline: countdown(loadLimit))
       return try (JSON.parse(try frame.text()).array ?? []).map(RewardDescriptor.init)
-    } catch let death as WorkerProcess.Death {
-      throw AttuneError.request("\(death.words) while the library \(source.words) was loaded")
+    } catch let death as WorkerDeath {
+      throw AttuneError.request(death.words(while: "the library \(source.words) was loaded"))
     }
   }
 }

@@ -111,7 +111,12 @@ static attune_status host_column(
 static attune_status host_parameter(const attune_host *host, const char *name, attune_value *value) {
   (void)host;
   for (size_t i = 0; current->parameters && current->parameters[i]; i++)
-    if (strcmp(current->parameters[i]->name, name) == 0) return read_value(current->parameters[i]->default_json, value);
+    if (strcmp(current->parameters[i]->name, name) == 0) {
+      /* Required numbers get falling values, so that a buffer is smaller than the limit before it. */
+      const char *const required[] = {"64", "16", "4", "2"};
+      const attune_parameter *parameter = current->parameters[i];
+      return read_value(parameter->default_json ? parameter->default_json : required[i & 3], value);
+    }
   return read_value(NULL, value);
 }
 

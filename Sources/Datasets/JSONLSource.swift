@@ -57,9 +57,11 @@ public struct JSONLSource: SampleSource {
         throw error.located(in: path)
       }
     }
-    return Sample(
+    var sample = Sample(
       id: index, prompt: row.prompt, pictures: pictures, completion: row.completion, reference: row.reference,
-      columns: row.columns)
+      referenceColumn: row.referenceColumn, columns: row.columns)
+    sample.pictureFiles = row.pictures
+    return sample
   }
 }
 

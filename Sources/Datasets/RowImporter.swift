@@ -7,6 +7,7 @@ struct ImportedRow: Sendable {
   var pictures: [String]
   var completion: String?
   var reference: String?
+  var referenceColumn: String?
   var columns: JSON.Object
   var place: AttuneError.Location
 }
@@ -55,7 +56,7 @@ struct RowImporter {
     try check(prompt, completion, row, promptField)
     let imported = ImportedRow(
       prompt: prompt, pictures: messages.pictures, completion: completion, reference: referenceField.flatMap(flat),
-      columns: row.columns, place: row.place)
+      referenceColumn: referenceField?.name, columns: row.columns, place: row.place)
     return (imported, reading(promptField, completionField, referenceField, images, system, completion))
   }
 

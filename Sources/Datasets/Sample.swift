@@ -11,18 +11,23 @@ public struct Sample: Sendable, Equatable {
   public var completion: String?
   /// What a correct answer must agree with, for rewards; never the text to imitate.
   public var reference: String?
+  /// The column that the reference was read from, or nil if no column holds it as it is.
+  public var referenceColumn: String?
+  /// The files of `pictures`, in their order; empty for pictures that were drawn.
+  public var pictureFiles: [String] = []
   /// All original columns, untouched, so that rewards can read what the trainer has no use for.
   public var columns: JSON.Object
 
   public init(
     id: Int, prompt: [Message], pictures: [Picture] = [], completion: String? = nil, reference: String? = nil,
-    columns: JSON.Object = JSON.Object()
+    referenceColumn: String? = nil, columns: JSON.Object = JSON.Object()
   ) {
     self.id = id
     self.prompt = prompt
     self.pictures = pictures
     self.completion = completion
     self.reference = reference
+    self.referenceColumn = referenceColumn
     self.columns = columns
   }
 

@@ -28,10 +28,22 @@ public struct RolloutRequest: Sendable {
 public protocol RolloutEngine {
   /// One group of completions per request, in order.
   ///
-  /// - Parameter isCancelled: asked between tokens; true ends with `CancellationError`.
+  /// - Parameters:
+  ///   - isCancelled: asked between tokens; true ends with `CancellationError`.
+  ///   - onGroup: told each request's number and completions as soon as they and those of all requests before it are
+  ///     there, so in the requests' order; what it throws ends the call.
   func generate(
-    _ requests: [RolloutRequest], _ parameters: SamplingParameters, isCancelled: () -> Bool
+    _ requests: [RolloutRequest], _ parameters: SamplingParameters, isCancelled: () -> Bool,
+    onGroup: (Int, [Completion]) throws -> Void
   ) throws -> [[Completion]]
+}
+
+extension RolloutEngine {
+  public func generate(
+    _ requests: [RolloutRequest], _ parameters: SamplingParameters, isCancelled: () -> Bool = { false }
+  ) throws -> [[Completion]] {
+    try generate(requests, parameters, isCancelled: isCancelled) { _, _ in }
+  }
 }
 
 /// Turns ids into the two texts of a completion; the tokenizer does, and tests may pass their own.
@@ -107,7 +119,8 @@ public final class LocalEngine: RolloutEngine {
   }
 
   public func generate(
-    _ requests: [RolloutRequest], _ parameters: SamplingParameters, isCancelled: () -> Bool = { false }
+    _ requests: [RolloutRequest], _ parameters: SamplingParameters, isCancelled: () -> Bool,
+    onGroup: (Int, [Completion]) throws -> Void
   ) throws -> [[Completion]] {
     try parameters.validate()
     try requests.forEach { try $0.guide?.validate(with: parameters) }
@@ -115,13 +128,22 @@ public final class LocalEngine: RolloutEngine {
     if !limits.keepsCache { kept = nil }
     let scheduler = RolloutScheduler(self, cache: cache, tree: tree, parameters)
     defer { statistics = scheduler.statistics }
+    var reported = 0
+    func report() throws {
+      while reported < requests.count, let group = scheduler.group(reported, of: requests[reported].completions) {
+        try onGroup(reported, group)
+        reported += 1
+      }
+    }
     do {
       for (i, request) in requests.enumerated() { try scheduler.add(request, number: i) }
       scheduler.reserve()
       while try scheduler.step() {
         try inspectStep?(scheduler)
         if isCancelled() { throw CancellationError() }
+        try report()
       }
+      try report()
     } catch {
       kept = nil
       throw error

@@ -122,9 +122,16 @@ final class RolloutScheduler {
   }
 
   func results(_ count: Int) -> [[Completion]] {
-    (0..<count).map { number in
-      (finished[number] ?? [:]).sorted { $0.key < $1.key }.map(\.value)
-    }
+    (0..<count).map { completions(of: $0) }
+  }
+
+  /// The completions of a request, or nil while some of them still grow.
+  func group(_ number: Int, of count: Int) -> [Completion]? {
+    (finished[number]?.count ?? 0) >= count ? completions(of: number) : nil
+  }
+
+  private func completions(of number: Int) -> [Completion] {
+    (finished[number] ?? [:]).sorted { $0.key < $1.key }.map(\.value)
   }
 
   // MARK: One step

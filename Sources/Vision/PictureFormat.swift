@@ -40,6 +40,16 @@ enum PictureFormat: Equatable {
     ("a data URL", 0, Array("data:image/".utf8)),
   ]
 
+  /// nil for what is not read.
+  var mimeType: String? {
+    switch self {
+    case .png: "image/png"
+    case .jpeg: "image/jpeg"
+    case .webP: "image/webp"
+    case .other, .empty, .unknown: nil
+    }
+  }
+
   init(sniffing bytes: UnsafeBufferPointer<UInt8>) {
     func begins(_ signature: [UInt8], at offset: Int = 0) -> Bool {
       bytes.count >= offset + signature.count && signature.indices.allSatisfy { bytes[offset + $0] == signature[$0] }
@@ -109,5 +119,12 @@ enum PictureFormat: Equatable {
       let digits = String(byte, radix: 16, uppercase: true)
       return digits.count == 1 ? "0" + digits : digits
     }.joined(separator: " ")
+  }
+}
+
+extension PictureDecoder {
+  /// The media type of a picture file of a kind that is read; nil for anything else.
+  public static func mimeType(of bytes: [UInt8]) -> String? {
+    bytes.withUnsafeBufferPointer { PictureFormat(sniffing: $0).mimeType }
   }
 }

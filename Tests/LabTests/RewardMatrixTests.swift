@@ -185,7 +185,7 @@ import Testing
         stages: [{objective: sft, steps: 1}]
         reward_limits: \(limits)
         """, file: "/nowhere/r.yaml", checkFiles: false)
-      try recipe.rewardLimits.check(rules, [outcomes], combined, step: 3)
+      try recipe.rewardLimits.check(rules, [outcomes], combined, occasion: "step 3")
     }
     try check("{}")
     try check("{max_failed: 0.75, max_unscored: 0.75}")

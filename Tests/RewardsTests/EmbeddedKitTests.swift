@@ -38,7 +38,9 @@ import Testing
   @Test func theCatalogueHoldsTheirDescriptions() throws {
     let command = Workshop.command
     let real = try Self.plugins.map { plugin in
-      let library = Workshop.buildFolder + "/lib" + plugin.name.replacingOccurrences(of: ".swift", with: ".so")
+      let library =
+        Workshop.buildFolder + "/lib"
+        + plugin.name.replacingOccurrences(of: ".swift", with: "." + RewardLoader.libraryExtension)
       let found = try RewardLoader.describe(library, workerCommand: command)
       var descriptor = try #require(found.count == 1 ? found[0] : nil)
       descriptor.path = ""

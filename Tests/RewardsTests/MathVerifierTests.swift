@@ -58,7 +58,9 @@ import Testing
   @Test func fractionsAreDoublesToTheLastBitOrSo() {
     #expect(Rational(decimal: "0.1")?.double == 0.1)
     #expect(Rational(decimal: "12345.678")?.double == 12345.678)
-    #expect(Rational(7).power(-300).map { abs($0.double / 4.92e-254 - 1) < 1e-2 } == true)
+    // 7⁻³⁰⁰, from logarithms; both parts of the fraction are beyond what a double holds exactly.
+    let small = Rational(7).power(-300)?.double ?? 0
+    #expect(abs(log10(small) + 300 * log10(7)) < 1e-10)
   }
 
   // MARK: Properties
@@ -121,7 +123,7 @@ import Testing
 
   @Test func randomPiecesNeitherCrashNorHang() {
     var random = MathRandom(state: 7)
-    for trial in 0..<6000 {
+    for trial in 0..<3000 {
       let text = (0..<(1 + trial % 40)).map { _ in Self.pieces[Int(random.next() * Double(Self.pieces.count))] }
         .joined()
       let other = (0..<(1 + trial % 9)).map { _ in Self.pieces[Int(random.next() * Double(Self.pieces.count))] }

@@ -178,7 +178,14 @@ struct NumberDecoder: CompletionDecoder {
           models[setting.threads - 1], decoder: NumberDecoder(), seed: 3, limits: setting.limits)
         // A second call finds what the first left, if it is kept.
         for _ in 0..<2 {
-          let groups = try engine.generate(order.map { request($0, counts[$0]) }, parameters)
+          var reported: [Int] = []
+          let groups = try engine.generate(
+            order.map { request($0, counts[$0]) }, parameters, isCancelled: { false }
+          ) { number, group in
+            reported.append(number)
+            #expect(group.map(\.ids) == alone[order[number]].map(\.ids), "group \(number): \(setting)")
+          }
+          #expect(reported == Array(order.indices), "\(setting)")
           for (place, i) in order.enumerated() {
             #expect(groups[place].map(\.ids) == alone[i].map(\.ids), "prompt \(i): \(setting)")
             #expect(

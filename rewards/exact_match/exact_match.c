@@ -106,6 +106,14 @@ static bool holds(attune_string text, attune_string part) {
   return false;
 }
 
+// The beginning of a text for the log, cut between two code points.
+static attune_string shown(attune_string text) {
+  if (text.size <= 120) return text;
+  text.size = 120;
+  while (text.size > 0 && ((unsigned char)text.data[text.size] & 0xC0) == 0x80) text.size--;
+  return text;
+}
+
 static double body(const attune_call *call, const attune_sample *sample) {
   if (sample->reference_count == 0) return attune_invalid(call, "there is no reference");
   const bool normalize = attune_parameter_bool(call, "normalize", true);
@@ -126,13 +134,13 @@ static double body(const attune_call *call, const attune_sample *sample) {
     if (!reference.data) return attune_fail(call, "no memory");
     if (contains ? !holds(answer, reference) : !attune_equal(answer, reference)) continue;
     attune_log(call, contains ? "holds " : "is ");
-    attune_log_string(call, reference);
+    attune_log_string(call, shown(reference));
     if (tags <= 10) return 1;
     attune_log(call, "; quartered for more than ten answer tags");
     return 0.25;
   }
   attune_log(call, contains ? "does not hold " : "is not ");
-  attune_log_string(call, sample->reference);
+  attune_log_string(call, shown(sample->reference));
   attune_note_add(call, "answer", answer);
   return 0;
 }

@@ -35,10 +35,14 @@ struct CheckpointStore {
 
   /// Saves the state; older checkpoints beyond `keep` are removed afterwards.
   ///
+  /// - Parameters:
+  ///   - rewardStates: what rewards keep between calls, by their names.
+  ///   - components: the components that rewards were seen to report.
   /// - Returns: the new folder.
   @discardableResult
   func save(
-    _ position: RunPosition, parameters: [Parameter], optimizer: Optimizer?, on backend: any Backend, keep: Int
+    _ position: RunPosition, parameters: [Parameter], optimizer: Optimizer?, rewardStates: [String: [UInt8]] = [:],
+    components: JSON = [:], on backend: any Backend, keep: Int
   ) throws -> String {
     let name =
       "step-" + String(repeating: "0", count: max(0, 8 - "\(position.globalStep)".count)) + "\(position.globalStep)"
@@ -59,10 +63,13 @@ struct CheckpointStore {
       "global_step": .int(position.globalStep),
       "optimizer_step": .int(optimizer?.step ?? 0),
       "cursors": .object(position.cursors.sorted { $0.key < $1.key }.map { ($0.key, .int($0.value)) }),
+      "reward_states": .array(rewardStates.keys.sorted().map(JSON.string)), "components": components,
     ]
     try AtomicFile.write(temporary + "/state.json", text: state.text(.pretty) + "\n")
+    for (name, state) in rewardStates { try AtomicFile.write(temporary + "/" + Self.stateFile(name), bytes: state) }
     var hashes = JSON.Object()
-    for file in ["weights.safetensors", "optimizer.safetensors", "state.json"] {
+    let states = rewardStates.keys.sorted().map(Self.stateFile)
+    for file in ["weights.safetensors", "optimizer.safetensors", "state.json"] + states {
       hashes[file] = .string(try Self.hash(temporary + "/" + file))
     }
     try AtomicFile.write(temporary + "/" + Self.manifest, text: JSON(.object(hashes)).text(.pretty) + "\n")
@@ -79,6 +86,8 @@ struct CheckpointStore {
       try? FileManager.default.removeItem(atPath: folder + "/" + name)
     }
   }
+
+  private static func stateFile(_ reward: String) -> String { "reward-\(reward).state" }
 
   private static func hash(_ path: String) throws -> String {
     SHA256.hex(try MappedFile.read(path))
@@ -100,6 +109,10 @@ struct CheckpointStore {
     let path: String
     let position: RunPosition
     let optimizerStep: Int
+    /// The components that rewards were seen to report.
+    let components: JSON
+    /// Names of rewards with a saved state.
+    private let rewardNames: [String]
 
     init(_ path: String) throws {
       self.path = path
@@ -133,6 +146,11 @@ struct CheckpointStore {
       position = RunPosition(
         stage: try number("stage"), step: try number("step"), globalStep: try number("global_step"), cursors: cursors)
       optimizerStep = try number("optimizer_step")
+      components = state["components"] ?? [:]
+      rewardNames = (state["reward_states"]?.array ?? []).compactMap(\.string)
+      for name in rewardNames where hashes[CheckpointStore.stateFile(name)] == nil {
+        throw AttuneError.work("the manifest does not list the state of reward \(name)", at: .init(file: manifestPath))
+      }
     }
 
     /// Puts the saved values into the parameters.
@@ -147,6 +165,14 @@ struct CheckpointStore {
         }
         parameter.setValue(try tensors.tensor(parameter.name, on: backend))
       }
+    }
+
+    /// What rewards keep between calls, by their names.
+    func rewardStates() throws -> [String: [UInt8]] {
+      try Dictionary(
+        uniqueKeysWithValues: Set(rewardNames).map {
+          ($0, try MappedFile.read(path + "/" + CheckpointStore.stateFile($0)))
+        })
     }
 
     func optimizerState() throws -> SafeTensors { try SafeTensors(path + "/optimizer.safetensors") }

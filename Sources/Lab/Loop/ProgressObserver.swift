@@ -37,7 +37,9 @@ public final class ProgressObserver: RunObserver {
       line("stage \(stage.name) (\(stage.objective.name.rawValue), \(stage.steps) steps)")
     case .step(let record): step(record)
     case .evaluated(let record):
-      let values = record.metrics.map { "\($0.name) \(percent($0.value))" }.joined(separator: ", ")
+      let values = record.metrics.filter { $0.name == "eval/exact_match" || $0.name.hasSuffix("/mean") }
+        .map { "\($0.name) \($0.name == "eval/exact_match" ? percent($0.value) : short($0.value))" }
+        .joined(separator: ", ")
       line("\(record.label): \(values) of \(record.answers.count)")
       lastStep = monotonicSeconds()
     case .surveyed(let survey):
@@ -52,6 +54,13 @@ public final class ProgressObserver: RunObserver {
       let parts = phases.map { "\($0.name) \(Int($0.mebibytes.rounded(.up))) MiB" }.joined(separator: ", ")
       line("memory at most: \(parts); \(Int(held.rounded(.up))) MiB held for tensors")
     case .note(let text): line("note: \(text)")
+    case .paused(let folder):
+      line("paused; go on with: attune runs continue \(folder)")
+    case .continued:
+      line("going on")
+      lastStep = monotonicSeconds()
+    case .rewardReloaded(let old, let new, let stage, let step):
+      line(StoreObserver.words(old, new, stage: stage, step: step))
     }
   }
 

@@ -13,9 +13,10 @@ import Rewards
 public struct Run {
   public let recipe: Recipe
   public let folder: RunFolder
-  private let store: RunStore
+  let store: RunStore
   private let secondsBefore: Double
   private let isNew: Bool
+  var allowsChangedRewards = false
 
   /// Starts a new run of a recipe.
   ///
@@ -31,7 +32,14 @@ public struct Run {
   /// - Parameters:
   ///   - run: an id, a folder, or `latest`.
   ///   - root: the folder that holds runs.
-  public static func resume(_ run: String, root: String) throws -> Run? {
+  ///   - allowsChangedRewards: goes on even if rewards are made of other code than before.
+  public static func resume(_ run: String, root: String, allowsChangedRewards: Bool = false) throws -> Run? {
+    var found = try resume(run, root: root)
+    found?.allowsChangedRewards = allowsChangedRewards
+    return found
+  }
+
+  private static func resume(_ run: String, root: String) throws -> Run? {
     let folder: RunFolder
     if let unborn = try stillborn(run, root: root) {
       folder = unborn
@@ -118,7 +126,7 @@ public struct Run {
     }
     try checkParts(recipe, present: seesPictures ? Set(ModelPart.allCases) : [.language])
     try recipe.checkJudges()
-    for reward in try loadRewards(recipe, workerCommand) { reward.reward.close() }
+    try RewardSet(recipe, workerCommand: workerCommand, copies: nil).close()
   }
 
   /// Runs to the end, or until `isCancelled` says stop.
@@ -136,10 +144,10 @@ public struct Run {
       let ending = try loop(observers + [storeObserver], workerCommand, isCancelled, report, &hasBegun)
       try store.finish(ending == .finished ? .finished : .interrupted, seconds: storeObserver.runSeconds)
       return ending
-    } catch let error as AttuneError where error.kind == .request && isNew && !hasBegun {
-      // A wrong request leaves no run behind. The run stands from its first moment all the same, so that one killed while
-      // plugins were compiled can be gone on with.
-      discard()
+    } catch let error as AttuneError where error.kind == .request && !hasBegun {
+      // A wrong request leaves no run behind, and one that was there as it was. The run stands from its first moment all
+      // the same, so that one killed while plugins were compiled can be gone on with.
+      if isNew { discard() } else { try store.finish(.interrupted, seconds: secondsBefore) }
       throw error
     } catch {
       try? store.log(.error, (error as? AttuneError)?.message ?? "\(error)")
@@ -172,6 +180,11 @@ public struct Run {
     try Run.prepare(policy, recipe)
     if let remark = policy.model.adapter?.remark { report("note: \(remark)") }
     let saved = isNew ? nil : try checkpoints.newest(report: report)
+    let streams = try DataSources.open(recipe)
+    let rewards = try RewardSet(recipe, workerCommand: workerCommand, copies: folder.path + "/rewards")
+    defer { rewards.close() }
+    try recordRewards(rewards.identities, at: saved?.position)
+    try RunControl(folder).clear()
     if let saved {
       try store.forget(after: saved.position.stage, step: saved.position.step - 1)
       report("going on from \(saved.path)")
@@ -180,14 +193,12 @@ public struct Run {
       try store.forget(after: -2, step: 0)
       report("no checkpoint is whole: starting over")
     }
-    let streams = try DataSources.open(recipe)
-    let rewards = try Run.loadRewards(recipe, workerCommand)
-    defer { for reward in rewards { reward.reward.close() } }
+    for gap in RewardLoader.confinementGaps(rewards.entries.map(\.reward)) { report("note: \(gap)") }
     let services = HostServices(tokenizer: policy.tokenizer, judges: try recipe.judgeService())
     let references = folder.path + "/reference"
     try FileManager.default.createDirectory(atPath: references, withIntermediateDirectories: true)
     let trainer = Trainer(
-      recipe: recipe, policy: policy, streams: streams, rewards: rewards, checkpoints: checkpoints,
+      recipe: recipe, policy: policy, streams: streams, rewards: rewards, checkpoints: checkpoints, folder: folder,
       journal: OutcomeJournal(store: store, replays: !isNew), observers: observers,
       services: services, isCancelled: isCancelled, referenceFolder: references,
       makeReference: {
@@ -207,7 +218,10 @@ public struct Run {
   /// Removes what a run writes before its first step, and the folder if nothing else is in it.
   private func discard() {
     let files = FileManager.default
-    let own = [Run.startFile, "run.sqlite", "run.sqlite-wal", "run.sqlite-shm", "run.lock", "start", "reference"]
+    let own = [
+      Run.startFile, "run.sqlite", "run.sqlite-wal", "run.sqlite-shm", "run.lock", "start", "reference", "rewards",
+      "pause",
+    ]
     for name in own { try? files.removeItem(atPath: folder.path + "/" + name) }
     if (try? files.contentsOfDirectory(atPath: folder.path))?.isEmpty == true {
       try? files.removeItem(atPath: folder.path)
@@ -268,19 +282,6 @@ public struct Run {
         "the adapter has a dropout of \(dropout), but stage \(stage.name) is on-policy: it trains on what was sampled without dropout",
         at: .init(file: (recipe.model.adapter ?? recipe.file)), hint: "set lora_dropout to 0 in its adapter_config.json"
       )
-    }
-  }
-
-  private static func loadRewards(_ recipe: Recipe, _ workerCommand: [String]) throws -> [Trainer.LoadedReward] {
-    try recipe.rewards.map { settings in
-      Trainer.LoadedReward(
-        settings: settings,
-        reward: try RewardLoader.load(
-          RewardSpecification(
-            name: settings.name, source: settings.source, parameters: settings.parameters.object ?? .init(),
-            weight: settings.weight, isolation: settings.isolation == .inline ? .inline : .worker,
-            timeoutSeconds: settings.timeout, failure: settings.failure, file: recipe.file),
-          workerCommand: workerCommand, models: CheckpointRewards(threads: recipe.threads)))
     }
   }
 }

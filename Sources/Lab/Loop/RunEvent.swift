@@ -19,6 +19,11 @@ public enum RunEvent {
   case memory(phases: [(name: String, mebibytes: Double)], held: Double)
   /// Something a person should know, such as a reward plugin that crashed on a sample.
   case note(String)
+  /// The run stands still, with a checkpoint, until somebody lets it go on.
+  case paused(folder: String)
+  case continued
+  /// A reward was loaded anew from changed code; the stage's step `step` is the first that it scores.
+  case rewardReloaded(old: RewardIdentity, new: RewardIdentity, stage: Int, step: Int)
 }
 
 /// Listens to a run. Called on the loop's thread, between steps.
@@ -90,4 +95,6 @@ public struct AnswerRecord {
   public var answer: String
   public var isCorrect: Bool
   public var pictures: [Picture]
+  /// What each reward that has an opinion says, by name.
+  public var scores: [String: Double] = [:]
 }

@@ -44,7 +44,7 @@ final class StoreObserver: RunObserver {
               sample: answer.sample, prompt: answer.prompt, completion: answer.completion.rawText,
               answer: answer.answer,
               reference: answer.reference, correct: answer.isCorrect, finishReason: answer.completion.finishReason,
-              pictures: try answer.pictures.map(png))
+              scores: answer.scores, pictures: try answer.pictures.map(png))
           }))
     case .surveyed(let survey): try store.write(survey)
     case .alarm(let alarm):
@@ -57,7 +57,20 @@ final class StoreObserver: RunObserver {
       try store.progress(stage: index, stepsDone: steps, stageSeconds: stageSeconds, runSeconds: runSeconds)
     case .memory: break
     case .note(let text): try store.log(.warning, text)
+    case .paused:
+      try store.log(.info, "paused")
+      try store.mark(.paused)
+    case .continued:
+      try store.log(.info, "goes on")
+      try store.mark(.running)
+    case .rewardReloaded(let old, let new, let stage, let step):
+      try store.record([RunStore.RewardVersion(new, stage: stage, step: step)])
+      try store.log(.warning, Self.words(old, new, stage: stage, step: step))
     }
+  }
+
+  static func words(_ old: RewardIdentity, _ new: RewardIdentity, stage: Int, step: Int) -> String {
+    "reward \(new.name) was loaded anew before step \(step) of stage \(stage): \(old.fingerprint) became \(new.fingerprint)"
   }
 
   private var stageSeconds: Double { stageBefore + monotonicSeconds() - stageStarted }
@@ -79,4 +92,22 @@ final class StoreObserver: RunObserver {
   }
 
   private func png(_ picture: Picture) throws -> [UInt8] { try PNGEncoder.encode(picture) }
+}
+
+extension RunStore.RewardVersion {
+  init(_ identity: RewardIdentity, stage: Int, step: Int) {
+    self.init(
+      name: identity.name, stage: stage, step: step, kind: identity.kind.rawValue, source: identity.source,
+      hash: identity.hash, abi: identity.abi, version: identity.version, reward: identity.reward,
+      parameters: identity.parameters)
+  }
+
+  /// nil for a kind that this version of the program does not know.
+  var identity: RewardIdentity? {
+    RewardIdentity.Kind(rawValue: kind).map {
+      RewardIdentity(
+        name: name, kind: $0, source: source, hash: hash, abi: abi, version: version, reward: reward,
+        parameters: parameters)
+    }
+  }
 }

@@ -21,6 +21,11 @@ extension Trainer {
     // Positions in the data's order: a small set comes round again, sometimes within one step, a position never does.
     let firstPrompt = cursors[stage.data] ?? 0
     let groups: [[Completion]]
+    let rolledOut: Double
+    let scored: RewardLanes.Results
+    // Groups are scored as they come; what is left when all are there is waited for.
+    let lanes = lanes(stage, firstPrompt: firstPrompt)
+    var seen: [RewardSample] = []
     do {
       groups = try clock.measure("rollout") {
         try engine.generate(
@@ -29,31 +34,33 @@ extension Trainer {
               prompt: $1.encoded, completions: settings.generations, step: position.globalStep,
               promptNumber: firstPrompt + $0)
           },
-          SamplingParameters(
-            temperature: settings.temperature, topK: settings.topK, topP: settings.topP, minP: settings.minP,
-            maxNewTokens: settings.maxNewTokens, stopIDs: Set(policy.endIDs), logprobTemperature: settings.temperature),
-          isCancelled: isCancelled)
+          settings.sampling(stopIDs: policy.endIDs), isCancelled: isCancelled
+        ) { group, completions in
+          let inputs = inputs(stage, settings, group: group, samples[group], prompts[group], completions)
+          seen += inputs
+          lanes.add(inputs)
+        }
       }
+      rolledOut = monotonicSeconds()
+      scored = try lanes.finish()
     } catch {
-      // The step did not happen: its samples come again.
+      // The step did not happen: its samples come again, to rewards that know nothing of them.
+      lanes.abandon()
       position.cursors = cursors
+      if error is CancellationError { try rewards.restore(rewards.states) }
       throw error
     }
-    let rolledOut = monotonicSeconds()
     let completions = groups.flatMap { $0 }
-    let scored = try score(stage, settings, firstPrompt, samples, prompts, groups)
-    let matrix = try combine(scored, completions)
-    let weighted = matrix.weighted.map { matrix.columns[$0] }
-    let scores = try GroupAdvantages(
-      .init(
-        groupSize: settings.generations, rewardWeights: weighted.map(\.weight),
-        scaling: settings.scaleRewards.objective, aggregation: settings.multiObjective.objective)
-    ).compute(rewards: matrix.weightedValues, names: weighted.map(\.name))
+    let said = services.takeRecord()
+    try noteLines(said)
+    let matrix = try combine(
+      scored.outcomes, completions.map(\.finishReason), occasion: "step \(position.step)")
+    let scores = try settings.advantages(of: matrix)
     let advantages = Advantages(
       rows: scores.advantages,
       tokens: completions.indices.map { row in
         TokenRewards.sum(
-          rules, scored.outcomes.map { $0[row] }, tokenCount: completions[row].ids.count,
+          rewards.rules, scored.outcomes.map { $0[row] }, tokenCount: completions[row].ids.count,
           isTruncated: completions[row].finishReason == .length)
       })
     let rewarded = monotonicSeconds()
@@ -64,8 +71,8 @@ extension Trainer {
     means.add(scores.metrics.filter { !$0.name.hasPrefix("rewards/") })
     means.add(
       RewardStatistics.metrics(
-        matrix, rules, outcomes: scored.outcomes, groupSize: settings.generations, seconds: scored.seconds))
-    for metric in scored.record.metrics { means.add("rewards/\(metric.name)", metric.value) }
+        matrix, rewards.rules, outcomes: scored.outcomes, groupSize: settings.generations, seconds: scored.seconds))
+    for metric in said.metrics { means.add("plugin/\(metric.name)", metric.value) }
     means.add(statistics.metrics)
     var lastNorm = 0.0
     var lastRate = 0.0
@@ -80,7 +87,7 @@ extension Trainer {
     let finished = monotonicSeconds()
     return StepRecord(
       stage: position.stage, step: position.step, stageSteps: stage.steps, metrics: metrics,
-      prompts: record(firstPrompt, samples, prompts, groups, scored.outcomes, scores).showing(scored.inputs),
+      prompts: record(firstPrompt, samples, prompts, groups, scored.outcomes, scores).showing(seen),
       trainedTokens: settings.iterations
         * zip(prompts, groups).reduce(0) { $0 + $1.0.encoded.ids.count + $1.1.reduce(0) { $0 + $1.ids.count } },
       sampledTokens: completions.reduce(0) { $0 + $1.ids.count },

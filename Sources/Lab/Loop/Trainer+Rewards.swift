@@ -4,78 +4,83 @@ import Objectives
 import Rewards
 import Rollout
 
+extension RewardSet.Entry {
+  /// Scores samples in one call.
+  func score(_ samples: [RewardSample], _ context: RewardContext) throws -> [RewardOutcome] {
+    var own = context
+    own.callTimeLimit = settings.timeout * Double(samples.count)
+    return try reward.score(samples, context: own)
+  }
+}
+
 extension Trainer {
-  /// What rewards said about the completions of a step.
-  struct ScoredStep {
-    /// `[reward][completion]`.
-    var outcomes: [[RewardOutcome]]
-    /// Wall time per reward.
-    var seconds: [Double]
-    /// Lines and numbers that rewards gave besides outcomes.
-    var record = HostServices.Record()
-    /// What rewards saw, one per completion.
-    var inputs: [RewardSample]
+  func rewardContext(_ phase: RewardContext.Phase, epoch: Double = 0) -> RewardContext {
+    var context = recipe.rewardContext(globalStep: position.globalStep, phase: phase)
+    context.epoch = epoch
+    context.runID = folder.id
+    context.services = services
+    return context
   }
 
-  var rules: [ScoringRule] { rewards.map(\.rule) }
+  /// Threads that score the groups of a step while others are sampled.
+  ///
+  /// - Parameter firstPrompt: position of the first group's prompt in its data.
+  func lanes(_ stage: Recipe.Stage, firstPrompt: Int) -> RewardLanes {
+    let epochLength = streams[stage.data]?.source.count ?? 0
+    let context = rewardContext(.train, epoch: epochLength > 0 ? Double(firstPrompt) / Double(epochLength) : 0)
+    let (entries, journal, position, states) = (rewards.entries, self.journal, self.position, rewards.states)
+    return RewardLanes(entries.map(\.reward)) { reward, group, samples in
+      let entry = entries[reward]
+      let name = entry.settings.name
+      return try journal.outcomes(
+        of: .init(
+          name: name, isDeterministic: entry.reward.descriptor.isDeterministic, isStateful: states[name] != nil),
+        at: samples.map {
+          RunStore.Place(
+            stage: position.stage, step: position.step, prompt: firstPrompt + group, index: $0.indexInGroup)
+        }, completions: samples.map(\.rawCompletion)
+      ) { try entry.score(samples, context) }
+    }
+  }
 
-  func score(
-    _ stage: Recipe.Stage, _ settings: Recipe.Stage.GRPOSettings, _ firstPrompt: Int, _ samples: [Sample],
-    _ prompts: [Policy.Prompt], _ groups: [[Completion]]
-  ) throws -> ScoredStep {
-    var inputs: [RewardSample] = []
-    for (i, sample) in samples.enumerated() {
-      for (index, completion) in groups[i].enumerated() {
-        inputs.append(
-          RewardSample(
-            sample, prompt: prompts[i].text, completion, dataset: stage.data,
-            group: position.globalStep * settings.prompts + i, index: index, groupSize: settings.generations))
-      }
+  /// What rewards see of a group; its numbers count through all stages.
+  func inputs(
+    _ stage: Recipe.Stage, _ settings: Recipe.Stage.GRPOSettings, group: Int, _ sample: Sample,
+    _ prompt: Policy.Prompt, _ completions: [Completion]
+  ) -> [RewardSample] {
+    var (groups, samples) = (0, 0)
+    for earlier in recipe.stages.prefix(position.stage) {
+      guard case .grpo(let settings) = earlier.objective else { continue }
+      groups += earlier.steps * settings.prompts
+      samples += earlier.steps * settings.prompts * settings.generations
     }
-    let places = samples.indices.flatMap { prompt in
-      (0..<settings.generations).map {
-        RunStore.Place(stage: position.stage, step: position.step, prompt: firstPrompt + prompt, index: $0)
-      }
-    }
-    var context = RewardContext()
-    context.step = position.globalStep
-    context.totalSteps = recipe.stages.reduce(0) { $0 + $1.steps }
-    context.policyVersion = UInt64(position.globalStep)
-    context.seed = recipe.seed
-    context.recipe = recipe.name
-    context.services = services
-    var scored = ScoredStep(outcomes: [], seconds: [], inputs: inputs)
-    for loaded in rewards {
-      let started = monotonicSeconds()
-      scored.outcomes.append(
-        try journal.settle(
-          loaded.reward.score(inputs, context: context), of: loaded.settings.name, at: places,
-          completions: inputs.map(\.rawCompletion)))
-      scored.seconds.append(monotonicSeconds() - started)
-    }
-    scored.record = services.takeRecord()
-    return scored
+    let own = position.step * settings.prompts + group
+    return rewardInputs.group(
+      sample, prompt, completions,
+      at: .init(
+        dataset: stage.data, groupID: UInt64(groups + own), firstID: UInt64(samples + own * settings.generations)))
   }
 
   /// Outcomes as numbers; notes what failed, and stops where the recipe says so.
-  func combine(_ scored: ScoredStep, _ completions: [Completion]) throws -> RewardMatrix {
-    for (loaded, outcomes) in zip(rewards, scored.outcomes) {
+  func combine(
+    _ outcomes: [[RewardOutcome]], _ finishReasons: [FinishReason], occasion: String
+  ) throws -> RewardMatrix {
+    for (entry, outcomes) in zip(rewards.entries, outcomes) {
       let failed = outcomes.filter(\.isFailure)
       guard let first = failed.first else { continue }
       try emit(
         .note(
-          "\(loaded.settings.name): \(failed.count) of \(outcomes.count) samples \(first.status.rawValue): \(first.log)"
-        ))
+          "\(entry.settings.name): \(failed.count) of \(outcomes.count) samples \(first.status.rawValue): \(first.log)")
+      )
     }
-    try noteLines(scored.record)
-    let matrix = try RewardMatrix(rules, outcomes: scored.outcomes, finishReasons: completions.map(\.finishReason))
-    try componentNames.note(rules, scored.outcomes, file: recipe.file)
-    try recipe.rewardLimits.check(rules, scored.outcomes, matrix, step: position.step)
+    let matrix = try RewardMatrix(rewards.rules, outcomes: outcomes, finishReasons: finishReasons)
+    try componentNames.note(rewards.rules, outcomes, file: recipe.file)
+    try recipe.rewardLimits.check(rewards.rules, outcomes, matrix, occasion: occasion)
     return matrix
   }
 
   /// Tells what rewards wrote to the log, debug lines left out.
-  private func noteLines(_ record: HostServices.Record) throws {
+  func noteLines(_ record: HostServices.Record) throws {
     let lines = record.lines.filter { $0.level > 0 }
     let shown = 20
     for line in lines.prefix(shown) { try emit(.note("\(line.reward): \(line.text)")) }
@@ -94,7 +99,7 @@ extension Trainer {
         let reward = scores.rewards[row]
         return RolloutRecord(
           completion: completion, reward: reward.isNaN ? nil : reward, advantage: scores.advantages[row],
-          outcomes: zip(rewards, outcomes).map { ($0.settings.name, $1[row]) })
+          outcomes: zip(rewards.entries, outcomes).map { ($0.settings.name, $1[row]) })
       }
       return PromptRecord(
         number: firstPrompt + i, text: prompts[i].text, messages: .array(samples[i].prompt.map(\.json)),

@@ -1,6 +1,7 @@
 import AttuneTensor
 import Core
 import Datasets
+import Foundation
 import Models
 import Objectives
 import Rewards
@@ -21,8 +22,11 @@ final class Trainer {
   let recipe: Recipe
   let policy: Policy
   let streams: [String: DataStream]
-  let rewards: [LoadedReward]
+  let rewards: RewardSet
+  let rewardInputs: RewardInputs
   let checkpoints: CheckpointStore
+  let folder: RunFolder
+  private let control: RunControl
   let journal: OutcomeJournal
   let observers: [any RunObserver]
   /// What rewards may call on.
@@ -31,25 +35,18 @@ final class Trainer {
   var position = RunPosition(stage: 0, step: 0, globalStep: 0, cursors: [:])
   private var optimizer: Optimizer?
   private(set) var reference: LanguageModel?
-  private let engine: LocalEngine
+  let engine: LocalEngine
   let clock: PhaseClock
   var componentNames = ComponentNames()
-  private let watch: RewardWatch
+  let watch: RewardWatch
   private let makeReference: () throws -> LanguageModel
   /// Where reference weights are kept.
   private let referenceFolder: String
 
-  /// A reward of the recipe, ready to score.
-  struct LoadedReward {
-    let settings: Recipe.Reward
-    let reward: any PluginReward
-    var rule: ScoringRule { ScoringRule(settings) }
-  }
-
   init(
-    recipe: Recipe, policy: Policy, streams: [String: DataStream], rewards: [LoadedReward],
-    checkpoints: CheckpointStore,
-    journal: OutcomeJournal, observers: [any RunObserver], services: HostServices, isCancelled: @escaping () -> Bool,
+    recipe: Recipe, policy: Policy, streams: [String: DataStream], rewards: RewardSet, checkpoints: CheckpointStore,
+    folder: RunFolder, journal: OutcomeJournal, observers: [any RunObserver], services: HostServices,
+    isCancelled: @escaping () -> Bool,
     referenceFolder: String,
     makeReference: @escaping () throws -> LanguageModel
   ) {
@@ -57,6 +54,9 @@ final class Trainer {
     self.policy = policy
     self.streams = streams
     self.rewards = rewards
+    rewardInputs = RewardInputs(policy, rewards.entries.map(\.reward.descriptor))
+    self.folder = folder
+    control = RunControl(folder)
     self.checkpoints = checkpoints
     self.journal = journal
     self.observers = observers
@@ -86,7 +86,10 @@ final class Trainer {
     if let saved {
       try saved.restore(policy.model.trainedParameters, on: backend)
       position = saved.position
+      try rewards.restore(saved.rewardStates())
+      componentNames = ComponentNames(saved.components)
     }
+    try rewards.saveStates(all: true)
     while position.stage < recipe.stages.count {
       let stage = recipe.stages[position.stage]
       try emit(.stageStarted(index: position.stage, stage))
@@ -102,10 +105,12 @@ final class Trainer {
       let rates = stage.optimizer.learningRates(steps: stage.steps * iterations(of: stage))
       while position.step < stage.steps {
         if isCancelled() { return try interrupt() }
+        if control.isPauseRequested, try pause() == .interrupted { return .interrupted }
         do {
           var record = try step(stage, rates, optimizer)
           position.step += 1
           position.globalStep += 1
+          try rewards.saveStates(all: false)
           let alarms = try watch.observe(&record)
           try emit(.step(record))
           for alarm in alarms { try emit(.alarm(alarm)) }
@@ -135,12 +140,42 @@ final class Trainer {
     return .interrupted
   }
 
+  /// Stands still until the control file is gone, then looks whether rewards have changed.
+  ///
+  /// - Returns: `.interrupted` if the run was stopped meanwhile; its checkpoint is written.
+  private func pause() throws -> RunEnding? {
+    try save()
+    while true {
+      try emit(.paused(folder: folder.path))
+      while control.isPauseRequested {
+        if isCancelled() {
+          try control.clear()
+          return .interrupted
+        }
+        Thread.sleep(forTimeInterval: 0.1)
+      }
+      do {
+        for change in try rewards.reloadChanged() {
+          try emit(
+            .rewardReloaded(old: change.old, new: change.new, stage: position.stage, step: position.step))
+        }
+      } catch let error as AttuneError {
+        try emit(.note("a changed reward cannot be loaded, so the run stays paused: \(error.description)"))
+        try control.request()
+        continue
+      }
+      try emit(.continued)
+      return nil
+    }
+  }
+
   /// Saves the state between two steps.
   func save() throws {
     try emit(.checkpointBegins)
+    try rewards.saveStates(all: true)
     let folder = try checkpoints.save(
-      position, parameters: policy.model.trainedParameters, optimizer: optimizer, on: backend,
-      keep: recipe.checkpoint.keep)
+      position, parameters: policy.model.trainedParameters, optimizer: optimizer,
+      rewardStates: rewards.states, components: componentNames.json, on: backend, keep: recipe.checkpoint.keep)
     try emit(.checkpoint(folder: folder))
   }
 
@@ -180,40 +215,6 @@ final class Trainer {
     let model = try makeReference()
     for parameter in model.parameters { parameter.setValue(try weights.mappedTensor(parameter.name, on: backend)) }
     reference = model
-  }
-
-  // MARK: Evaluation
-
-  /// Greedy answers on the evaluation data.
-  private func evaluate(stage: Int, step: Int, label: String) throws {
-    guard let name = recipe.evaluation.data, let stream = streams[name] else { return }
-    let available = stream.source.count ?? 512
-    let count = recipe.evaluation.count > 0 ? min(recipe.evaluation.count, available) : available
-    var answers: [AnswerRecord] = []
-    let parameters = SamplingParameters(
-      temperature: 0, maxNewTokens: recipe.evaluation.maxNewTokens, stopIDs: Set(policy.endIDs))
-    for start in stride(from: 0, to: count, by: 128) {
-      let samples = try (start..<min(start + 128, count)).map { try stream.source.sample(at: $0) }
-      let prompts = try samples.map { try encode($0) }
-      let requests = zip(samples, prompts).map {
-        RolloutRequest(prompt: $1.encoded, completions: 1, promptNumber: $0.id)
-      }
-      // A cancelled evaluation is not worth half an answer: the run stops before its next step.
-      let groups = try clock.measure("evaluation") { try engine.generate(requests, parameters) }
-      for (sample, (text, group)) in zip(samples, zip(prompts.map(\.text), groups)) {
-        let given = answer(in: group[0].text)
-        let wanted = sample.reference ?? sample.completion.map { answer(in: $0) } ?? ""
-        answers.append(
-          AnswerRecord(
-            sample: sample.id, prompt: text, reference: wanted, completion: group[0], answer: given,
-            isCorrect: given == wanted, pictures: sample.pictures))
-      }
-    }
-    let exact = answers.isEmpty ? 0 : Double(answers.filter(\.isCorrect).count) / Double(answers.count)
-    let record = EvaluationRecord(
-      stage: stage, step: step, label: label, metrics: [("eval/exact_match", exact)], answers: answers)
-    try emit(.evaluated(record))
-    for alarm in watch.observe(record) { try emit(.alarm(alarm)) }
   }
 
   /// A sample's prompt for the policy.

@@ -162,6 +162,8 @@ extension Recipe {
     /// 0 takes all samples.
     public var count: Int
     public var maxNewTokens: Int
+    /// Rewards score the completions too.
+    public var rewards: Bool
     public var metric: Metric
 
     init(_ values: RecipeValues) {
@@ -169,6 +171,7 @@ extension Recipe {
       every = values.int("every")
       count = values.int("count")
       maxNewTokens = values.int("max_new_tokens")
+      rewards = values.bool("rewards")
       metric = values.choice("metric")
     }
   }

@@ -305,6 +305,7 @@ public enum RecipeTable {
       "Steps between evaluations; 0 evaluates only before the first stage and after each."),
     row("evaluation.count", .int, .value(0), in: count(from: 0), "Samples to evaluate; 0 all."),
     row("evaluation.max_new_tokens", .int, .value(512), in: .within(1, 10_000_000), "Longest completion, tokens."),
+    row("evaluation.rewards", .bool, .value(true), "Score the completions with the rewards too."),
     row(
       "evaluation.metric", choice(Recipe.Evaluation.Metric.self), .value("exact_match"),
       "What is measured beside the rewards."),

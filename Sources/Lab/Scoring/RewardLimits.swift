@@ -2,18 +2,20 @@ import Core
 import Rewards
 
 extension Recipe.RewardLimits {
-  /// Looks whether a step's rewards went so wrong that training on makes no sense.
+  /// Looks whether rewards went so wrong that training on makes no sense.
   ///
-  /// - Parameter outcomes: `[reward][completion]`.
+  /// - Parameters:
+  ///   - outcomes: `[reward][completion]`.
+  ///   - occasion: what the samples are of, in words.
   /// - Throws: `AttuneError` (work) naming the reward, the shares and what its outcomes mostly say.
   package func check(
-    _ rules: [ScoringRule], _ outcomes: [[RewardOutcome]], _ matrix: RewardMatrix, step: Int
+    _ rules: [ScoringRule], _ outcomes: [[RewardOutcome]], _ matrix: RewardMatrix, occasion: String
   ) throws {
     for (rule, outcomes) in zip(rules, outcomes) where !outcomes.isEmpty {
       let failed = outcomes.filter(\.isFailure)
       guard Double(failed.count) > maxFailed * Double(outcomes.count) else { continue }
       throw AttuneError.work(
-        "reward \(rule.name) failed on \(failed.count) of \(outcomes.count) samples of step \(step), more than reward_limits.max_failed = \(maxFailed) allows; most often: \(commonestLog(of: failed))",
+        "reward \(rule.name) failed on \(failed.count) of \(outcomes.count) samples of \(occasion), more than reward_limits.max_failed = \(maxFailed) allows; most often: \(commonestLog(of: failed))",
         hint: "repair the reward and go on with the run, or raise the limit")
     }
     let unscored = matrix.isUnscored.filter { $0 }.count
@@ -23,7 +25,7 @@ extension Recipe.RewardLimits {
       "\(rule.name): \(commonestLog(of: outcomes.filter { $0.status != .ok }))"
     }
     throw AttuneError.work(
-      "no reward scored \(unscored) of \(matrix.values.count) samples of step \(step), more than reward_limits.max_unscored = \(maxUnscored) allows (\(words.joined(separator: "; ")))",
+      "no reward scored \(unscored) of \(matrix.values.count) samples of \(occasion), more than reward_limits.max_unscored = \(maxUnscored) allows (\(words.joined(separator: "; ")))",
       hint: "add a reward that has an opinion on such samples, or raise the limit")
   }
 }

@@ -58,6 +58,23 @@ package struct RewardStatistics: Sendable {
   }
 }
 
+extension RewardStatistics {
+  /// `eval/rewards/NAME/mean`, `std` and `applicable` of every column, and `failed` of every reward.
+  package static func evaluationMetrics(
+    _ matrix: RewardMatrix, outcomes: [[RewardOutcome]]
+  ) -> [(name: String, value: Double)] {
+    let all = Double(max(1, matrix.values.count))
+    return matrix.columns.enumerated().flatMap { k, column in
+      let own = Distribution(matrix.values.map { $0[k] })
+      var metrics = [("mean", own.mean), ("std", own.deviation), ("applicable", Double(own.count) / all)]
+      if column.component == nil {
+        metrics.append(("failed", Double(outcomes[column.reward].filter(\.isFailure).count) / all))
+      }
+      return metrics.filter { !$0.1.isNaN }.map { ("eval/rewards/\(column.name)/\($0.0)", $0.1) }
+    }
+  }
+}
+
 /// Mean and deviation of the values that are not NaN.
 package struct Distribution: Sendable {
   package let count: Int

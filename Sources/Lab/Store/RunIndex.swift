@@ -54,7 +54,7 @@ enum RunIndex {
     let entries = folders.map { path in
       let stamp = self.stamp(path)
       // What a running run says of itself changes without a trace when its process dies.
-      if let hit = cached[path], hit.stamp == stamp, hit.summary["status"]?.string != RunStore.Status.running.rawValue {
+      if let hit = cached[path], hit.stamp == stamp, !isRunning(hit.summary) {
         return Entry(folder: RunFolder(id: hit.id, path: path), summary: hit.summary)
       }
       let entry = read(path)
@@ -64,6 +64,10 @@ enum RunIndex {
       return entry
     }
     return entries.sorted { order($0) > order($1) }
+  }
+
+  private static func isRunning(_ summary: JSON) -> Bool {
+    [RunStore.Status.running, .paused].contains { $0.rawValue == summary["status"]?.string }
   }
 
   private static func order(_ entry: Entry) -> (Double, String) {

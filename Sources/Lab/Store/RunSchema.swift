@@ -66,5 +66,13 @@ enum RunSchema {
         ALTER TABLE prompts ADD COLUMN facts TEXT;
         ALTER TABLE rollouts ADD COLUMN facts TEXT;
         """),
+    Migration(
+      name: "what rewards were made of",
+      sql: """
+        CREATE TABLE reward_versions (
+          key INTEGER PRIMARY KEY, name TEXT NOT NULL, stage INTEGER NOT NULL, step INTEGER NOT NULL,
+          kind TEXT NOT NULL, source TEXT NOT NULL, hash TEXT, abi TEXT NOT NULL, version TEXT NOT NULL,
+          reward TEXT NOT NULL, parameters TEXT NOT NULL);
+        """),
   ]
 }

@@ -32,6 +32,7 @@ extension RunStore {
         }.first
         return JSON.object(fields + [("metrics", .object(metrics))] + (survey.map { [("before", $0)] } ?? []))
       }
+      let versions = try RunStore.rewardVersions(database).map(\.json)
       let fields = try database.rows(
         "SELECT id, name, file, seconds, started, checkpoint, host FROM run", for: purpose
       ) { row in
@@ -40,7 +41,7 @@ extension RunStore {
           ("seconds", row.json(3)), ("status", .string(status.rawValue)), ("started", row.json(4)),
           ("stages", .array(shown)),
           ("checkpoint", row.optionalText(5).map { .string($0.hasPrefix("/") ? $0 : folder.path + "/" + $0) } ?? .null),
-          ("host", row.storedJSON(6)), ("alarms", .array(alarms)),
+          ("host", row.storedJSON(6)), ("alarms", .array(alarms)), ("rewards", .array(versions)),
         ])
       }
       guard let run = fields.first else { throw neverStarted }
@@ -59,7 +60,7 @@ extension RunStore {
     }
     guard let text = stored.first else { throw neverStarted }
     let status = Status(rawValue: text) ?? .failed
-    if status == .running, !isWriter, !RunLock.isHeld(folder.lockPath) { return .interrupted }
+    if status == .running || status == .paused, !isWriter, !RunLock.isHeld(folder.lockPath) { return .interrupted }
     return status
   }
 

@@ -3,7 +3,7 @@ import Core
 extension RunStore {
   /// Where a run stands.
   public enum Status: String, Sendable {
-    case running, finished, interrupted, failed
+    case running, paused, finished, interrupted, failed
   }
 
   /// What a run was started with.

@@ -163,13 +163,38 @@ extension RunStore {
     }
   }
 
-  /// Journals an outcome that depended on the clock (a time limit, a judge), to be replayed when the step is done again.
-  public func journal(_ outcome: JSON, of reward: String, at place: Place, completion: String) throws {
-    try transaction("journal an outcome of the reward '\(reward)'") { database, purpose in
-      try database.run(
-        "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)", .int(place.stage), .int(place.step),
-        .int(place.prompt), .int(place.index), .text(reward), .text(SHA256.hex(Array(completion.utf8))),
-        .text(outcome.text()), for: purpose)
+  /// Says whether the run stands still.
+  public func mark(_ status: Status) throws {
+    try durably("mark the run as \(status.rawValue)") { database, purpose in
+      try database.run("UPDATE run SET status = ?", .text(status.rawValue), for: purpose)
+    }
+  }
+
+  /// An outcome that the sample alone did not decide (a time limit, a judge).
+  public struct JournalEntry: Sendable {
+    public var place: Place
+    /// The completion's raw text.
+    public var completion: String
+    public var outcome: JSON
+
+    public init(place: Place, completion: String, outcome: JSON) {
+      self.place = place
+      self.completion = completion
+      self.outcome = outcome
+    }
+  }
+
+  /// Journals outcomes of a reward, to be replayed when the step is done again.
+  public func journal(_ entries: [JournalEntry], of reward: String) throws {
+    guard !entries.isEmpty else { return }
+    try transaction("journal outcomes of the reward '\(reward)'") { database, purpose in
+      for entry in entries {
+        let place = entry.place
+        try database.run(
+          "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)", .int(place.stage), .int(place.step),
+          .int(place.prompt), .int(place.index), .text(reward), .text(SHA256.hex(Array(entry.completion.utf8))),
+          .text(entry.outcome.text()), for: purpose)
+      }
     }
   }
 

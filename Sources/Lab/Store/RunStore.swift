@@ -32,7 +32,7 @@ public final class RunStore: @unchecked Sendable {
       try database.transaction(for: "record the run's start") {
         for table in [
           "run", "stages", "metrics", "prompts", "rollouts", "rewards", "components", "pictures", "prompt_pictures",
-          "evaluations", "evaluation_pictures", "outcomes", "events", "surveys", "alarms",
+          "evaluations", "evaluation_pictures", "outcomes", "events", "surveys", "alarms", "reward_versions",
         ] { try database.execute("DELETE FROM \(table)", for: "clear the run") }
         try database.run(
           "INSERT INTO run VALUES (0, ?, ?, ?, ?, ?, ?, ?, 0, ?, NULL)", .text(folder.id), .text(start.name),

@@ -276,6 +276,10 @@ extension RewardSpecification {
     self.init(
       name: settings.name, source: settings.source, parameters: settings.parameters.object ?? .init(),
       weight: settings.weight, isolation: settings.isolation == .inline ? .inline : .worker,
-      timeoutSeconds: settings.timeout, failure: settings.failure, file: file)
+      timeoutSeconds: settings.timeout, failure: settings.failure,
+      limits: WorkerLimits(
+        memoryMiB: settings.memoryMiB, allowsNetwork: settings.allowsNetwork,
+        writableFolders: settings.writableFolders),
+      file: file)
   }
 }

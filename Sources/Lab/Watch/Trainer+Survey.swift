@@ -16,13 +16,13 @@ extension Trainer {
   ///   stands then. `CancellationError` if the run is asked to stop.
   func surveyRewards(_ stage: Recipe.Stage) throws {
     guard recipe.watch.before, position.step == 0, stage.steps > 0, case .grpo(let settings) = stage.objective,
-      !rewards.isEmpty, try journal.store.survey(stage: position.stage) == nil
+      !rewards.entries.isEmpty, try journal.store.survey(stage: position.stage) == nil
     else { return }
-    let states = try rewards.map { try $0.reward.saveState() }
+    try rewards.saveStates(all: true)
     let survey = try survey(stage, settings)
-    for (loaded, state) in zip(rewards, states) {
-      if let state { try loaded.reward.loadState(state) }
-    }
+    try rewards.restore(rewards.states)
+    // What rewards say about a trial belongs to no step.
+    _ = services.takeRecord()
     try emit(.surveyed(survey))
     guard let refusal = survey.refusal(temperature: settings.temperature, run: journal.store.folder.path) else {
       return
@@ -46,8 +46,8 @@ extension Trainer {
     let first = position.cursors[stage.data] ?? 0
     var inputs: [RewardSample] = []
     var completions: [Completion] = []
-    var outcomes = rewards.map { _ in [RewardOutcome]() }
-    let context = recipe.rewardContext(globalStep: position.globalStep, phase: .test)
+    var outcomes = rewards.entries.map { _ in [RewardOutcome]() }
+    let context = rewardContext(.test)
     while true {
       // A round of groups; a hard task may need several before one differs.
       let start = completions.count / settings.generations
@@ -61,14 +61,12 @@ extension Trainer {
         }, settings.sampling(stopIDs: policy.endIDs), isCancelled: isCancelled)
       var round: [RewardSample] = []
       for (i, sample) in samples.enumerated() {
-        for (index, completion) in groups[i].enumerated() {
-          round.append(
-            RewardSample(
-              sample, prompt: prompts[i].text, completion, dataset: stage.data, group: start + i, index: index,
-              groupSize: settings.generations))
-        }
+        let group = UInt64(start + i)
+        round += rewardInputs.group(
+          sample, prompts[i], groups[i],
+          at: .init(dataset: stage.data, groupID: group, firstID: group * UInt64(settings.generations)))
       }
-      for (k, loaded) in rewards.enumerated() { outcomes[k] += try loaded.reward.score(round, context: context) }
+      for (k, entry) in rewards.entries.enumerated() { outcomes[k] += try entry.score(round, context) }
       inputs += round
       completions += groups.flatMap { $0 }
       let result = try survey(stage, settings, inputs, completions, outcomes)
@@ -81,7 +79,7 @@ extension Trainer {
     _ completions: [Completion], _ outcomes: [[RewardOutcome]]
   ) throws -> RewardSurvey {
     // A reward whose failures abort the run does so at the first step; here its failures are looked at.
-    let lenient = rules.map { rule in
+    let lenient = rewards.rules.map { rule in
       var rule = rule
       if rule.failure == .abort { rule.failure = .skip }
       return rule
@@ -96,7 +94,7 @@ extension Trainer {
     }
     let batch = RewardBatch(matrix, outcomes: outcomes, lengths: completions.map(\.ids.count), settings)
     return RewardSurvey(
-      stage: position.stage, name: stage.name, batch, outcomes: outcomes, rewardNames: rules.map(\.name),
+      stage: position.stage, name: stage.name, batch, outcomes: outcomes, rewardNames: rewards.rules.map(\.name),
       moves: moves, texts: inputs.map { ($0.prompt, $0.rawCompletion) })
   }
 }

@@ -35,6 +35,17 @@ extension Array where Element == UInt8 {
     }
   }
 
+  /// What stands between the occurrences of a separator, empty parts included.
+  func parts(separatedBy separator: StaticString) -> [String] {
+    var parts: [String] = []
+    var start = 0
+    while let found = position(of: separator, from: start) {
+      parts.append(text(start..<found))
+      start = found + separator.utf8CodeUnitCount
+    }
+    return parts + [text(start..<count)]
+  }
+
   /// How often `needle` occurs, without overlaps.
   func occurrences(of needle: StaticString) -> Int {
     var number = 0

@@ -49,6 +49,7 @@ struct FencedBlock: Equatable {
 
   static func all(in text: String) -> [FencedBlock] {
     let bytes = [UInt8](text)
+    let first = bytes.afterSpace(from: 0)
     var blocks: [FencedBlock] = []
     var open: (sign: UInt8, length: Int, language: String, body: Int, line: Int)?
     var at = 0
@@ -61,7 +62,7 @@ struct FencedBlock: Equatable {
             blocks.append(
               FencedBlock(
                 language: begun.language, body: bytes.text(begun.body..<max(at, begun.body)),
-                isWhole: bytes.afterSpace(from: 0) >= begun.line && bytes.afterSpace(from: next) == bytes.count))
+                isWhole: first >= begun.line && bytes.afterSpace(from: next) == bytes.count))
             open = nil
           }
         } else if fence.sign == 0x7E || !fence.info.contains("`") {

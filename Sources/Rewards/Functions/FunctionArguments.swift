@@ -133,7 +133,8 @@ final class FunctionArguments {
     }
     if let score { Self.reset(score) }
     for component in components { Self.reset(component) }
-    log?.pointee = 0
+    // All of it: a function that cuts a text off may write no NUL.
+    log?.update(repeating: 0, count: ArgumentSource.logBytes)
     return nil
   }
 

@@ -57,20 +57,15 @@ final class FunctionCall {
 
   func text(ofColumn name: String) -> UnsafeMutableRawPointer? {
     guard let value = row[name], !value.isNull else { return nil }
-    return lend(value.string ?? value.text())
+    return arena.copy(value.string ?? value.text())
   }
 
   func judge(_ question: String) -> UnsafeMutableRawPointer? {
     let reply = services.judge(JudgeRequest(messages: [["role": "user", "content": .string(question)]]))
-    if let text = reply.text { return lend(text) }
-    services.log(2, "the judge did not answer: \(reply.message.isEmpty ? reply.status.rawValue : reply.message)")
+    if let text = reply.text { return arena.copy(text) }
+    services.log(
+      Int(ATTUNE_LOG_WARNING),
+      "the judge did not answer: \(reply.message.isEmpty ? reply.status.rawValue : reply.message)")
     return nil
-  }
-
-  private func lend(_ text: String) -> UnsafeMutableRawPointer? {
-    let slot: UnsafeMutablePointer<UnsafeMutableRawPointer?> = .allocate(capacity: 1)
-    defer { slot.deallocate() }
-    slot.initialize(to: nil)
-    return ValueForm.text.store(.string(text), slot, arena) == nil ? slot.pointee : nil
   }
 }

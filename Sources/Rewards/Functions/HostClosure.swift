@@ -1,4 +1,5 @@
 import CFFI
+import CRewardABI
 import Core
 
 /// A function of the host at an address of its own, made by libffi. It works as long as this object lives.
@@ -49,7 +50,7 @@ final class HostClosure {
     func give(_ word: UInt64) { result?.storeBytes(of: word, as: UInt64.self) }
     func give(_ text: UnsafeMutableRawPointer?) { give(UInt64(UInt(bitPattern: text))) }
     switch callback.service {
-    case .log: if let text = text() { call.services.log(1, text) }
+    case .log: if let text = text() { call.services.log(Int(ATTUNE_LOG_INFO), text) }
     case .metric:
       if let name = text(), let value = argument(1, Double.self) { call.services.metric(name, value) }
     case .random: give(call.random(argument(0, UInt64.self) ?? 0))

@@ -8,13 +8,7 @@ extension ValueForm {
     switch self {
     case .number(let number): return storeNumber(value, number, slot)
     case .text:
-      var text = value.string ?? value.text()
-      let copy = text.withUTF8 { bytes in
-        let memory = arena.allocate(bytes.count + 1, "a text")
-        if let memory, let start = bytes.baseAddress { memory.copyMemory(from: start, byteCount: bytes.count) }
-        return memory
-      }
-      guard let copy else { return "is too long: more than 1 GiB" }
+      guard let copy = arena.copy(value.string ?? value.text()) else { return "is too long: more than 1 GiB" }
       slot.storeBytes(of: copy, as: UnsafeMutableRawPointer.self)
     case .size(let number):
       let count = value.string?.utf8.count ?? value.text().utf8.count
@@ -55,5 +49,17 @@ extension ValueForm {
     let arena = GuardedArena()
     guard let slot = arena.allocate(8, "a slot") else { return nil }
     return store(value, slot, arena)
+  }
+}
+
+extension GuardedArena {
+  /// A text with a NUL behind it; nil if it does not fit.
+  func copy(_ text: String) -> UnsafeMutableRawPointer? {
+    var text = text
+    return text.withUTF8 { bytes in
+      let memory = allocate(bytes.count + 1, "a text")
+      if let memory, let start = bytes.baseAddress { memory.copyMemory(from: start, byteCount: bytes.count) }
+      return memory
+    }
   }
 }

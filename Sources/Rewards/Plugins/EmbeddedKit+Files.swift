@@ -1919,11 +1919,11 @@ struct React: Reward {
     for reference in references where reference.action == step.action {
       best = (1, max(best.arguments, arguments(step.input, reference.input)))
     }
-    let expected = references.map { $0.action ?? "" }.joined(separator: " or ")
+    let expected = references.map { ($0.action ?? "").prefix(80) }.joined(separator: " or ")
     return Score(
       (1 - formatWeight) * best.arguments + formatWeight * (format ? 1 : 0),
       components: ["format": format ? 1 : 0, "action": best.named, "arguments": best.arguments],
-      log: "action \(step.action ?? "none"), expected \(expected)")
+      log: "action \(step.action?.prefix(80) ?? "none"), expected \(expected)")
   }
 
   /// `<think>`, `</think>`, then `Action:` and somewhere behind it `Action Input:`.

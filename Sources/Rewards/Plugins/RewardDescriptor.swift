@@ -24,6 +24,8 @@ public struct RewardDescriptor: Sendable {
 
   /// The completions of a prompt must come in one call.
   public var needsGroup: Bool { needs & ATTUNE_NEEDS_GROUP != 0 }
+  public var needsTokens: Bool { needs & ATTUNE_NEEDS_TOKENS != 0 }
+  public var needsImageBytes: Bool { needs & ATTUNE_NEEDS_IMAGE_BYTES != 0 }
   public var needsImages: Bool { needs & (ATTUNE_NEEDS_IMAGES | ATTUNE_NEEDS_IMAGE_BYTES) != 0 }
 
   init(

@@ -34,6 +34,9 @@ let runCommand = Command(
     .init(name: "--set", value: "key.path=value", help: "overrides one key of the recipe", repeats: true),
     .init(name: "--output", value: "DIR", help: "the run's folder (default: a new one in the recipe's `output`)"),
     .init(name: "--resume", value: "RUN", help: "go on with this run: an id, its folder, or latest"),
+    .init(
+      name: "--allow-changed-rewards", value: nil,
+      help: "go on though a reward's library is another than before; the run's log says so"),
     .init(name: "--runs", value: "DIR", help: "where --resume looks for runs (default: runs)"),
   ],
   example: "attune run recipes/quickstart.yaml --set seed=2",
@@ -44,12 +47,19 @@ let runCommand = Command(
     guard arguments.positionals.isEmpty, !arguments.has("--set"), !arguments.has("--output") else {
       throw AttuneError.request("--resume goes on with a run as it was started: no recipe, --set or --output beside it")
     }
-    guard let interrupted = try Run.resume(name, root: arguments.string("--runs") ?? "runs") else {
+    guard
+      let interrupted = try Run.resume(
+        name, root: arguments.string("--runs") ?? "runs", allowsChangedRewards: arguments.has("--allow-changed-rewards")
+      )
+    else {
       printNote("the run is finished")
       return 0
     }
     run = interrupted
   } else {
+    guard !arguments.has("--allow-changed-rewards") else {
+      throw AttuneError.request("--allow-changed-rewards is about a run that is gone on with: it needs --resume RUN")
+    }
     guard let path = arguments.positionals.first else {
       throw AttuneError.request("attune run needs a recipe or --resume RUN", hint: "usage: \(arguments.command.usage)")
     }
@@ -182,6 +192,19 @@ let runsCommands: [Command] = [
       "\(json["id"]?.string ?? "")  \(json["status"]?.string ?? "")  \(Int((json["seconds"]?.double ?? 0).rounded())) s"
     )
     print("\(json["folder"]?.string ?? "")")
+    let rewards = json["rewards"]?.array ?? []
+    if !rewards.isEmpty {
+      print(
+        "\n"
+          + TerminalTable.render(
+            headers: ["reward", "kind", "version", "SHA-256", "from stage, step"],
+            rows: rewards.map {
+              [
+                $0["name"]?.string ?? "", $0["kind"]?.string ?? "", $0["version"]?.string ?? "",
+                String($0["hash"]?.string?.prefix(16) ?? ""), "\($0["stage"]?.int ?? 0), \($0["step"]?.int ?? 0)",
+              ]
+            }))
+    }
     for stage in json["stages"]?.array ?? [] {
       print(
         "\nstage \(stage["name"]?.string ?? "") (\(stage["objective"]?.string ?? ""), \(stage["steps"]?.int ?? 0) steps)"
@@ -195,6 +218,26 @@ let runsCommands: [Command] = [
     let alarms = json["alarms"]?.array ?? []
     if !alarms.isEmpty { print("\nalarms") }
     for alarm in alarms { print(RewardAlarm.text(alarm)) }
+    return 0
+  },
+  Command(
+    words: ["runs", "pause"], summary: "lets a running run stand still after its step", positionals: ["RUN"],
+    options: [runsFolder], example: "attune runs pause latest",
+    details:
+      "A paused run takes no processor time and has a checkpoint. When it goes on, rewards whose sources changed are loaded anew."
+  ) { arguments in
+    let folder = try resolve(arguments)
+    try RunControl.pause(folder)
+    printNote("run \(folder.id) stands still after its step; go on with: attune runs continue \(folder.path)")
+    return 0
+  },
+  Command(
+    words: ["runs", "continue"], summary: "lets a paused run go on, with rewards as their sources are now",
+    positionals: ["RUN"], options: [runsFolder], example: "attune runs continue latest"
+  ) { arguments in
+    let folder = try resolve(arguments)
+    try RunControl.continue(folder)
+    printNote("run \(folder.id) goes on")
     return 0
   },
   Command(

@@ -98,8 +98,13 @@ public enum CodeSandbox {
         withUnsafePointer(to: Optional(path)) { attune_landlock_restrict($0, 1, 0, &failed) }
       }
       try check(status, "Landlock")
-      try check(attune_filter_system_calls(0, 1), "the filter of system calls")
-      if limits.isSingleProcess { try check(attune_refuse_processes(), "the filter of new processes") }
+      // Compilers start processes in groups of their own, and mark what they wrote as a program.
+      if limits.isSingleProcess {
+        // Where Landlock does not look after signals, the filter does.
+        let signals: Int32 = attune_landlock_version() >= 6 ? 1 : 0
+        try check(attune_filter_system_calls(0, signals), "the filter of system calls")
+        try check(attune_refuse_processes(), "the filter of new processes")
+      }
     }
     let code = pointers.withUnsafeMutableBufferPointer { list -> Int32 in
       guard let start = list.baseAddress, let program = start[0] else { return EINVAL }

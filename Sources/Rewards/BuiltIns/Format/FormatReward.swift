@@ -3,13 +3,13 @@ import Core
 /// Does the completion have the shape that the prompt asked for?
 ///
 /// Sources of the rules: `think_answer` ms-swift `Format`, `think` TRL `think_format_reward`, `strict_lines` and
-/// `tag_count` open-r1 `format_reward` and `tag_count_reward`, `box` VLM-R1 `format_reward_rec`, `code` ms-swift
+/// `tag_count` open-r1 `format_reward` and `tag_count_reward`, `xml_count` mlx-lm-lora `r1_count_xml`, `box` VLM-R1 `format_reward_rec`, `code` ms-swift
 /// `CodeFormat` and open-r1 `get_code_format_reward`.
 struct FormatReward: BuiltInReward {
   static let name = "format"
   static let summary = "1 if the completion has the demanded shape of think and answer tags, else 0"
   static let parameters: [RewardParameter] = [
-    .string("style", default: "think_answer", "think_answer, think, strict_lines, tag_count, box or code"),
+    .string("style", default: "think_answer", "think_answer, think, strict_lines, tag_count, xml_count, box or code"),
     .string("prefix", default: "include", "include or exclude what the template opened the completion with"),
     .string("language", default: "python", "the language of the fenced block that the style code demands"),
   ]
@@ -19,6 +19,7 @@ struct FormatReward: BuiltInReward {
     case think
     case strictLines = "strict_lines"
     case tagCount = "tag_count"
+    case xmlCount = "xml_count"
     case box
     case code
   }
@@ -40,13 +41,14 @@ struct FormatReward: BuiltInReward {
   func score(_ sample: RewardSample, _ call: BuiltInCall) -> RewardOutcome {
     let text = [UInt8](prefix.text(of: sample))
     if style == .tagCount { return Self.tagCount(text) }
+    if style == .xmlCount { return Self.xmlCount(text) }
     let fault: String? =
       switch style {
       case .think: Self.think(text)
       case .strictLines: Self.strictLines(text)
       case .box: Self.box(text)
       case .code: code(text)
-      case .thinkAnswer, .tagCount: Self.answerSpan(text).fault
+      case .thinkAnswer, .tagCount, .xmlCount: Self.answerSpan(text).fault
       }
     return RewardOutcome(score: fault == nil ? 1 : 0, status: .ok, log: fault ?? "\(style.rawValue): as it should be")
   }
@@ -92,15 +94,28 @@ struct FormatReward: BuiltInReward {
     return nil
   }
 
+  private static let openingTags: [(name: String, tag: StaticString)] = [
+    ("<think>\\n", "<think>\n"), ("\\n</think>\\n", "\n</think>\n"), ("\\n<answer>\\n", "\n<answer>\n"),
+  ]
+
   private static func tagCount(_ text: [UInt8]) -> RewardOutcome {
-    let tags: [(name: String, tag: StaticString)] = [
-      ("<think>\\n", "<think>\n"), ("\\n</think>\\n", "\n</think>\n"), ("\\n<answer>\\n", "\n<answer>\n"),
-      ("\\n</answer>", "\n</answer>"),
-    ]
-    let counts = tags.map { text.occurrences(of: $0.tag) }
-    let right = counts.filter { $0 == 1 }.count
-    let log = zip(tags, counts).map { "\($0.name) \($1)×" }.joined(separator: ", ")
+    let (right, log) = count(openingTags + [("\\n</answer>", "\n</answer>")], text)
     return RewardOutcome(score: Double(right) / 4, status: .ok, log: log)
+  }
+
+  /// An eighth for each tag, and a thousandth off for every code point behind the last.
+  private static func xmlCount(_ text: [UInt8]) -> RewardOutcome {
+    let (right, log) = count(openingTags + [("\\n</answer>\\n", "\n</answer>\n")], text)
+    let end = text.lastPosition(of: "\n</answer>\n").map { $0 + 11 } ?? 0
+    let rest = text.text(end..<text.count).unicodeScalars.count
+    return RewardOutcome(
+      score: max(0, Double(right) / 8 - Double(rest) / 1000), status: .ok, log: log + "; \(rest) code points behind")
+  }
+
+  /// How many of the tags occur exactly once, and how often each does.
+  private static func count(_ tags: [(name: String, tag: StaticString)], _ text: [UInt8]) -> (right: Int, log: String) {
+    let counts = tags.map { text.occurrences(of: $0.tag) }
+    return (counts.filter { $0 == 1 }.count, zip(tags, counts).map { "\($0.name) \($1)×" }.joined(separator: ", "))
   }
 
   private static func box(_ text: [UInt8]) -> String? {

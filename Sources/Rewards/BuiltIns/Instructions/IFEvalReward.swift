@@ -81,9 +81,9 @@ struct IFEvalReward: BuiltInReward {
 
   /// IFEval's loose reading: the text, without its first line, its last, both, and each of these without asterisks.
   private static func variants(_ text: String) -> [String] {
-    let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+    let lines = [UInt8](text).parts(separatedBy: "\n")
     let cuts = [lines[...], lines.dropFirst(), lines.dropLast(), lines.dropFirst().dropLast()]
     let plain = cuts.map { $0.joined(separator: "\n").trimmedSpace }
-    return plain + plain.map { $0.filter { $0 != "*" } }
+    return plain + plain.map { String(String.UnicodeScalarView($0.unicodeScalars.filter { $0 != "*" })) }
   }
 }

@@ -46,7 +46,7 @@ struct Instruction: Sendable {
     },
     Instruction(id: "length_constraints:number_paragraphs") { text, arguments in
       let wanted = try arguments.count("num_paragraphs")
-      let parts = text.split(separator: "***", omittingEmptySubsequences: false).map { String($0).trimmedSpace }
+      let parts = [UInt8](text).parts(separatedBy: "***").map(\.trimmedSpace)
       if parts.dropFirst().dropLast().contains("") { return (false, "a paragraph between *** is empty") }
       let found = parts.filter { !$0.isEmpty }.count
       return (found == wanted, "\(found) paragraphs, \(wanted) wanted")
@@ -54,7 +54,7 @@ struct Instruction: Sendable {
     Instruction(id: "length_constraints:nth_paragraph_first_word") { text, arguments in
       let (wanted, place) = (try arguments.count("num_paragraphs"), try arguments.count("nth_paragraph"))
       let word = try arguments.text("first_word").lowercased()
-      let parts = text.split(separator: "\n\n", omittingEmptySubsequences: false).map { String($0).trimmedSpace }
+      let parts = [UInt8](text).parts(separatedBy: "\n\n").map(\.trimmedSpace)
       let found = parts.filter { !$0.isEmpty }.count
       guard found == wanted else { return (false, "\(found) paragraphs, \(wanted) wanted") }
       guard place >= 1, place <= found, !parts[place - 1].isEmpty else {
@@ -84,7 +84,7 @@ struct Instruction: Sendable {
       return (found, found ? "there is \(marker)" : "\(marker.quoted()) is missing")
     },
     Instruction(id: "combination:two_responses") { text, _ in
-      let parts = text.split(separator: "******", omittingEmptySubsequences: false).map { String($0).trimmedSpace }
+      let parts = [UInt8](text).parts(separatedBy: "******").map(\.trimmedSpace)
       if parts.dropFirst().dropLast().contains("") { return (false, "a response between ****** is empty") }
       let filled = parts.filter { !$0.isEmpty }
       guard filled.count == 2 else { return (false, "\(filled.count) responses, 2 wanted") }

@@ -126,6 +126,9 @@ enum InstructionText {
     return table
   }
 
+  /// As bytes: the characters CR and LF together would be none of the two.
+  private static func lines(_ text: String) -> [ArraySlice<UInt8>] { [UInt8](text).split(separator: 0x0A) }
+
   /// Spans that begin with `[` and end with the next `]` of their line.
   static func placeholders(_ text: String) -> Int {
     var number = 0
@@ -145,8 +148,8 @@ enum InstructionText {
 
   /// Lines that begin with `-`, or with `*` and no second one.
   static func bullets(_ text: String) -> Int {
-    text.split(separator: "\n").filter { line in
-      let rest = Array(line.utf8).drop { $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }
+    lines(text).filter { line in
+      let rest = line.drop { $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }
       guard let first = rest.first else { return false }
       if first == UInt8(ascii: "-") { return true }
       return first == UInt8(ascii: "*") && rest.count > 1 && rest[rest.startIndex + 1] != UInt8(ascii: "*")
@@ -155,7 +158,7 @@ enum InstructionText {
 
   /// `*parts*` and `**parts**` of a line that are not empty, each of the second counted once.
   static func highlights(_ text: String) -> Int {
-    text.split(separator: "\n").reduce(0) { $0 + highlights(line: Array($1.utf8)) }
+    lines(text).reduce(0) { $0 + highlights(line: Array($1)) }
   }
 
   private static func highlights(line: [UInt8]) -> Int {
@@ -205,8 +208,8 @@ enum InstructionText {
 
   /// `<<title>>` on one line, with something between the signs.
   static func hasTitle(_ text: String) -> Bool {
-    text.split(separator: "\n").contains { line in
-      let bytes = [UInt8](String(line))
+    lines(text).contains { line in
+      let bytes = Array(line)
       guard let open = bytes.position(of: "<<"), let close = bytes.lastPosition(of: ">>", from: open + 2) else {
         return false
       }

@@ -9,6 +9,8 @@ struct CountdownReward: BuiltInReward {
     .number("format_credit", default: 0, in: 0...1, "the score of a well-formed equation that is wrong"),
   ]
 
+  static let columns = ["target"]
+
   /// Columns that hold the numbers, the first that is there.
   private static let numberColumns = ["numbers", "nums"]
 

@@ -19,8 +19,12 @@ extension MathComparison {
   }
 
   private mutating func symbolic(_ reference: MathExpression, _ answer: MathExpression) throws -> MathRule? {
-    if let a = MathFraction(reference, &budget), let b = MathFraction(answer, &budget), a.equals(b, &budget) == true {
-      return .polynomial
+    var isDecided = false
+    if let a = MathFraction(reference, &budget), let b = MathFraction(answer, &budget),
+      let isEqual = a.equals(b, &budget)
+    {
+      if isEqual { return .polynomial }
+      isDecided = a.isRational && b.isRational
     }
     let (x, y) = (reference.symbols, answer.symbols)
     if x != y, let folded = Self.folded(reference, x), let other = Self.folded(answer, y),
@@ -29,6 +33,8 @@ extension MathComparison {
     {
       return try symbolic(folded, other)
     }
+    // Quotients of polynomials that differ differ everywhere but at a few points, however little.
+    if isDecided { return nil }
     switch MathSampling.compare(reference, answer) {
     case .equal: return x.isEmpty && y.isEmpty ? .numeric : .sampled
     case .different: return nil

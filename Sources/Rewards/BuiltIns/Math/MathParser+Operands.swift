@@ -64,33 +64,6 @@ extension MathParser {
     return slice.isEmpty ? words : String(slice)
   }
 
-  private mutating func number(_ digits: String) throws -> MathExpression {
-    if digits.contains("."), current == .command("overline") {
-      at += 1
-      return try repeating(digits)
-    }
-    guard let value = Rational(decimal: digits) else {
-      throw MathError("the number \(digits.prefix(20))... is too long")
-    }
-    let number = MathExpression.number(MathNumber(value: value, isDecimal: digits.contains(".")))
-    guard current == .symbol("_") else { return number }
-    at += 1
-    return .function(.based, [number, try nested { try $0.argument() }])
-  }
-
-  /// `0.1\overline{6}`, exactly.
-  private mutating func repeating(_ digits: String) throws -> MathExpression {
-    let period = try spelled()
-    guard !period.isEmpty, period.utf8.allSatisfy({ (0x30...0x39).contains($0) }),
-      let start = Rational(decimal: digits),
-      let point = digits.firstIndex(of: "."), let value = Rational(decimal: period),
-      let shift = Rational(10).power(digits.distance(from: point, to: digits.endIndex) - 1),
-      let nines = Rational(10).power(period.count)?.minus(.one), let scale = shift.times(nines),
-      let tail = value.divided(by: scale), let sum = start.plus(tail)
-    else { throw MathError("a period that is no number") }
-    return .number(MathNumber(value: sum))
-  }
-
   /// A name with what is written below it. A lone `e` is the base of natural logarithms.
   private mutating func named(_ name: String) throws -> MathExpression {
     if current == .symbol("_") {
@@ -101,7 +74,7 @@ extension MathParser {
   }
 
   /// The characters of an argument, for names.
-  private mutating func spelled() throws -> String {
+  mutating func spelled() throws -> String {
     guard accept(.symbol("{")) else {
       guard let token = current else { throw MathError("the end is not expected") }
       at += 1

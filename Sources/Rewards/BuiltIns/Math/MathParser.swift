@@ -201,7 +201,7 @@ struct MathParser {
   }
 
   /// Factors without a sign between them.
-  private mutating func juxtaposed() throws -> MathExpression {
+  mutating func juxtaposed() throws -> MathExpression {
     if let mixed = try mixedNumber() { return mixed }
     var factors = [try postfixed()]
     while let token = current, startsOperand(token) {
@@ -217,69 +217,9 @@ struct MathParser {
     return .product(of: factors)
   }
 
-  private mutating func skipExponent() throws {
+  mutating func skipExponent() throws {
     guard accept(.symbol("^")) else { return }
     _ = try nested { try $0.exponent() }
-  }
-
-  /// `2\frac{1}{3}` and `2 1/3`.
-  private mutating func mixedNumber() throws -> MathExpression? {
-    guard case .number(let whole) = current, !whole.contains("."), let value = Rational(decimal: whole) else {
-      return nil
-    }
-    var end = at + 1
-    var parts: [Rational] = []
-    if end < tokens.count, tokens[end] == .command("frac") {
-      // Looked at without parsing, so that nothing is parsed twice.
-      end += 1
-      for _ in 0..<2 {
-        let isGroup = end < tokens.count && tokens[end] == .symbol("{")
-        if isGroup { end += 1 }
-        guard end < tokens.count, case .number(let digits) = tokens[end] else { return nil }
-        if !isGroup, digits.count == 2, parts.isEmpty {
-          parts = digits.compactMap { Rational(decimal: String($0)) }
-        } else {
-          guard let part = Rational(decimal: digits) else { return nil }
-          parts.append(part)
-        }
-        end += 1
-        if isGroup {
-          guard end < tokens.count, tokens[end] == .symbol("}") else { return nil }
-          end += 1
-        }
-        if parts.count == 2 { break }
-      }
-    } else if end + 2 < tokens.count, case .number(let a) = tokens[end], tokens[end + 1] == .symbol("/"),
-      case .number(let b) = tokens[end + 2]
-    {
-      parts = [a, b].compactMap { Rational(decimal: $0) }
-      end += 3
-    }
-    guard parts.count == 2, parts.allSatisfy(\.isInteger), let fraction = parts[0].divided(by: parts[1]),
-      let sum = value.plus(fraction), end >= tokens.count || tokens[end] != .symbol("^")
-    else { return nil }
-    at = end
-    let number = MathExpression.number(MathNumber(value: sum))
-    return try suffixed(number)
-  }
-
-  /// `%`, degrees and units behind a number.
-  private mutating func suffixed(_ number: MathExpression) throws -> MathExpression {
-    var result = number
-    while true {
-      if accept(.symbol("%")) {
-        result = .percent(result)
-      } else if accept(.command("degrees")) || accept(.command("circ")) {
-        result = .degrees(result)
-      } else if case .text = current {
-        at += 1
-        try skipExponent()
-      } else {
-        break
-      }
-    }
-    guard let token = current, startsOperand(token) else { return result }
-    return .product(of: [result, try juxtaposed()])
   }
 
   /// An operand with what follows it: powers, factorials, percent signs, degrees.

@@ -9,6 +9,13 @@ struct MathPolynomial: Hashable, Sendable {
   /// What is not taken apart: a name, or a power of something that is not a polynomial.
   struct Generator: Hashable, Sendable {
     var expression: MathExpression
+
+    var isName: Bool {
+      switch expression {
+      case .symbol, .constant: true
+      default: false
+      }
+    }
   }
 
   private(set) var terms: [Monomial: Rational]
@@ -135,18 +142,16 @@ struct MathFraction {
         product = next
       }
       self = product
-    case .power(let base, .number(let exponent)) where exponent.value.isInteger:
-      guard let exponent = exponent.value.int, let value = MathFraction(base, &budget),
-        let n = value.numerator.power(abs(exponent), &budget), let d = value.denominator.power(abs(exponent), &budget)
-      else { return nil }
-      if exponent < 0, n.isZero { return nil }
-      self.init(exponent < 0 ? d : n, exponent < 0 ? n : d)
-    case .power, .function:
-      if let value = MathExact.value(expression) {
-        self.init(MathPolynomial(value))
-      } else {
-        self.init(MathPolynomial(generator: expression))
+    case .power(let base, let exponent):
+      guard let exponent = MathExact.value(exponent)?.int, exponent.magnitude <= MathPolynomial.maximumDegree else {
+        self.init(opaque: expression)
+        return
       }
+      guard let value = MathFraction(base, &budget), let n = value.numerator.power(abs(exponent), &budget),
+        let d = value.denominator.power(abs(exponent), &budget), exponent >= 0 || !n.isZero
+      else { return nil }
+      self.init(exponent < 0 ? d : n, exponent < 0 ? n : d)
+    case .function: self.init(opaque: expression)
     default: return nil
     }
   }
@@ -154,6 +159,15 @@ struct MathFraction {
   private init(_ numerator: MathPolynomial, _ denominator: MathPolynomial = .one) {
     self.numerator = numerator
     self.denominator = denominator
+  }
+
+  /// A number if it is one, else a generator.
+  private init(opaque expression: MathExpression) {
+    if let value = MathExact.value(expression) {
+      self.init(MathPolynomial(value))
+    } else {
+      self.init(MathPolynomial(generator: expression))
+    }
   }
 
   private func plus(_ other: MathFraction, _ budget: inout MathBudget) -> MathFraction? {
@@ -170,6 +184,11 @@ struct MathFraction {
     guard let n = numerator.times(other.numerator, &budget), let d = denominator.times(other.denominator, &budget)
     else { return nil }
     return MathFraction(n, d)
+  }
+
+  /// Made of names and constants alone, without roots and other functions.
+  var isRational: Bool {
+    [numerator, denominator].allSatisfy { $0.terms.keys.allSatisfy { $0.keys.allSatisfy(\.isName) } }
   }
 
   /// Whether both are the same function, where both are defined; nil if that takes too much work.

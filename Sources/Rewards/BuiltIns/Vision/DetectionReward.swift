@@ -1,3 +1,4 @@
+import CRewardABI
 import Core
 
 /// Are the boxes and labels that the completion lists those of the reference?
@@ -19,6 +20,9 @@ struct DetectionReward: BuiltInReward {
       "boxes with labels that the reference lacks: ignore, or penalize (times the share of other boxes)"),
     .string("column", default: "", "the column of the true boxes, in pixels of the picture; else the reference"),
   ]
+
+  // Their sizes say what coordinates measure.
+  static let needs = ATTUNE_NEEDS_IMAGES
 
   enum Thresholds: String, CaseIterable { case coco, single }
   enum Coordinates: String, CaseIterable { case model, normalized, picture }

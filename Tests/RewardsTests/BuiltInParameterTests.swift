@@ -106,10 +106,10 @@ import Testing
         name: "has_\(pattern)", source: "regex", parameters: JSON.Object([("pattern", .string(pattern))]),
         timeoutSeconds: 10)
     }
-    let loaded = try RewardLoader.load(specifications, workerCommand: Workshop.command)
-    defer { for reward in loaded { reward.reward.close() } }
+    let loaded = try specifications.map { try RewardLoader.load($0, workerCommand: Workshop.command) }
+    defer { for reward in loaded { reward.close() } }
     let samples = Workshop.samples("a", "b", "ab")
-    let scores = try loaded.map { try $0.reward.score(samples, context: RewardContext()).map(\.score) }
+    let scores = try loaded.map { try $0.score(samples, context: RewardContext()).map(\.score) }
     #expect(scores == [[1, 0, 1], [0, 1, 1]])
   }
 }

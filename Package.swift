@@ -57,7 +57,9 @@ let package = Package(
       name: "AttuneVision", dependencies: ["Core", "CPNG", "CJPEG", "CWebP"], path: "Sources/Vision",
       swiftSettings: hot),
     .target(name: "Objectives", dependencies: ["Core"], swiftSettings: hot),
-    .target(name: "Rewards", dependencies: ["Core", "CRewardABI", "CShippedRewards", "CFFI", "CPCRE2", "CCURL", "CConfinement"]),
+    .target(
+      name: "Rewards",
+      dependencies: ["Core", "CRewardABI", "CShippedRewards", "CFFI", "CPCRE2", "CCURL", "CConfinement"]),
     // Floor 3: models and data.
     .target(name: "Models", dependencies: ["Core", "AttuneTensor", "Text", "AttuneVision"], swiftSettings: hot),
     .target(name: "Datasets", dependencies: ["Core", "Text", "AttuneVision"], swiftSettings: hot),

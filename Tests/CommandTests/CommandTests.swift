@@ -235,8 +235,8 @@ import Testing
     #expect(result.status == 0, "\(result.errors)")
     let report = try JSON.parse(result.output)
     #expect(report["samples"] == 4)
-    #expect(report["figures"]?.array?.count == 4)
-    #expect(report["beside_inline_us"]?["c"]?.double != nil && report["beside_inline_us"]?["swift"]?.double != nil)
+    #expect(report["figures"]?.array?.count == 6)
+    for kind in ["c", "swift", "function"] { #expect(report["beside_inline_us"]?[kind]?.double != nil) }
   }
 
   @Test func recipeTyposAreRefusedWithTheNearestKey() throws {

@@ -97,8 +97,8 @@ import Testing
     #expect(samples.map(\.groupID) == [0, 0, 1, 1])
     #expect(samples.allSatisfy { $0.completion.utf8.count == 100 && $0.images.count == 1 })
     let figures = try RewardTimings.compare(workload, workerCommand: Workshop.command, rounds: 1)
-    #expect(figures.map(\.language) == [.c, .c, .swift, .swift])
-    #expect(figures.map(\.isolation) == [.inline, .worker, .inline, .worker])
+    #expect(figures.map(\.kind) == [.c, .c, .swift, .swift, .function, .function])
+    #expect(figures.map(\.isolation) == [.inline, .worker, .inline, .worker, .inline, .worker])
     #expect(figures.allSatisfy { $0.secondsPerBatch > 0 && $0.json["ns_per_sample"]?.double ?? 0 > 0 })
     let failing = try Workshop.load("several.c", name: "silent", isolation: .inline)
     expectAttuneError(containing: "cannot be timed") { _ = try RewardTimings.secondsPerBatch(failing, samples) }

@@ -340,6 +340,6 @@ import Testing
     }
     let source = try Self.library.get() + ": double writes_into_the_text(const char *completion)"
     let check = RewardBench.check(source, workerCommand: Workshop.command, pictures: Workshop.noPictures)
-    #expect(!check.passed && check.text.contains("the inputs, which are read-only"))
+    #expect(!check.passed && check.text.contains("its inputs, which are read-only"))
   }
 }

@@ -21,9 +21,17 @@ public enum RewardTimings {
     }
   }
 
+  /// How a reward is made.
+  public enum Kind: String, Sendable, CaseIterable {
+    case c
+    case swift
+    /// A function of the C library, called by its declaration through libffi.
+    case function
+  }
+
   /// One reward at one place.
   public struct Figure: Sendable {
-    public var language: PluginCompiler.Language
+    public var kind: Kind
     public var isolation: RewardSpecification.Isolation
     /// The median.
     public var secondsPerBatch: Double
@@ -33,7 +41,7 @@ public enum RewardTimings {
 
     public var json: JSON {
       [
-        "language": .string(language.rawValue), "isolation": .string(isolation.rawValue),
+        "kind": .string(kind.rawValue), "isolation": .string(isolation.rawValue),
         "ns_per_sample": .double(secondsPerSample * 1e9), "us_per_batch": .double(secondsPerBatch * 1e6),
       ]
     }
@@ -91,7 +99,7 @@ public enum RewardTimings {
     return times.sorted()[times.count / 2]
   }
 
-  /// The smallest plugins there are, in C and in Swift, inline and in a worker: what remains is the way there and back.
+  /// The smallest rewards there are, of every kind, inline and in a worker: what remains is the way there and back.
   ///
   /// - Throws: `AttuneError` if a compiler is missing.
   public static func compare(
@@ -102,18 +110,15 @@ public enum RewardTimings {
     try PluginCompiler.makeFolder(folder)
     defer { try? FileManager.default.removeItem(atPath: folder) }
     var figures: [Figure] = []
-    // Another way of calling a function, such as by its signature alone, is another case of the loop.
-    for language in PluginCompiler.Language.allCases {
-      let source = "\(folder)/timed.\(language.rawValue)"
-      try self.source(language, pictures: workload.pictures > 0).write(
-        toFile: source, atomically: true, encoding: .utf8)
+    for kind in Kind.allCases {
+      let source = try source(kind, pictures: workload.pictures > 0, in: folder)
       for isolation in [RewardSpecification.Isolation.inline, .worker] {
         let reward = try RewardLoader.load(
           RewardSpecification(name: "timed", source: source, isolation: isolation), workerCommand: workerCommand)
         defer { reward.close() }
         figures.append(
           Figure(
-            language: language, isolation: isolation,
+            kind: kind, isolation: isolation,
             secondsPerBatch: try secondsPerBatch(reward, samples, rounds: rounds), samples: samples.count))
       }
     }
@@ -121,37 +126,48 @@ public enum RewardTimings {
   }
 
   /// What a worker costs beside the same plugin inline, in seconds of a batch.
-  public static func besideInline(_ figures: [Figure], _ language: PluginCompiler.Language) -> Double? {
+  public static func besideInline(_ figures: [Figure], _ kind: Kind) -> Double? {
     func seconds(_ isolation: RewardSpecification.Isolation) -> Double? {
-      figures.first { $0.language == language && $0.isolation == isolation }?.secondsPerBatch
+      figures.first { $0.kind == kind && $0.isolation == isolation }?.secondsPerBatch
     }
     guard let inline = seconds(.inline), let worker = seconds(.worker) else { return nil }
     return worker - inline
   }
 
-  private static func source(_ language: PluginCompiler.Language, pictures: Bool) -> String {
-    switch language {
+  /// What a recipe would name, its file written if it is one.
+  private static func source(_ kind: Kind, pictures: Bool, in folder: String) throws -> String {
+    let path = "\(folder)/timed.\(kind.rawValue)"
+    let text: String
+    switch kind {
     case .c:
-      """
-      #include "attune_reward.h"
+      text = """
+        #include "attune_reward.h"
 
-      ATTUNE_REWARD_FUNCTION(timed, "one over the size", \(pictures ? "ATTUNE_NEEDS_IMAGES" : "0"), NULL) {
-        return 1.0 / (1.0 + (double)sample->completion.size);
-      }
+        ATTUNE_REWARD_FUNCTION(timed, "one over the size", \(pictures ? "ATTUNE_NEEDS_IMAGES" : "0"), NULL) {
+          return 1.0 / (1.0 + (double)sample->completion.size);
+        }
 
-      ATTUNE_LIBRARY("timed", "1.0", &timed_reward)
-      """
+        ATTUNE_LIBRARY("timed", "1.0", &timed_reward)
+        """
     case .swift:
-      """
-      import RewardKit
+      text = """
+        import RewardKit
 
-      struct Timed: Reward {
-        static let needs: Needs = \(pictures ? "[.images]" : "[]")
-        func score(_ sample: Sample) -> Double { 1 / Double(1 + sample.completion.utf8.count) }
-      }
+        struct Timed: Reward {
+          static let needs: Needs = \(pictures ? "[.images]" : "[]")
+          func score(_ sample: Sample) -> Double { 1 / Double(1 + sample.completion.utf8.count) }
+        }
 
-      @c(attune_reward_entry) public func entry() -> RewardLibrary { rewards(Timed.self) }
-      """
+        @c(attune_reward_entry) public func entry() -> RewardLibrary { rewards(Timed.self) }
+        """
+    case .function:
+      #if os(Linux)
+        return "libc.so.6: size_t strlen(const char *completion)"
+      #else
+        return "libSystem.B.dylib: size_t strlen(const char *completion)"
+      #endif
     }
+    try text.write(toFile: path, atomically: true, encoding: .utf8)
+    return path
   }
 }

@@ -44,8 +44,10 @@ final class WorkerMemory: @unchecked Sendable {
       let request = attune_map(requestWriter, Self.largest, 1)
     else { throw failed("no mapping", 0) }
     // After the mapping: from here on nobody else can write to requests, whatever descriptor they come by.
-    _ = attune_seal(requestWriter, 0)
-    _ = attune_seal(resultFile, 1)
+    for (file, writers) in [(requestWriter, Int32(0)), (resultFile, 1)] {
+      let status = attune_seal(file, writers)
+      guard status == 0 || status == -ENOSYS else { throw failed("no seal", status) }
+    }
     kept = [resultFile, requestReader]
     self.results = results
     self.request = UnsafeMutableRawBufferPointer(start: request, count: Self.largest)

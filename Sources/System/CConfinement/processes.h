@@ -116,7 +116,8 @@ static inline int attune_seal(int file, int writers) {
 #if defined(__linux__)
   // F_ADD_SEALS; F_SEAL_SEAL 1, F_SEAL_SHRINK 2, F_SEAL_GROW 4, F_SEAL_FUTURE_WRITE 16.
   if (fcntl(file, 1033, 1 | 2 | 4 | (writers ? 0 : 16)) == 0) return 0;
-  return -errno;
+  // Before Linux 5.1 only the size is kept, and that a reader's descriptor cannot write.
+  return errno == EINVAL && fcntl(file, 1033, 1 | 2 | 4) == 0 ? 0 : -errno;
 #else
   (void)file, (void)writers;
   return -ENOSYS;

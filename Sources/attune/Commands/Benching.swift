@@ -215,7 +215,8 @@ let benchCostCommand = Command(
 }
 
 let benchRewardCommand = Command(
-  words: ["bench", "reward"], summary: "what a reward costs inline and in a worker, in C and in Swift",
+  words: ["bench", "reward"],
+  summary: "what a reward costs inline and in a worker: in C, in Swift, and a function by its declaration",
   options: [
     CommonFlags.json,
     .init(name: "--samples", value: "N", help: "samples of a batch (default 64)"),
@@ -225,7 +226,7 @@ let benchRewardCommand = Command(
   ],
   example: "attune bench reward --samples 64 --bytes 1024",
   details: """
-    The plugins are the smallest there are, so that what is measured is the way there and back. beside_inline_us is a batch in
+    The rewards are the smallest there are, so that what is measured is the way there and back. beside_inline_us is a batch in
     a worker less the same batch inline.
     """
 ) { arguments in
@@ -234,8 +235,8 @@ let benchRewardCommand = Command(
     pictures: try arguments.count("--pictures", 0, least: 0))
   let figures = try RewardTimings.compare(
     workload, workerCommand: rewardWorkerCommand, rounds: try arguments.count("--repeats", 9))
-  let beside = PluginCompiler.Language.allCases.compactMap { language in
-    RewardTimings.besideInline(figures, language).map { (language.rawValue, $0 * 1e6) }
+  let beside = RewardTimings.Kind.allCases.compactMap { kind in
+    RewardTimings.besideInline(figures, kind).map { (kind.rawValue, $0 * 1e6) }
   }
   if arguments.has("--json") {
     let report: JSON = [
@@ -247,15 +248,15 @@ let benchRewardCommand = Command(
   }
   print(
     TerminalTable.render(
-      headers: ["language", "where", "ns of a sample", "us of a batch"],
+      headers: ["kind", "where", "ns of a sample", "us of a batch"],
       rows: figures.map {
         [
-          $0.language.rawValue, $0.isolation.rawValue, String(format: "%.0f", $0.secondsPerSample * 1e9),
+          $0.kind.rawValue, $0.isolation.rawValue, String(format: "%.0f", $0.secondsPerSample * 1e9),
           String(format: "%.1f", $0.secondsPerBatch * 1e6),
         ]
       }))
-  for (language, cost) in beside {
-    print("a worker beside inline, \(language): \(String(format: "%.1f", cost)) us of a batch")
+  for (kind, cost) in beside {
+    print("a worker beside inline, \(kind): \(String(format: "%.1f", cost)) us of a batch")
   }
   return 0
 }

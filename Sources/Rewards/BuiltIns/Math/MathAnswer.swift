@@ -20,11 +20,36 @@ struct MathCandidate {
 
   /// - Throws: `MathError` for what is no mathematics.
   func parsed() throws -> MathExpression {
-    let expressions = try parts.map {
-      isPlain ? try MathParser.parse(plain: $0) : try MathParser.parse(latex: $0)
-    }
+    let expressions = try parts.map { try isPlain ? MathParser.parse(plain: $0) : Self.latex($0) }
     let whole = expressions.count == 1 ? expressions[0] : MathExpression.list(expressions.flatMap(\.listed))
     return isPercent ? .percent(whole) : whole
+  }
+}
+
+extension MathCandidate {
+  /// All of the text, or what its last equals sign says about a left side that is not understood.
+  private static func latex(_ text: String) throws -> MathExpression {
+    do { return try MathParser.parse(latex: text) } catch {
+      var depth = 0
+      var sign: String.UTF8View.Index?
+      var before: UInt8 = 0
+      for i in text.utf8.indices {
+        let byte = text.utf8[i]
+        switch byte {
+        case 0x7B: depth += 1
+        case 0x7D: depth -= 1
+        case 0x2C where depth == 0, 0x3B where depth == 0:
+          // Of a list, no element is left out.
+          if before != 0x5C { throw error }
+        case 0x3D where depth == 0 && !"\\<>!".utf8.contains(before): sign = i
+        default: break
+        }
+        before = byte
+      }
+      guard let sign else { throw error }
+      let right = try MathParser.parse(latex: String(text[text.utf8.index(after: sign)...]))
+      return .relation([.symbol("?"), right], [.equal])
+    }
   }
 }
 
@@ -53,26 +78,58 @@ enum MathAnswers {
   }
 
   /// In a reference, or between answer tags: all of the text, or LaTeX or a plain expression anywhere in it.
-  static func anywhere(_ text: String) -> MathAnswer? {
+  ///
+  /// - Parameter firstMatch: the first place is the answer whether it is understood or not.
+  static func anywhere(_ text: String, firstMatch: Bool = false) -> MathAnswer? {
     let trimmed = text.trimmedSpace
     guard !trimmed.isEmpty else { return nil }
     let scan = MathScan(trimmed)
-    var fallback: MathAnswer?
     if scan.boxed.isEmpty, scan.environments.allSatisfy({ $0.isBare }), trimmed.utf8.count <= MathLexer.maximumLength {
       let isLatex = trimmed.utf8.contains { $0 == 0x5C || $0 == 0x5E || $0 == 0x5F || $0 == 0x7B }
       let whole = MathCandidate(parts: [trimmed], isPlain: !isLatex, range: 0..<trimmed.utf8.count)
       if let expression = try? whole.parsed() { return MathAnswer(text: trimmed, expression: expression) }
-      // Not understood, but written in LaTeX from the first sign to the last.
-      if isLatex, !trimmed.contains(" ") { fallback = MathAnswer(text: trimmed, expression: nil) }
+      // LaTeX that is not understood is not the number that may be in it.
+      if isLatex, !hasWords(trimmed) { return MathAnswer(text: trimmed, expression: nil) }
     }
-    let plain = MathPlainScan.candidates(trimmed)
+    let latex = (scan.boxed.map(\.range) + scan.environments.map(\.candidate.range)).sorted {
+      $0.lowerBound < $1.lowerBound
+    }
+    let plain = outside(latex, MathPlainScan.candidates(trimmed))
     var ranked = scan.boxed.map { (priority: 50, candidate: $0) }
     ranked += scan.anchors.behind(scan.environments) + scan.anchors.behind(plain)
     ranked += (scan.environments.map(\.candidate) + plain).map { (priority: 300, candidate: $0) }
-    return first(ranked) ?? fallback
+    return first(ranked, firstMatch: firstMatch)
   }
 
-  private static func first(_ ranked: [(priority: Int, candidate: MathCandidate)]) -> MathAnswer? {
+  /// Four letters or more that are no command.
+  private static func hasWords(_ text: String) -> Bool {
+    var run = 0
+    var isCommand = false
+    for byte in text.utf8 {
+      if byte == 0x5C {
+        (run, isCommand) = (0, true)
+      } else if byte | 0x20 >= 0x61 && byte | 0x20 <= 0x7A {
+        run += 1
+        if run >= 4, !isCommand { return true }
+      } else {
+        (run, isCommand) = (0, false)
+      }
+    }
+    return false
+  }
+
+  /// The candidates that touch none of the ranges; both in ascending order.
+  private static func outside(_ ranges: [Range<Int>], _ candidates: [MathCandidate]) -> [MathCandidate] {
+    var next = 0
+    return candidates.filter { candidate in
+      while next < ranges.count, ranges[next].upperBound <= candidate.range.lowerBound { next += 1 }
+      return next == ranges.count || !ranges[next].overlaps(candidate.range)
+    }
+  }
+
+  private static func first(
+    _ ranked: [(priority: Int, candidate: MathCandidate)], firstMatch: Bool = false
+  ) -> MathAnswer? {
     let order = ranked.sorted {
       if $0.priority != $1.priority { return $0.priority < $1.priority }
       if $0.candidate.range.upperBound != $1.candidate.range.upperBound {
@@ -81,7 +138,7 @@ enum MathAnswers {
       return $0.candidate.range.lowerBound < $1.candidate.range.lowerBound
     }
     var fallback: MathAnswer?
-    for (_, candidate) in order.prefix(maximumCandidates) {
+    for (_, candidate) in order.prefix(firstMatch ? 1 : maximumCandidates) {
       if let expression = try? candidate.parsed() { return MathAnswer(text: candidate.text, expression: expression) }
       if fallback == nil, !candidate.text.isEmpty { fallback = MathAnswer(text: candidate.text, expression: nil) }
     }

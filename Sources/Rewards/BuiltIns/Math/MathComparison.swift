@@ -75,8 +75,15 @@ struct MathComparison {
     }
     let a = reference.elements
     let b = answer.elements
+    let isOrdered: Bool
     guard a.count <= Self.maximumElements else { throw MathError("the reference has \(a.count) elements") }
     if case .tuple = reference {
+      isOrdered = true
+    } else {
+      // `a = 2, b = 3` is answered by (2, 3), not by (3, 2).
+      isOrdered = Self.namesAreDistinct(a) && !b.contains(where: \.isAssignment)
+    }
+    if isOrdered {
       guard a.count == b.count else { return nil }
       for (x, y) in zip(a, b) where try rule(x, y) == nil { return nil }
       return .tuple
@@ -84,6 +91,12 @@ struct MathComparison {
     // Elements may be repeated, but not by the hundred.
     guard b.count <= a.count * 2 + 4 else { return nil }
     return try sameElements(a, b) ? .set : nil
+  }
+
+  /// Two or more equations that each give another name its value.
+  private static func namesAreDistinct(_ elements: [MathExpression]) -> Bool {
+    guard elements.count > 1, elements.allSatisfy(\.isAssignment) else { return false }
+    return Set(elements.compactMap(\.children.first)).count == elements.count
   }
 
   private mutating func sameElements(_ a: [MathExpression], _ b: [MathExpression]) throws -> Bool {

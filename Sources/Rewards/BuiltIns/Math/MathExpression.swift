@@ -210,10 +210,16 @@ extension MathExpression {
   var signsWrittenOut: MathExpression {
     guard contains(where: { if case .plusMinus = $0 { true } else { false } }) else { return self }
     switch self {
-    case .relation, .list, .set, .tuple, .union, .intersection, .difference, .matrix:
-      return mapChildren(\.signsWrittenOut)
+    case .list(let elements): return .list(elements.flatMap(\.writtenOutElements))
+    case .set(let elements): return .set(elements.flatMap(\.writtenOutElements))
+    case .relation, .tuple, .union, .intersection, .difference, .matrix: return mapChildren(\.signsWrittenOut)
     default: return .list([withSigns(upper: true), withSigns(upper: false)])
     }
+  }
+
+  /// Both values join the list that the element is in.
+  private var writtenOutElements: [MathExpression] {
+    if !isCollection, case .list(let values) = signsWrittenOut { values } else { [signsWrittenOut] }
   }
 
   private func withSigns(upper: Bool) -> MathExpression {

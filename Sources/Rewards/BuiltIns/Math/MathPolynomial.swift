@@ -57,11 +57,9 @@ struct MathPolynomial: Hashable, Sendable {
     var product: [Monomial: Rational] = [:]
     for (left, a) in terms {
       for (right, b) in other.terms {
-        guard var coefficient = a.times(b) else { return nil }
         var monomial = left
         for (generator, exponent) in right { monomial[generator, default: 0] += exponent }
-        guard let sign = Self.reduce(&monomial) else { return nil }
-        if sign < 0 { coefficient = -coefficient }
+        guard let factor = Self.reduce(&monomial), let coefficient = a.times(b)?.times(factor) else { return nil }
         guard let next = (product[monomial] ?? .zero).plus(coefficient) else { return nil }
         product[monomial] = next.isZero ? nil : next
         guard product.count <= Self.maximumTerms else { return nil }
@@ -70,15 +68,25 @@ struct MathPolynomial: Hashable, Sendable {
     return MathPolynomial(terms: product)
   }
 
-  /// Uses i² = -1, and answers with the sign. Nil above the greatest degree.
-  private static func reduce(_ monomial: inout Monomial) -> Int? {
-    var sign = 1
-    let imaginary = Generator(expression: .symbol("i"))
-    if let exponent = monomial[imaginary], exponent > 1 {
-      if exponent % 4 >= 2 { sign = -1 }
-      monomial[imaginary] = exponent % 2 == 0 ? nil : 1
+  /// Uses i² = -1 and √2² = 2, and answers with the factor that comes of it. Nil above the greatest degree.
+  private static func reduce(_ monomial: inout Monomial) -> Rational? {
+    var factor = Rational.one
+    for (generator, exponent) in monomial where exponent > 1 {
+      let power: (base: Rational, degree: Int)
+      switch generator.expression {
+      case .symbol("i"): power = (Rational(-1), 2)
+      case .function(.root, let arguments):
+        guard let base = MathExact.value(arguments[0]), !base.isNegative, arguments.count == 2,
+          let degree = MathExact.value(arguments[1])?.int, degree > 1
+        else { continue }
+        power = (base, degree)
+      default: continue
+      }
+      guard let part = power.base.power(exponent / power.degree), let next = factor.times(part) else { return nil }
+      factor = next
+      monomial[generator] = exponent % power.degree == 0 ? nil : exponent % power.degree
     }
-    return monomial.values.allSatisfy { $0 <= maximumDegree } ? sign : nil
+    return monomial.values.allSatisfy { $0 <= maximumDegree } ? factor : nil
   }
 
   func power(_ exponent: Int, _ budget: inout MathBudget) -> MathPolynomial? {

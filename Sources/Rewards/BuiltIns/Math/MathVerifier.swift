@@ -54,7 +54,7 @@ struct MathVerifier: Sendable {
     return MathAnswers.anchored(completion)
   }
 
-  func reference(_ text: String) -> MathAnswer? { MathAnswers.anywhere(span(text) ?? text) }
+  func reference(_ text: String) -> MathAnswer? { MathAnswers.anywhere(span(text) ?? text, firstMatch: true) }
 
   /// The content of the answer tags that count.
   func span(_ text: String) -> String? {

@@ -86,6 +86,7 @@ struct MathEvaluator {
     case .binomial:
       guard arguments.count > 1 else { return .nan }
       let k = value(arguments[1])
+      guard k > -1, x > -1, x - k > -1 else { return .nan }
       return exp(lgamma(x + 1) - lgamma(k + 1) - lgamma(x - k + 1))
     case .max: return arguments.dropFirst().reduce(x) { max($0, value($1)) }
     case .min: return arguments.dropFirst().reduce(x) { min($0, value($1)) }
@@ -98,7 +99,7 @@ struct MathEvaluator {
 /// Whether two answers with names in them have the same values at pseudo-random points.
 enum MathSampling {
   /// Points that have to agree, and points that are tried.
-  static let points = 8
+  static let points = 12
   static let tries = 64
   static let tolerance = 1e-9
 
@@ -110,9 +111,10 @@ enum MathSampling {
     var random = MathRandom(state: 0x9E37_79B9_7F4A_7C15)
     var agreed = 0
     for trial in 0..<(names.isEmpty ? 1 : tries) {
-      // Mostly above zero, where roots and logarithms live; further out from time to time.
-      let lower = trial % 3 == 2 ? -3.0 : 0.2
-      let upper = trial % 5 == 4 ? 12.0 : 3.0
+      // Half of the points above zero, where roots and logarithms live; a quarter below, where |x| is not x; a quarter
+      // of any sign. Further out from time to time.
+      let lower = trial % 2 == 0 ? 0.2 : -3.0
+      let upper = trial % 4 == 1 ? -0.2 : trial % 10 == 4 ? 12.0 : 3.0
       var values: [String: Double] = [:]
       for name in names { values[name] = lower + (upper - lower) * random.next() }
       var left = MathEvaluator(values)

@@ -59,6 +59,15 @@ public enum RewardLoader {
     }
   }
 
+  /// What this system does not keep the workers of these rewards from, each said once.
+  public static func confinementGaps(_ rewards: [any Reward]) -> [String] {
+    var gaps: [String] = []
+    for reward in rewards {
+      for gap in (reward as? any PluginReward)?.confinement?.gaps ?? [] where !gaps.contains(gap) { gaps.append(gap) }
+    }
+    return gaps
+  }
+
   /// What a library or a source file offers, without running it in this process.
   public static func describe(_ source: String, workerCommand: [String]) throws -> [RewardDescriptor] {
     let resolved = try resolve(source)

@@ -230,6 +230,15 @@ import Testing
     #expect(results[1]["status"]?.string == "invalid" && results[1]["reward"]?.isNull == true)
   }
 
+  @Test func whatRewardsCost() throws {
+    let result = try Program.run(["bench", "reward", "--samples", "4", "--bytes", "64", "--repeats", "1", "--json"])
+    #expect(result.status == 0, "\(result.errors)")
+    let report = try JSON.parse(result.output)
+    #expect(report["samples"] == 4)
+    #expect(report["figures"]?.array?.count == 4)
+    #expect(report["beside_inline_us"]?["c"]?.double != nil && report["beside_inline_us"]?["swift"]?.double != nil)
+  }
+
   @Test func recipeTyposAreRefusedWithTheNearestKey() throws {
     let folder = try Program.temporaryFolder()
     let text = try String(contentsOfFile: Fixtures.root + "/recipes/smoke/digits.yaml", encoding: .utf8)

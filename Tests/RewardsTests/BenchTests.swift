@@ -49,8 +49,9 @@ import Testing
     """.write(toFile: source, atomically: true, encoding: .utf8)
     let check = RewardBench.check(source, workerCommand: Workshop.command, pictures: Workshop.noPictures)
     func line(_ name: String) -> String { check.rules.first { $0.name == name }?.line ?? "" }
-    #expect(line("ordinary samples").contains("the inputs, which are read-only was touched"))
-    #expect(line("a very long completion").contains("SIGSEGV) while scoring sample 0: a completion of 1 MB"))
+    #expect(line("ordinary samples").contains("SIGSEGV) while scoring sample 0: it wrote into its inputs"))
+    #expect(line("a very long completion").contains("while scoring sample 0"))
+    #expect(line("a very long completion").contains("a completion of 1 MB"))
     #expect(line("a very long completion").hasPrefix("BROKEN"))
   }
 
@@ -88,5 +89,18 @@ import Testing
     expectAttuneError(containing: #""completion" is a number, expected a string"#) {
       _ = try RewardBench.sample(try JSON.parse(#"{"completion": 1}"#), pictures: Workshop.noPictures)
     }
+  }
+
+  @Test func whatARewardCosts() throws {
+    let workload = RewardTimings.Workload(samples: 4, bytes: 100, pictures: 1, groupSize: 2)
+    let samples = RewardTimings.samples(workload)
+    #expect(samples.map(\.groupID) == [0, 0, 1, 1])
+    #expect(samples.allSatisfy { $0.completion.utf8.count == 100 && $0.images.count == 1 })
+    let figures = try RewardTimings.compare(workload, workerCommand: Workshop.command, rounds: 1)
+    #expect(figures.map(\.language) == [.c, .c, .swift, .swift])
+    #expect(figures.map(\.isolation) == [.inline, .worker, .inline, .worker])
+    #expect(figures.allSatisfy { $0.secondsPerBatch > 0 && $0.json["ns_per_sample"]?.double ?? 0 > 0 })
+    let failing = try Workshop.load("several.c", name: "silent", isolation: .inline)
+    expectAttuneError(containing: "cannot be timed") { _ = try RewardTimings.secondsPerBatch(failing, samples) }
   }
 }

@@ -8,86 +8,105 @@ import Testing
 /// Worker processes as processes: what ends them and what does not.
 @Suite struct WorkerTests {
   /// A worker whose host's end of the socket is in the test's hands.
-  private func start() throws -> (process: pid_t, channel: FrameChannel, page: ProgressPage) {
-    let page = try ProgressPage()
-    var ends: [Int32] = [0, 0]
-    #if os(Linux)
-      let kind = Int32(SOCK_STREAM.rawValue)
-    #else
-      let kind = SOCK_STREAM
-    #endif
-    try #require(socketpair(AF_UNIX, kind, 0, &ends) == 0)
-    // Other tests start workers at the same time, which must not hold this end open.
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-    let process = try ChildProcess.start(Workshop.command, descriptors: [ends[1], page.file])
-    close(ends[1])
-    return (process, FrameChannel(socket: ends[0]), page)
-  }
+  private final class Started {
+    let process: pid_t
+    let channel: FrameChannel
+    let memory: WorkerMemory
+    private var request: UInt = 0
 
-  private func load(_ source: String, _ channel: FrameChannel) throws {
-    let payload = ByteBuffer()
-    LoadRequest(
-      source: .library(path: try PluginCompiler.library(for: Workshop.source(source)), reward: nil), columnName: "",
-      parameters: .init(), file: nil
-    ).write(into: payload)
-    try channel.send(.load, payload)
-    #expect(try channel.receive().kind == .loaded)
-  }
+    init() throws {
+      memory = try WorkerMemory()
+      var ends: [Int32] = [0, 0]
+      #if os(Linux)
+        let kind = Int32(SOCK_STREAM.rawValue)
+      #else
+        let kind = SOCK_STREAM
+      #endif
+      try #require(socketpair(AF_UNIX, kind, 0, &ends) == 0)
+      // Other tests start workers at the same time, which must not hold this end open.
+      for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+      process = try ChildProcess.start(Workshop.command, descriptors: [ends[1]] + memory.descriptors)
+      close(ends[1])
+      channel = FrameChannel(socket: ends[0])
+    }
 
-  private func score(_ completion: String, _ channel: FrameChannel) throws {
-    let payload = ByteBuffer()
-    payload.append(0)
-    payload.append(0)
-    BatchCoding.write(Workshop.samples(completion), RewardContext(), needs: 0, timeLimit: 0, into: payload)
-    try channel.send(.score, payload)
+    func load(_ source: String) throws {
+      let payload = ByteBuffer()
+      LoadRequest(
+        source: .library(path: try PluginCompiler.library(for: Workshop.source(source)), reward: nil), columnName: "",
+        parameters: .init(), file: nil
+      ).write(into: payload)
+      try channel.send(.load, payload)
+      let frame = try channel.receive()
+      #expect(frame.kind == .loaded)
+      request = try #require(try JSON.parse(frame.text())["request"]?.string.flatMap { UInt($0) })
+    }
+
+    func score(_ completion: String) throws {
+      let room = SharedRoom(memory.request, seenAt: request)
+      _ = try BatchBuilder.build(
+        Workshop.samples(completion), RewardContext(), needs: 0, timeLimit: 0, larger: false, in: room)
+      let payload = ByteBuffer()
+      payload.append(0)
+      payload.append(room.used)
+      try channel.send(.score, payload)
+    }
   }
 
   @Test func anIdleWorkerEndsWithItsHost() throws {
-    let worker = try start()
-    try load("brief.c", worker.channel)
+    let worker = try Started()
+    try worker.load("brief.c")
     close(worker.channel.socket)
     #expect(ChildProcess.wait(for: worker.process) != .signal(SIGSEGV))
   }
 
   @Test func aHangingWorkerEndsWithItsHost() throws {
-    let worker = try start()
-    try load("troubled.c", worker.channel)
-    try score("hang", worker.channel)
-    while worker.page[0] == .untouched { usleep(1000) }
+    let worker = try Started()
+    try worker.load("troubled.c")
+    try worker.score("hang")
+    while worker.memory.progress[0] == .untouched { usleep(1000) }
     close(worker.channel.socket)
     #expect(ChildProcess.wait(for: worker.process) == .signal(SIGKILL))
   }
 
   @Test func anInterruptIsTheHostsBusiness() throws {
-    let worker = try start()
-    try load("brief.c", worker.channel)
+    let worker = try Started()
+    try worker.load("brief.c")
     kill(worker.process, SIGINT)
-    try score("abc", worker.channel)
+    try worker.score("abc")
     #expect(try worker.channel.receive().kind == .scored)
     close(worker.channel.socket)
     _ = ChildProcess.wait(for: worker.process)
   }
 
-  @Test func damagedMessagesAreErrorsAndNoCrashes() throws {
-    let samples = Workshop.samples("a", "b")
+  @Test func damagedRepliesAreErrorsAndNoCrashes() throws {
+    var samples = Workshop.samples("a", "b")
+    samples[0].tokenIDs = [1, 2]
     let whole = ByteBuffer()
-    BatchCoding.write(samples, RewardContext(), needs: 0, timeLimit: 1, into: whole)
+    whole.append(0)
+    whole.append("")
+    whole.append(2)
+    OutcomeCoding.write(
+      RewardOutcome(
+        score: 1, status: .ok, components: [("part", 2)], log: "log", tokenRewards: [1, 2],
+        stepRewards: [RewardStep(tokens: 0..<1, value: 1, label: "step")]), into: whole)
+    OutcomeCoding.write(.none(.failed, "why"), into: whole)
+    #expect(try OutcomeCoding.read(whole.bytes, for: samples).map(\.score) == [1, nil])
     // Every prefix, and every word overwritten by a size that cannot be.
     for count in stride(from: 0, to: whole.count, by: 8) {
       let cut = UnsafeRawBufferPointer(rebasing: whole.bytes[0..<count])
-      var reader = ByteReader(cut)
-      #expect(throws: AttuneError.self) { _ = try BatchView(&reader, larger: false) }
+      #expect(throws: AttuneError.self) { _ = try OutcomeCoding.read(cut, for: samples) }
     }
     for place in stride(from: 0, to: whole.count, by: 8) {
-      for wrong in [UInt64.max - 1, UInt64(1) << 40, UInt64(Int64.max)] {
+      for wrong in [UInt64.max, UInt64.max - 1, UInt64(1) << 40, UInt64(Int64.max)] {
         let copy = ByteBuffer()
         copy.reserve(whole.count).copyMemory(from: whole.bytes)
         copy.memory.storeBytes(of: wrong, toByteOffset: place, as: UInt64.self)
-        var reader = ByteReader(copy.bytes)
-        _ = try? BatchView(&reader, larger: false)
         _ = try? OutcomeCoding.read(copy.bytes, for: samples)
       }
     }
+    #expect(try WorkerMemory().copyOfReply(-1) == nil)
+    #expect(try WorkerMemory().copyOfReply(WorkerMemory.largest + 1) == nil)
   }
 
   @Test(arguments: [["cc", "-std=c11"], ["c++", "-x", "c++", "-std=c++11"], ["clang", "-std=c17"]])

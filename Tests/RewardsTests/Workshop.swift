@@ -35,14 +35,15 @@ enum Workshop {
 
   static func load(
     _ source: String, name: String = "reward", parameters: JSON.Object = .init(),
-    isolation: RewardSpecification.Isolation = .worker, timeout: Double = 10
+    isolation: RewardSpecification.Isolation = .worker, timeout: Double = 10, limits: WorkerLimits = .init()
   ) throws -> any PluginReward {
     let command = self.command
     let isFixture = source.contains(".") && !source.contains("/") && !source.contains("(")
     let path = isFixture ? self.source(source) : source
     return try RewardLoader.load(
       RewardSpecification(
-        name: name, source: path, parameters: parameters, isolation: isolation, timeoutSeconds: timeout),
+        name: name, source: path, parameters: parameters, isolation: isolation, timeoutSeconds: timeout,
+        limits: limits),
       workerCommand: command)
   }
 

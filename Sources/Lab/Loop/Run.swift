@@ -183,6 +183,7 @@ public struct Run {
     let streams = try DataSources.open(recipe)
     let rewards = try Run.loadRewards(recipe, workerCommand)
     defer { for reward in rewards { reward.reward.close() } }
+    for gap in RewardLoader.confinementGaps(rewards.map(\.reward)) { report("note: \(gap)") }
     let services = HostServices(tokenizer: policy.tokenizer, judges: try recipe.judgeService())
     let references = folder.path + "/reference"
     try FileManager.default.createDirectory(atPath: references, withIntermediateDirectories: true)

@@ -26,7 +26,9 @@ public enum RewardWorker {
 
   /// Ends this process when its host does.
   fileprivate static func watchHost() {
+    let begun = DispatchSemaphore(value: 0)
     let watcher = Thread {
+      begun.signal()
       // A plugin that hangs never looks at the socket: this thread does, and takes the plugin's children along.
       var entry = pollfd(fd: 3, events: 0, revents: 0)
       while poll(&entry, 1, -1) < 0, errno == EINTR {}
@@ -35,6 +37,8 @@ public enum RewardWorker {
     }
     watcher.stackSize = 1 << 18
     watcher.start()
+    // What a second thread makes the C library set aside is not the plugin's to pay for.
+    begun.wait()
   }
 }
 
@@ -44,7 +48,7 @@ private final class WorkerLoop: PluginServices {
   private let memory: WorkerMemory
   private var progress: ProgressPage { memory.progress }
   private var instance: (any RewardInstance)?
-  private var confinement: WorkerConfinement?
+  private var confined: (confinement: WorkerConfinement, taken: UInt64)?
   private var begun: UInt64?
 
   init(_ channel: FrameChannel, _ memory: WorkerMemory) {
@@ -81,10 +85,10 @@ private final class WorkerLoop: PluginServices {
   }
 
   /// Before any code of a plugin runs: constructors run while a library is loaded.
-  private func confine(_ limits: WorkerLimits) throws -> WorkerConfinement {
-    if let confinement { return confinement }
+  private func confine(_ limits: WorkerLimits) throws -> (confinement: WorkerConfinement, taken: UInt64) {
+    if let confined { return confined }
     let made = try WorkerConfinement.confine(limits) { RewardWorker.watchHost() }
-    confinement = made
+    confined = made
     _ = attune_watch_faults(memory.fault, memory.request.baseAddress, memory.request.count)
     return made
   }
@@ -97,13 +101,12 @@ private final class WorkerLoop: PluginServices {
       try channel.send(.described, text: JSON.array(all.map(\.json)).text())
     case .load:
       let request = try LoadRequest(&reader)
-      let confinement = try confine(request.limits)
-      let baseline = attune_address_space() * UInt64(sysconf(Int32(_SC_PAGESIZE)))
+      let (confinement, taken) = try confine(request.limits)
       let made = try request.instance(services: self)
       instance = made
       let answer: JSON = [
         "reward": made.descriptor.json, "confinement": confinement.json,
-        "request": .string("\(UInt(bitPattern: memory.request.baseAddress))"), "baseline": .string("\(baseline)"),
+        "request": .string("\(UInt(bitPattern: memory.request.baseAddress))"), "taken": .string("\(taken)"),
       ]
       try channel.send(.loaded, text: answer.text())
     case .score:

@@ -60,7 +60,10 @@ public struct WorkerConfinement: Sendable, Equatable {
   ///
   /// - Parameter startThreads: starts what runs beside the scoring thread, after Landlock and before limits on memory.
   /// - Throws: `AttuneError` if a folder that may be written cannot be opened, or the system refuses what it offers.
-  static func confine(_ limits: WorkerLimits, startThreads: () -> Void) throws -> WorkerConfinement {
+  /// - Returns: also the bytes of address space that the process took before; 0 where that is not known.
+  static func confine(
+    _ limits: WorkerLimits, startThreads: () -> Void
+  ) throws -> (confinement: WorkerConfinement, taken: UInt64) {
     let made = ofThisSystem
     // What would write past its limit gets an error.
     signal(SIGXFSZ, SIG_IGN)
@@ -82,8 +85,8 @@ public struct WorkerConfinement: Sendable, Equatable {
       try check(status, "Landlock")
     }
     startThreads()
+    let taken = attune_address_space() * UInt64(sysconf(Int32(_SC_PAGESIZE)))
     #if os(Linux)
-      let taken = attune_address_space() * UInt64(sysconf(Int32(_SC_PAGESIZE)))
       _ = attune_set_limit(CInt(ATTUNE_LIMIT_ADDRESS_SPACE), taken + memory)
     #endif
     if made.filtersSystemCalls {
@@ -91,7 +94,7 @@ public struct WorkerConfinement: Sendable, Equatable {
         attune_filter_system_calls(limits.allowsNetwork ? 1 : 0, made.landlock >= 6 ? 1 : 0),
         "the filter of system calls")
     }
-    return made
+    return (made, taken)
   }
 
   private static func check(_ status: Int32, _ what: String) throws {

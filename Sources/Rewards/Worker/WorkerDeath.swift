@@ -59,14 +59,15 @@ struct WorkerDeath: Error {
   ///
   /// - Parameters:
   ///   - fault: written by the worker, perhaps by the plugin in it: only numbers are taken from it.
+  ///   - taken: bytes of address space that the worker took before it was limited.
   ///   - printed: the last line that the worker printed in this call.
   static func reason(
-    _ end: ChildProcess.End, _ fault: attune_fault, limits: WorkerLimits, baseline: UInt64, printed: String?
+    _ end: ChildProcess.End, _ fault: attune_fault, limits: WorkerLimits, taken: UInt64, printed: String?
   ) -> String? {
     var reasons: [String] = []
     switch end {
     case .signal(let number):
-      if fault.signal == UInt64(number) { reasons += reason(fault, limits, baseline) }
+      if fault.signal == UInt64(number) { reasons += reason(fault, limits, taken) }
       if number == SIGXCPU { reasons.append("its processor time was used up") }
       if number == SIGSYS { reasons.append("it made a system call of another processor's convention") }
       if number == SIGKILL {
@@ -81,7 +82,7 @@ struct WorkerDeath: Error {
     return reasons.isEmpty ? nil : reasons.joined(separator: "; ")
   }
 
-  private static func reason(_ fault: attune_fault, _ limits: WorkerLimits, _ baseline: UInt64) -> [String] {
+  private static func reason(_ fault: attune_fault, _ limits: WorkerLimits, _ taken: UInt64) -> [String] {
     var reasons: [String] = []
     switch Int(truncatingIfNeeded: fault.kind) {
     case ATTUNE_FAULT_IN_INPUTS: reasons.append("it wrote into its inputs, which are read-only")
@@ -92,9 +93,9 @@ struct WorkerDeath: Error {
     let limit = UInt64(limits.memoryMiB) << 20
     let (bytes, overflow) = fault.pages.multipliedReportingOverflow(by: page)
     // Memory is asked for in pieces: the piece that was refused was never taken.
-    if !overflow, baseline > 0, bytes > baseline, bytes - baseline >= limit / 4 * 3 {
-      let taken = (bytes - baseline) >> 20
-      reasons.append("it had taken \(taken) of the \(limits.memoryMiB) MiB that it may, and was likely refused more")
+    if !overflow, taken > 0, bytes > taken, bytes - taken >= limit / 4 * 3 {
+      let own = (bytes - taken) >> 20
+      reasons.append("it had taken \(own) of the \(limits.memoryMiB) MiB that it may, and was likely refused more")
     }
     return reasons
   }

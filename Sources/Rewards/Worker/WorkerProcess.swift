@@ -13,7 +13,7 @@ final class WorkerProcess: ChannelCompanion {
   private let limits: WorkerLimits
   /// Where the worker sees requests, and what it took when it began; known when it has loaded.
   private(set) var requestAddress: UInt = 0
-  private var baseline: UInt64 = 0
+  private var taken: UInt64 = 0
   private(set) var confinement = WorkerConfinement(landlock: 0, filtersSystemCalls: false)
   private var isEnded = false
   private var grantedAt: UInt64 = 0
@@ -74,7 +74,7 @@ final class WorkerProcess: ChannelCompanion {
     let answer = try JSON.parse(try frame.text())
     confinement = WorkerConfinement(answer["confinement"])
     requestAddress = answer["request"]?.string.flatMap { UInt($0) } ?? 0
-    baseline = answer["baseline"]?.string.flatMap { UInt64($0) } ?? 0
+    taken = answer["taken"]?.string.flatMap { UInt64($0) } ?? 0
     return try RewardDescriptor(answer["reward"] ?? .null)
   }
 
@@ -102,7 +102,7 @@ final class WorkerProcess: ChannelCompanion {
       throw WorkerDeath(
         .ended(end),
         reason: WorkerDeath.reason(
-          end, memory.fault.pointee, limits: limits, baseline: baseline, printed: output.lastLine))
+          end, memory.fault.pointee, limits: limits, taken: taken, printed: output.lastLine))
     } catch FrameChannel.Interruption.deadline {
       end()
       throw WorkerDeath(.timedOut(limit), reason: output.lastLine.map { "the last that it printed: \($0)" })

@@ -3,6 +3,7 @@ import Core
 import Foundation
 import Lab
 import Objectives
+import Rewards
 
 let objectiveEvalCommand = Command(
   words: ["objective", "eval"], summary: "an objective on given numbers",
@@ -34,16 +35,19 @@ let doctorCommand = Command(
     let found = folders.map { "\($0)/\(tool)" }.first { FileManager.default.isExecutableFile(atPath: $0) }
     return (tool, found.map { .string($0) } ?? .null)
   }
+  let confinement = WorkerConfinement.ofThisSystem
   let report: [(String, JSON)] = [
     ("version", .string(CommandLineInterface.version)), ("threads", .int(backend.threads)),
     ("instruction_sets", .array(CPUBackend.instructionSets.map { .string($0) })),
     ("instruction_set", .string(backend.instructionSet)), ("compilers", .object(tools)),
+    ("reward_workers", confinement.json),
   ]
   if arguments.has("--json") {
     print(JSON.object(report).text(.pretty))
     return 0
   }
   for (name, value) in report { print("\(name): \(value.string ?? value.text())") }
+  for gap in confinement.gaps { print("reward plugins: \(gap)") }
   for (tool, path) in tools where path.isNull {
     print("missing: \(tool); reward plugins given as source files need it (run Scripts in the Makefile: make setup)")
   }

@@ -101,15 +101,16 @@ import Testing
   }
 
   @Test func instancesLiveSideBySide() throws {
-    let specifications = ["a", "b"].map { pattern in
-      RewardSpecification(
-        name: "has_\(pattern)", source: "regex", parameters: JSON.Object([("pattern", .string(pattern))]),
-        timeoutSeconds: 10)
+    let loaded = try ["a", "b"].map { pattern in
+      try Workshop.load(
+        "regex", name: "has_\(pattern)", parameters: JSON.Object([("pattern", .string(pattern))]))
     }
-    let loaded = try specifications.map { try RewardLoader.load($0, workerCommand: Workshop.command) }
     defer { for reward in loaded { reward.close() } }
     let samples = Workshop.samples("a", "b", "ab")
-    let scores = try loaded.map { try $0.score(samples, context: RewardContext()).map(\.score) }
+    let scores = try loaded.map { reward in
+      try reward.score(samples, context: RewardContext()).map { (outcome: RewardOutcome) -> Double? in outcome.score }
+    }
+    #expect(loaded.map { $0.name } == ["has_a", "has_b"])
     #expect(scores == [[1, 0, 1], [0, 1, 1]])
   }
 }

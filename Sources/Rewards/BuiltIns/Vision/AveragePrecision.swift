@@ -83,8 +83,7 @@ enum AveragePrecision {
         hits += 1
       }
       recall.append(Double(hits) / Double(count))
-      // The smallest double is added as there, so that the bits agree.
-      precision.append(Double(hits) / (Double(i + 1) + Double(1).ulp))
+      precision.append(Double(hits) / Double(i + 1))
     }
     for i in precision.indices.dropLast().reversed() { precision[i] = max(precision[i], precision[i + 1]) }
     var sum = 0.0

@@ -23,6 +23,7 @@ import Testing
         - {objective: grpo, steps: \(steps), prompts: 3, generations: 4, max_new_tokens: 8,
            optimizer: {learning_rate: 1e-3, schedule: constant}}
       checkpoint: {every: 3}
+      watch: {before: false}
       \(more)
       """.write(toFile: folder + "/recipe.yaml", atomically: true, encoding: .utf8)
     }
@@ -117,6 +118,16 @@ import Testing
         }
         """, create: "create", save: "save", load: "load",
       score: "usleep(8000); uint64_t n = (*(uint64_t *)instance)++; outcomes[i]->score = \(rule);")
+  }
+
+  /// The look at rewards before a stage asks them too, and leaves nothing behind.
+  @Test func theLookBeforeLeavesNoTraceInAState() throws {
+    let bench = try Bench(Self.counting("(double)(n * 7919 % 101)"), steps: 3)
+    #expect(try bench.run("without").status == 0)
+    let with = try bench.run("with", ["--set", "watch.before=true"])
+    #expect(with.status == 0 && with.errors.contains("before stage grpo"), "\(with.errors)")
+    #expect(try bench.scores("with") == bench.scores("without"))
+    #expect(try bench.weights("with") == bench.weights("without"))
   }
 
   /// The state of a reward is part of a checkpoint: killed and gone on with, the run ends with the same scores and bits.

@@ -19,7 +19,8 @@ private func content() -> ReportContent {
         picture: Picture(width: 2, height: 2, pixels: [UInt8](repeating: 7, count: 12)), reference: "42",
         before: "<answer>", beforeCorrect: false, after: "42", afterCorrect: true)
     ],
-    facts: [.init("seed", "7"), .init("note", "a\u{1B}[31m")])
+    facts: [.init("seed", "7"), .init("note", "a\u{1B}[31m")],
+    notices: [.init(place: "grpo, step 7", text: "the mean of <r> jumped", detail: "look at it")])
 }
 
 private func inFolder<T>(_ body: (String) throws -> T) throws -> T {
@@ -36,6 +37,8 @@ private func inFolder<T>(_ body: (String) throws -> T) throws -> T {
     #expect(page.contains("&lt;script&gt;") && !page.contains("<script"))
     #expect(page.contains("before &lt;answer&gt; (wrong), after 42 (right)"))
     #expect(page.contains("<dd>a\u{FFFD}[31m</dd>"))
+    #expect(page.contains("<h2>Alarms</h2>") && page.contains("<dt>grpo, step 7</dt><dd>the mean of &lt;r&gt; jumped"))
+    #expect(page.contains("look at it"))
   }
 
   @Test func thePageNeedsNothingElse() throws {

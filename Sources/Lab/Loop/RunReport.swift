@@ -98,10 +98,9 @@ public struct RunReport {
     content = ReportContent(
       title: title, subtitle: "Run \(folder.id)", table: table, curves: curves, cards: cards, facts: facts,
       notices: (summary["alarms"]?.array ?? []).map { alarm in
-        let name =
-          stages.indices.contains(alarm["stage"]?.int ?? -1) ? stages[alarm["stage"]?.int ?? 0]["name"]?.string : nil
-        return .init(
-          place: "\(name ?? ""), step \(alarm["step"]?.int ?? 0)", text: alarm["text"]?.string ?? "",
+        .init(
+          place: "\(alarm["stage_name"]?.string ?? ""), step \(alarm["step"]?.int ?? 0)",
+          text: alarm["text"]?.string ?? "",
           detail: "\(alarm["meaning"]?.string ?? "") \(alarm["look"]?.string ?? "")")
       })
   }

@@ -87,7 +87,8 @@ extension Trainer {
     let finished = monotonicSeconds()
     return StepRecord(
       stage: position.stage, step: position.step, stageSteps: stage.steps, metrics: metrics,
-      prompts: record(firstPrompt, samples, prompts, groups, scored.outcomes, scores).showing(seen),
+      prompts: record(firstPrompt, samples, prompts, groups, scored.outcomes, scores).showing(
+        seen, epoch: epoch(of: stage, at: firstPrompt)),
       trainedTokens: settings.iterations
         * zip(prompts, groups).reduce(0) { $0 + $1.0.encoded.ids.count + $1.1.reduce(0) { $0 + $1.ids.count } },
       sampledTokens: completions.reduce(0) { $0 + $1.ids.count },

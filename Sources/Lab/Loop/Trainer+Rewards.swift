@@ -22,12 +22,17 @@ extension Trainer {
     return context
   }
 
+  /// How often a stage's data was gone through before the sample at this position; 0 if it never ends.
+  func epoch(of stage: Recipe.Stage, at position: Int) -> Double {
+    let length = streams[stage.data]?.source.count ?? 0
+    return length > 0 ? Double(position) / Double(length) : 0
+  }
+
   /// Threads that score the groups of a step while others are sampled.
   ///
   /// - Parameter firstPrompt: position of the first group's prompt in its data.
   func lanes(_ stage: Recipe.Stage, firstPrompt: Int) -> RewardLanes {
-    let epochLength = streams[stage.data]?.source.count ?? 0
-    let context = rewardContext(.train, epoch: epochLength > 0 ? Double(firstPrompt) / Double(epochLength) : 0)
+    let context = rewardContext(.train, epoch: epoch(of: stage, at: firstPrompt))
     let (entries, journal, position, states) = (rewards.entries, self.journal, self.position, rewards.states)
     return RewardLanes(entries.map(\.reward)) { reward, group, samples in
       let entry = entries[reward]

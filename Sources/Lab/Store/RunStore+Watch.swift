@@ -29,7 +29,7 @@ extension RunStore {
     }
   }
 
-  /// All alarms, in order: `{"kind", "subject", "stage", "step", "numbers", "text", "meaning", "look"}`.
+  /// All alarms, in order: `{"kind", "subject", "stage", "stage_name", "step", "numbers", "text", "meaning", "look"}`.
   public func alarms() throws -> [JSON] {
     try withDatabase { database in
       try database.rows("SELECT alarm FROM alarms ORDER BY stage, step, kind, subject", for: "read the alarms") {

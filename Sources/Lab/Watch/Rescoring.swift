@@ -1,4 +1,3 @@
-import AttuneVision
 import Core
 import Objectives
 import Rewards
@@ -82,14 +81,18 @@ public struct Rescoring: Sendable {
     let plan = try Plan(request, recipe)
     let reward = try RewardLoader.load(plan.specification, workerCommand: workerCommand)
     defer { reward.close() }
-    var reader = Reader(store: store, recipe: recipe, needsPictures: reward.descriptor.needsImages)
+    var reader = try Reader(store: store, recipe: recipe, runID: id, reward.descriptor)
     var rows: [Row] = []
     for (index, stage) in recipe.stages.enumerated() where request.stage == nil || request.stage == index {
       guard case .grpo(let settings) = stage.objective else { continue }
       for step in try store.stepsWithRollouts(stage: index) where request.steps?.contains(step) ?? true {
         let recorded = try reader.step(step, stage: index)
-        let outcomes = try reward.score(
-          recorded.samples, context: recipe.rewardContext(globalStep: recorded.globalStep, phase: .replay))
+        // Group by group, as in the run.
+        var outcomes: [RewardOutcome] = []
+        for group in recorded.groups where !group.isEmpty {
+          outcomes += try reward.score(
+            group, context: recorded.context(timeout: plan.specification.timeoutSeconds, group))
+        }
         rows += try plan.rows(recorded, outcomes, settings, stageName: stage.name)
       }
     }
@@ -171,76 +174,6 @@ extension Rescoring {
             score: outcomes[row].score, status: outcomes[row].status, log: outcomes[row].log,
             total: matrix.total(row), advantage: advantages[row]))
       }
-    }
-  }
-
-  /// Reads steps back as rewards saw them.
-  struct Reader {
-    struct Step {
-      var globalStep: Int
-      var samples: [RewardSample]
-      var rollouts: [RunStore.RecordedRollout]
-    }
-
-    let store: RunStore
-    let recipe: Recipe
-    let needsPictures: Bool
-    private(set) var remarks: [String] = []
-    private var pictures: [String: Picture] = [:]
-
-    init(store: RunStore, recipe: Recipe, needsPictures: Bool) {
-      self.store = store
-      self.recipe = recipe
-      self.needsPictures = needsPictures
-    }
-
-    mutating func step(_ step: Int, stage: Int) throws -> Step {
-      let globalStep = recipe.stages.prefix(stage).reduce(0) { $0 + $1.steps } + step
-      let prompts = try store.recorded(stage: stage, step: step)
-      var samples: [RewardSample] = []
-      for (i, prompt) in prompts.enumerated() {
-        let images = try needsPictures ? prompt.pictures.map { RewardImage(try picture($0)) } : []
-        if prompt.facts.object?.keys.isEmpty != false {
-          remark("the run is of an older version: row ids and the like are missing from what the reward sees")
-        }
-        for rollout in prompt.rollouts {
-          var sample = RewardSample(
-            prompt: prompt.text, completion: rollout.completion.text, rawCompletion: rollout.completion.rawText,
-            columns: prompt.columns.object ?? .init())
-          sample.messages = (prompt.messages.array ?? []).compactMap(Message.init(stored:))
-          sample.reference = prompt.reference
-          sample.tokenIDs = rollout.completion.ids
-          sample.logprobs = rollout.completion.logprobs
-          sample.finishReason = rollout.completion.finishReason
-          sample.images = images
-          sample.dataset = recipe.stages[stage].data
-          sample.groupSize = prompt.rollouts.count
-          sample.groupID = UInt64(clamping: globalStep * prompts.count + i)
-          sample.indexInGroup = rollout.place.index
-          sample.id = sample.groupID * UInt64(prompt.rollouts.count) + UInt64(rollout.place.index)
-          sample.take(promptFacts: prompt.facts)
-          sample.take(completionFacts: rollout.facts)
-          samples.append(sample)
-        }
-      }
-      return Step(globalStep: globalStep, samples: samples, rollouts: prompts.flatMap(\.rollouts))
-    }
-
-    private mutating func picture(_ hash: String) throws -> Picture {
-      if let known = pictures[hash] { return known }
-      guard let png = try store.picture(hash) else {
-        throw AttuneError.work(
-          "a picture of the run is missing from its store", at: .init(file: store.folder.storePath))
-      }
-      // A step's pictures are seen by all its completions, and seldom again.
-      if pictures.count > 1024 { pictures.removeAll() }
-      let picture = try PictureDecoder.decode(png, name: hash, options: .display)
-      pictures[hash] = picture
-      return picture
-    }
-
-    private mutating func remark(_ text: String) {
-      if !remarks.contains(text) { remarks.append(text) }
     }
   }
 }

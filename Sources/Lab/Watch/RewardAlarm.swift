@@ -32,8 +32,9 @@ public struct RewardAlarm: Sendable, Equatable {
   public var kind: Kind
   /// The reward's name; `reward` is the total, else a metric's name.
   public var subject: String
-  /// Index of the stage, and the step in it from 0.
+  /// Index of the stage, its name, and the step in it from 0.
   public var stage: Int
+  public var stageName: String
   public var step: Int
   public var numbers: [Number]
   /// What happened.
@@ -49,7 +50,7 @@ public struct RewardAlarm: Sendable, Equatable {
   /// An alarm of a run store for people.
   public static func text(_ json: JSON) -> String {
     """
-    step \(json["step"]?.int ?? 0) of stage \(json["stage"]?.int ?? 0): \(json["text"]?.string ?? "")
+    \(json["stage_name"]?.string ?? ""), step \(json["step"]?.int ?? 0): \(json["text"]?.string ?? "")
       \(json["meaning"]?.string ?? "")
       \(json["look"]?.string ?? "")
     """
@@ -57,7 +58,9 @@ public struct RewardAlarm: Sendable, Equatable {
 
   public var json: JSON {
     [
-      "kind": .string(kind.rawValue), "subject": .string(subject), "stage": .int(stage), "step": .int(step),
+      "kind": .string(kind.rawValue), "subject": .string(subject), "stage": .int(stage),
+      "stage_name": .string(stageName),
+      "step": .int(step),
       "numbers": .object(numbers.map { ($0.name, .finite($0.value)) }), "text": .string(text),
       "meaning": .string(meaning), "look": .string(look),
     ]

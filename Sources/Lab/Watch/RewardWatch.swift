@@ -96,15 +96,16 @@ final class RewardWatch {
 
   // MARK: Alarms
 
-  private func raise(after step: Int, _ metrics: [String: Double], samples: Int) -> [RewardAlarm] {
+  func raise(after step: Int, _ metrics: [String: Double], samples: Int) -> [RewardAlarm] {
     history.append(metrics)
     return settle(rules.readings(history, samples: samples), step)
   }
 
-  private func raise(evaluation metrics: [String: Double], count: Int, step: Int) -> [RewardAlarm] {
+  func raise(evaluation metrics: [String: Double], count: Int, step: Int) -> [RewardAlarm] {
     let reward = Statistics.mean(history["reward"].recent)
     return metrics.sorted { $0.key < $1.key }.flatMap { name, value -> [RewardAlarm] in
-      guard value.isFinite else { return [] }
+      // Of what is measured on held-out data, less is worse for shares of right answers and for rewards.
+      guard value.isFinite, name == "eval/exact_match" || name.hasSuffix("/mean") else { return [] }
       evaluations[name, default: []].append(.init(value: value, count: count, reward: reward))
       return settle([rules.opposition(metric: name, evaluations[name] ?? [])].compactMap { $0 }, step)
     }
@@ -120,7 +121,8 @@ final class RewardWatch {
       guard reading.level >= 1, active.insert(key).inserted else { continue }
       raised.append(
         RewardAlarm(
-          kind: reading.kind, subject: reading.subject, stage: stage.index, step: step, numbers: reading.numbers,
+          kind: reading.kind, subject: reading.subject, stage: stage.index, stageName: stage.name, step: step,
+          numbers: reading.numbers,
           text: reading.text, meaning: reading.meaning,
           look: "attune runs samples \(run) --stage \(stage.name) --step \(step) --sort reward"))
     }

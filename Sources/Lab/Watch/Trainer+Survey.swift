@@ -19,7 +19,11 @@ extension Trainer {
       !rewards.entries.isEmpty, try journal.store.survey(stage: position.stage) == nil
     else { return }
     try rewards.saveStates(all: true)
-    let survey = try survey(stage, settings)
+    let survey: RewardSurvey
+    do { survey = try self.survey(stage, settings) } catch {
+      if error is CancellationError { try rewards.restore(rewards.states) }
+      throw error
+    }
     try rewards.restore(rewards.states)
     // What rewards say about a trial belongs to no step.
     _ = services.takeRecord()
@@ -47,7 +51,7 @@ extension Trainer {
     var inputs: [RewardSample] = []
     var completions: [Completion] = []
     var outcomes = rewards.entries.map { _ in [RewardOutcome]() }
-    let context = rewardContext(.test)
+    let context = rewardContext(.test, epoch: epoch(of: stage, at: first))
     while true {
       // A round of groups; a hard task may need several before one differs.
       let start = completions.count / settings.generations
@@ -59,15 +63,14 @@ extension Trainer {
             prompt: $1.encoded, completions: settings.generations, step: position.globalStep,
             promptNumber: first + start + $0)
         }, settings.sampling(stopIDs: policy.endIDs), isCancelled: isCancelled)
-      var round: [RewardSample] = []
       for (i, sample) in samples.enumerated() {
-        let group = UInt64(start + i)
-        round += rewardInputs.group(
-          sample, prompts[i], groups[i],
-          at: .init(dataset: stage.data, groupID: group, firstID: group * UInt64(settings.generations)))
+        // Unlike any number of a training sample, or of one of an evaluation.
+        let id = 3 << 62 | UInt64(position.globalStep) << 32 | UInt64((start + i) * settings.generations)
+        let group = rewardInputs.group(
+          sample, prompts[i], groups[i], at: .init(dataset: stage.data, groupID: id, firstID: id))
+        for (k, entry) in rewards.entries.enumerated() { outcomes[k] += try entry.score(group, context) }
+        inputs += group
       }
-      for (k, entry) in rewards.entries.enumerated() { outcomes[k] += try entry.score(round, context) }
-      inputs += round
       completions += groups.flatMap { $0 }
       let result = try survey(stage, settings, inputs, completions, outcomes)
       if result.verdict == .learnable || result.groups >= 8 * recipe.watch.groups { return result }

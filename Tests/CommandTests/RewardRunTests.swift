@@ -23,6 +23,7 @@ import Testing
         - {objective: grpo, steps: \(steps), prompts: 3, generations: 4, max_new_tokens: 8,
            optimizer: {learning_rate: 1e-3, schedule: constant}}
       checkpoint: {every: 3}
+      watch: {before: false}
       \(more)
       """.write(toFile: folder + "/recipe.yaml", atomically: true, encoding: .utf8)
     }

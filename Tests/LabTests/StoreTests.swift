@@ -31,7 +31,8 @@ import Testing
             "metrics": ["eval/exact_match": 0.5, "loss": 6, "reward": 5],
           ],
         ],
-        "checkpoint": .string(path + "/checkpoints/1-2"), "host": ["threads": 2], "rewards": [],
+        "checkpoint": .string(path + "/checkpoints/1-2"), "host": ["threads": 2], "alarms": [],
+        "rewards": [],
       ])
     try store.finish(.finished, seconds: 103)
     let finished = try RunStore.read(store.folder).show()
@@ -278,6 +279,7 @@ import Testing
     #expect(
       hashes == [
         "6e0e0acd16c5bdafcd765eb73ecb2325af292dbe5f924af57c1e6d6d9eb1bf8a",
+        "86f4505b7b45f519b4abfa2675d9a8d564d2fc3afbeadaeaf25d9ddd96671ad9",
         "b0d12f9af87c82475bf400510224c5e2e67fa4c76ac4f9c680cba4391671bf47",
       ])
   }

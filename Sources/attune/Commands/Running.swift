@@ -16,6 +16,11 @@ private enum Interrupt {
   static var isRequested: Bool { count > 0 }
 
   static func install() {
+    // A parent may have started the program with these signals blocked, as one does that starts it from a worker thread.
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for number in [SIGINT, SIGTERM] { sigaddset(&signals, number) }
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
     for number in [SIGINT, SIGTERM] {
       signal(number) { number in
         Interrupt.count += 1
@@ -226,7 +231,7 @@ let runsCommands: [Command] = [
     details:
       "A paused run takes no processor time and has a checkpoint. When it goes on, rewards whose sources changed are loaded anew."
   ) { arguments in
-    let folder = try resolve(arguments)
+    let folder = try resolveRun(arguments)
     try RunControl.pause(folder)
     printNote("run \(folder.id) stands still after its step; go on with: attune runs continue \(folder.path)")
     return 0
@@ -235,7 +240,7 @@ let runsCommands: [Command] = [
     words: ["runs", "continue"], summary: "lets a paused run go on, with rewards as their sources are now",
     positionals: ["RUN"], options: [runsFolder], example: "attune runs continue latest"
   ) { arguments in
-    let folder = try resolve(arguments)
+    let folder = try resolveRun(arguments)
     try RunControl.continue(folder)
     printNote("run \(folder.id) goes on")
     return 0

@@ -11,7 +11,8 @@ struct Confined: Reward {
     let done = DispatchSemaphore(value: 0)
     Thread { done.signal() }.start()
     done.wait()
-    guard String(format: "%.2f", 1.5) == "1.50", try JSONSerialization.jsonObject(with: Data("[1]".utf8)) is [Int] else {
+    guard String(format: "%.2f", 1.5) == "1.50", try JSONSerialization.jsonObject(with: Data("[1]".utf8)) is [Int]
+    else {
       throw RewardError("Foundation does not work")
     }
     let path = sample.completion

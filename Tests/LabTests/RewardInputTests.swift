@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Models
 import Rewards
 import TestSupport
 import Testing
@@ -79,6 +80,22 @@ import Text
   func templatesOfFamilies(name: String) throws {
     let path = Fixtures.path("chat_templates/templates/\(name).jinja")
     #expect(try prefix(String(contentsOfFile: path, encoding: .utf8)) == "")
+  }
+
+  /// Thousandths of a side and the size after the model's resize for Qwen3-VL, 0 ... 999 for DeepSeek-VL2.
+  @Test func coordinatesOfFamilies() throws {
+    let picture = Picture(width: 30, height: 20, pixels: [UInt8](repeating: 0, count: 1800))
+    func described(_ json: JSON, _ input: PictureInput) throws -> RewardImage {
+      var image = RewardImage(picture)
+      let vision = try #require(try ModelConfiguration(json: json, file: "config.json").vision)
+      vision.describe(input, in: &image)
+      return image
+    }
+    // Patches of 4 pixels, 6 down and 8 across.
+    let qwen = try described(TinyModels.qwen3VL, PictureInput(patches: [], grid: (frames: 1, height: 6, width: 8)))
+    #expect(qwen.coordinateRange == 1000 && qwen.modelWidth == 32 && qwen.modelHeight == 24)
+    let tiles = try described(TinyModels.deepSeekVL2, PictureInput(values: [], kind: .tiles(across: 2, down: 1)))
+    #expect(tiles.coordinateRange == 999 && tiles.modelWidth == 0)
   }
 
   @Test func outcomesComeBackFromTheJournal() throws {

@@ -184,7 +184,8 @@ public struct Run {
     let rewards = try RewardSet(recipe, workerCommand: workerCommand, copies: folder.path + "/rewards")
     defer { rewards.close() }
     try recordRewards(rewards.identities, at: saved?.position)
-    try RunControl(folder).clear()
+    // Going on with a run that was paused when it was stopped is an answer to the pause.
+    if !isNew { try RunControl(folder).clear() }
     if let saved {
       try store.forget(after: saved.position.stage, step: saved.position.step - 1)
       report("going on from \(saved.path)")

@@ -84,11 +84,20 @@ extension Trainer {
     return matrix
   }
 
-  /// Tells what rewards wrote to the log, debug lines left out.
+  /// Tells what rewards wrote to the log, each line once, debug lines left out.
   func noteLines(_ record: HostServices.Record) throws {
-    let lines = record.lines.filter { $0.level > 0 }
+    var counts: [String: Int] = [:]
+    var lines: [String] = []
+    for line in record.lines where line.level > 0 {
+      let text = "\(line.reward): \(line.text)"
+      if counts[text] == nil { lines.append(text) }
+      counts[text, default: 0] += 1
+    }
     let shown = 20
-    for line in lines.prefix(shown) { try emit(.note("\(line.reward): \(line.text)")) }
+    for line in lines.prefix(shown) {
+      let count = counts[line] ?? 1
+      try emit(.note(line + (count > 1 ? " (\(count) times)" : "")))
+    }
     let more = max(0, lines.count - shown) + record.droppedLines
     if more > 0 { try emit(.note("and \(more) more lines of rewards")) }
   }

@@ -23,7 +23,7 @@ final class Trainer {
   let policy: Policy
   let streams: [String: DataStream]
   let rewards: RewardSet
-  let rewardInputs: RewardInputs
+  private(set) var rewardInputs: RewardInputs
   let checkpoints: CheckpointStore
   let folder: RunFolder
   private let control: RunControl
@@ -159,6 +159,8 @@ final class Trainer {
           try emit(
             .rewardReloaded(old: change.old, new: change.new, stage: position.stage, step: position.step))
         }
+        // A new version may want to see other things.
+        rewardInputs = RewardInputs(policy, rewards.entries.map(\.reward.descriptor))
       } catch let error as AttuneError {
         try emit(.note("a changed reward cannot be loaded, so the run stays paused: \(error.description)"))
         try control.request()

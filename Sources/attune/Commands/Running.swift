@@ -16,6 +16,11 @@ private enum Interrupt {
   static var isRequested: Bool { count > 0 }
 
   static func install() {
+    // A parent may have started the program with these signals blocked, as one does that starts it from a worker thread.
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    for number in [SIGINT, SIGTERM] { sigaddset(&signals, number) }
+    pthread_sigmask(SIG_UNBLOCK, &signals, nil)
     for number in [SIGINT, SIGTERM] {
       signal(number) { number in
         Interrupt.count += 1

@@ -219,7 +219,8 @@ import Testing
     let folder = try TemporaryFolder()
     let store = try RunStore.example(in: folder.path)
     let alarm = RewardAlarm(
-      kind: .jump, subject: "form", stage: 1, stageName: "grpo", step: 4, numbers: [.init(name: "drift", value: 8)], text: "it jumped.",
+      kind: .jump, subject: "form", stage: 1, stageName: "grpo", step: 4, numbers: [.init(name: "drift", value: 8)],
+      text: "it jumped.",
       meaning: "why", look: "attune runs samples")
     try store.write(alarm)
     try store.write(alarm)

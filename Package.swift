@@ -8,7 +8,7 @@ let kernelFlags: [CSetting] = [
 ]
 let hot: [SwiftSetting] = [.unsafeFlags(["-O"], .when(configuration: .debug))]
 
-func system(_ name: String, _ pkgConfig: String, apt: String, brew: String) -> Target {
+func system(_ name: String, _ pkgConfig: String?, apt: String, brew: String) -> Target {
   .systemLibrary(
     name: name, path: "Sources/System/\(name)", pkgConfig: pkgConfig,
     providers: [.apt([apt]), .brew([brew])])
@@ -41,7 +41,8 @@ let package = Package(
     system("CJPEG", "libjpeg", apt: "libjpeg-dev", brew: "jpeg-turbo"),
     system("CWebP", "libwebpdemux", apt: "libwebp-dev", brew: "webp"),
     system("CPCRE2", "libpcre2-8", apt: "libpcre2-dev", brew: "pcre2"),
-    system("CCURL", "libcurl", apt: "libcurl4-openssl-dev", brew: "curl"),
+    // Opened at run time, so nothing is linked.
+    system("CCURL", nil, apt: "libcurl4-openssl-dev", brew: "curl"),
     system("CCairo", "cairo", apt: "libcairo2-dev", brew: "cairo"),
     system("CFFI", "libffi", apt: "libffi-dev", brew: "libffi"),
     // The system's own calls: nothing to install.

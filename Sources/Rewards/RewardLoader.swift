@@ -172,6 +172,14 @@ public enum RewardLoader {
     return .function(library: path, signature: checked.text)
   }
 
+  /// What is wrong with the C declaration in a source, without loading anything; nil if there is none or it is fine.
+  public static func signatureFault(_ source: String) -> AttuneError? {
+    let exists = FileManager.default.fileExists(atPath:)
+    guard !exists(source), let (_, signature) = FunctionSignature.split(source, fileExists: exists) else { return nil }
+    do { _ = try FunctionSignature(signature) } catch { return error as? AttuneError }
+    return nil
+  }
+
   /// A name for people: the function's, or the last part of a source's path without extension.
   public static func displayName(_ source: String) -> String {
     if let (_, signature) = FunctionSignature.split(source, fileExists: FileManager.default.fileExists(atPath:)),

@@ -179,6 +179,9 @@ import Testing
     refuse(Self.small + "\noptimizer: {learning_rate: .inf}", [], "found .inf")
     refuse(
       Self.small + "\noptimizer: {beta1: 1}", [], "r.yaml:9:20: optimizer.beta1: found 1, expected a number, 0 ≤ x < 1")
+    refuse(
+      Self.small.replacing("exact_match", with: "'libm.so.6: double fabs(double delta)'"), [],
+      "rewards.0.source: 'delta' says nothing about where it comes from, at column 20", "double column.delta")
     refuse("[1, 2]", [], "r.yaml:1:1: a recipe is a mapping")
     refuse("", [], "model.path is missing", "stages: found nothing, expected at least one entry")
     refuse(Self.small.replacing(", steps: 10", with: ""), [], "r.yaml:7:5: stages.0.steps is missing")

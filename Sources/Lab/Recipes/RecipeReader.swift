@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import Models
+import Rewards
 
 /// Reads a tree of values by the recipe table: finds what is wrong and fills in what is not written.
 struct RecipeReader {
@@ -299,6 +300,9 @@ struct RecipeReader {
       return value
     }
     if role == .reward {
+      if let fault = RewardLoader.signatureFault(text) {
+        problems.add("\(path): \(fault.message)", at: node.place, hint: fault.hint)
+      }
       guard let (written, rest) = RecipePaths.rewardFile(text) else { return value }
       let full = RecipePaths.absolute(written, from: folder)
       if checkFiles, !RecipePaths.isFile(full) {

@@ -15,7 +15,7 @@ public final class EndpointJudge: Judge {
   private let clock: any JudgeClock
   private let limit: MinuteLimit
   private let places: DispatchSemaphore
-  private let client = HTTPClient()
+  private let client: HTTPClient
 
   /// Longest wait that a server may ask for, and longest of our own, in seconds.
   private static let longestWait = (asked: 300.0, own: 30.0)
@@ -48,6 +48,7 @@ public final class EndpointJudge: Judge {
       key = nil
     }
     self.clock = clock
+    client = try HTTPClient()
     limit = MinuteLimit(
       requests: configuration.requestsPerMinute, tokens: configuration.tokensPerMinute, clock: clock)
     places = DispatchSemaphore(value: max(1, configuration.concurrency))

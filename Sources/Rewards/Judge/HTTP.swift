@@ -34,8 +34,15 @@ enum HTTPFailure: Error {
 }
 
 /// Sends requests with libcurl, from any number of threads. Connections are kept for the next request.
-final class HTTPClient: Sendable {
-  private static let isReady = attune_curl_begin() == CURLE_OK
+///
+/// Safety: `library` is addresses of functions, `idle` is behind its lock.
+final class HTTPClient: @unchecked Sendable {
+  /// Safety: addresses of functions, written once. nil: there is no libcurl on this machine.
+  private nonisolated(unsafe) static let library: attune_curl? = {
+    var library = attune_curl()
+    return attune_curl_open(&library) ? library : nil
+  }()
+  private let library: attune_curl
   private let idle = Mutex<[Handle]>([])
 
   /// A libcurl handle.
@@ -43,11 +50,13 @@ final class HTTPClient: Sendable {
   /// Safety: it is used by the one thread that took it out of the pool.
   private final class Handle: @unchecked Sendable {
     let curl: UnsafeMutableRawPointer
-    init?() {
-      guard let curl = curl_easy_init() else { return nil }
+    private let library: attune_curl
+    init?(_ library: attune_curl) {
+      guard let curl = library.easy_init() else { return nil }
       self.curl = curl
+      self.library = library
     }
-    deinit { curl_easy_cleanup(curl) }
+    deinit { library.easy_cleanup(curl) }
   }
 
   /// Takes in what the server sends.
@@ -78,15 +87,25 @@ final class HTTPClient: Sendable {
     }
   }
 
+  /// - Throws: `.request` if libcurl is not there.
+  init() throws {
+    guard let library = Self.library else {
+      throw AttuneError.request(
+        "requests over the network need libcurl, which cannot be loaded here",
+        hint: "install it: libcurl4 (Debian, Ubuntu)")
+    }
+    self.library = library
+  }
+
   /// Sends a request and waits for its answer.
   func post(_ request: HTTPRequest) throws(HTTPFailure) -> HTTPResponse {
-    guard Self.isReady, let handle = idle.withLock({ $0.popLast() }) ?? Handle() else {
-      throw .impossible("libcurl cannot be started")
+    guard let handle = idle.withLock({ $0.popLast() }) ?? Handle(library) else {
+      throw .impossible("libcurl has no memory")
     }
     let answer = Answer()
     let code = perform(request, handle.curl, answer)
-    let status = Int(attune_curl_status(handle.curl))
-    curl_easy_reset(handle.curl)
+    let status = Int(attune_curl_status(library, handle.curl))
+    library.easy_reset(handle.curl)
     idle.withLock { $0.append(handle) }
     switch code {
     case CURLE_OK: return HTTPResponse(status: status, headers: answer.headers, body: answer.body)
@@ -94,17 +113,22 @@ final class HTTPClient: Sendable {
     case CURLE_WRITE_ERROR where answer.isTooLarge: throw .tooLarge
     case CURLE_URL_MALFORMAT, CURLE_UNSUPPORTED_PROTOCOL, CURLE_NOT_BUILT_IN, CURLE_OUT_OF_MEMORY,
       CURLE_PEER_FAILED_VERIFICATION, CURLE_SSL_CACERT_BADFILE:
-      throw .impossible(String(cString: curl_easy_strerror(code)))
-    default: throw .connection(String(cString: curl_easy_strerror(code)))
+      throw .impossible(words(code))
+    default: throw .connection(words(code))
     }
   }
 
+  private func words(_ code: CURLcode) -> String {
+    library.easy_strerror(code).map { String(cString: $0) } ?? "error \(code.rawValue) of libcurl"
+  }
+
   private func perform(_ request: HTTPRequest, _ curl: UnsafeMutableRawPointer, _ answer: Answer) -> CURLcode {
+    let library = library
     var list: UnsafeMutablePointer<curl_slist>?
-    defer { curl_slist_free_all(list) }
+    defer { library.slist_free_all(list) }
     // An empty Expect keeps libcurl from waiting for a server's leave before a long body.
     for (name, value) in request.headers + [("Expect", "")] {
-      guard let longer = curl_slist_append(list, value.isEmpty ? "\(name):" : "\(name): \(value)") else {
+      guard let longer = library.slist_append(list, value.isEmpty ? "\(name):" : "\(name): \(value)") else {
         return CURLE_OUT_OF_MEMORY
       }
       list = longer
@@ -112,19 +136,19 @@ final class HTTPClient: Sendable {
     let context = Unmanaged.passUnretained(answer).toOpaque()
     return request.body.withUnsafeBytes { body -> CURLcode in
       let steps: [() -> CURLcode] = [
-        { attune_curl_set_text(curl, CURLOPT_URL, request.address) },
-        { attune_curl_set_text(curl, CURLOPT_USERAGENT, "attune/\(RewardLoader.programVersion)") },
+        { attune_curl_set_text(library, curl, CURLOPT_URL, request.address) },
+        { attune_curl_set_text(library, curl, CURLOPT_USERAGENT, "attune/\(RewardLoader.programVersion)") },
         // No signals: several threads wait at once.
-        { attune_curl_set_long(curl, CURLOPT_NOSIGNAL, 1) },
+        { attune_curl_set_long(library, curl, CURLOPT_NOSIGNAL, 1) },
         // A redirect would take the key to another host.
-        { attune_curl_set_long(curl, CURLOPT_FOLLOWLOCATION, 0) },
-        { attune_curl_set_long(curl, CURLOPT_TIMEOUT_MS, Int(max(1, min(request.timeout * 1000, 1e9)))) },
-        { request.bypassesProxy ? attune_curl_set_text(curl, CURLOPT_NOPROXY, "*") : CURLE_OK },
-        { attune_curl_set_body(curl, body.baseAddress, body.count) },
-        { attune_curl_set_headers(curl, list) },
+        { attune_curl_set_long(library, curl, CURLOPT_FOLLOWLOCATION, 0) },
+        { attune_curl_set_long(library, curl, CURLOPT_TIMEOUT_MS, Int(max(1, min(request.timeout * 1000, 1e9)))) },
+        { request.bypassesProxy ? attune_curl_set_text(library, curl, CURLOPT_NOPROXY, "*") : CURLE_OK },
+        { attune_curl_set_body(library, curl, body.baseAddress, body.count) },
+        { attune_curl_set_headers(library, curl, list) },
         {
           attune_curl_set_sinks(
-            curl,
+            library, curl,
             { bytes, size, count, context in
               guard let bytes, let context else { return 0 }
               return Unmanaged<Answer>.fromOpaque(context).takeUnretainedValue().take(
@@ -136,7 +160,7 @@ final class HTTPClient: Sendable {
                 header: UnsafeRawBufferPointer(start: bytes, count: size * count))
             }, context)
         },
-        { attune_curl_perform(curl) },
+        { attune_curl_perform(library, curl) },
       ]
       for step in steps {
         let code = step()

@@ -99,6 +99,7 @@ import Testing
       rewards:
         - {name: quality, source: scorer}
         - {name: opinion, source: judge, parameters: {scale: [0, 2]}}
+      watch: {before: false}
       report: {enabled: false}
       """
     try recipe.write(toFile: folder + "/r.yaml", atomically: true, encoding: .utf8)

@@ -10,7 +10,7 @@ enum DeepStack {
     try withoutActuallyEscaping(body) { body in
       let task = Task(body)
       let thread = Thread {
-        task.result = Result { try task.body() }
+        task.run()
         task.finished.signal()
       }
       let page = 1 << 14
@@ -23,9 +23,16 @@ enum DeepStack {
   }
 
   private final class Task: @unchecked Sendable {
-    let body: () throws -> Void
+    private var body: (() throws -> Void)?
     let finished = DispatchSemaphore(value: 0)
-    var result: Result<Void, any Error> = .success(())
+    private(set) var result: Result<Void, any Error> = .success(())
     init(_ body: @escaping () throws -> Void) { self.body = body }
+
+    /// Lets go of the function before it returns: the thread may outlive the caller's scope by a moment, the function must not.
+    func run() {
+      guard let body else { return }
+      self.body = nil
+      result = Result { try body() }
+    }
   }
 }

@@ -84,6 +84,15 @@ import Testing
     #expect(alarm.text.contains("jumped") && alarm.numbers.contains { $0.name == "drift" && $0.value < -6 })
   }
 
+  /// A reward that is nearly always won: one step in which all win is no jump, though it has no spread itself.
+  @Test func theLastFewPointsAreNoJump() {
+    let raised = alarms { step, metrics in
+      metrics["rewards/form/mean"] = step < 150 ? 0.99609375 : 1
+      metrics["rewards/form/std"] = step < 150 ? 0.0625 : 0
+    }
+    #expect(!raised.contains { $0.kind == .jump }, "\(raised.map(\.line))")
+  }
+
   @Test func aSpreadThatCollapses() throws {
     _ = try expectOne(.collapse, of: "right", from: 130, also: [.jump]) { step, metrics in
       if step >= 130 {

@@ -44,14 +44,16 @@ struct AlarmRules {
 
   /// How far the last mean lies from the window before it, in robust deviations; NaN before half a window is there.
   ///
-  /// The scale is at least the mean's own standard error, so that a quiet past does not make noise of sampling a jump.
+  /// The scale is at least the mean's own standard error, of this step or of the widest before it, so that neither a quiet
+  /// past nor a step in which all completions agree makes noise of sampling a jump.
   static func drift(of reward: String, _ history: MetricHistory, samples: Int) -> Double {
     let track = history["rewards/\(reward)/mean"]
     let before = track.before
     guard track.last.isFinite, before.count >= max(5, history.window / 2) else { return .nan }
     let center = Statistics.median(before)
-    let spread = history["rewards/\(reward)/std"].last
-    let error = spread.isFinite && samples > 0 ? spread / Double(samples).squareRoot() : 0
+    let spreads = history["rewards/\(reward)/std"]
+    let spread = (spreads.before + [spreads.last]).filter(\.isFinite).max() ?? 0
+    let error = samples > 0 ? spread / Double(samples).squareRoot() : 0
     return (track.last - center) / max(Statistics.robustDeviation(before), error, 1e-9 * max(1, abs(center)))
   }
 

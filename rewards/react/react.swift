@@ -29,7 +29,7 @@ struct React: Reward {
 
   func score(_ sample: Sample) throws -> Score {
     let references = sample.references.map { Step(Array($0.utf8)[...]) }
-    guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
+    guard !references.isEmpty else { return Score(nil, log: "no reference") }
     guard references.allSatisfy({ $0.action != nil }) else { throw RewardError.invalid("a reference has no 'Action:'") }
     let step = Step(Array(sample.completion.utf8)[...])
     let format = Self.hasFormat(Array(((includesPrefix ? sample.generationPrefix : "") + sample.completion).utf8)[...])

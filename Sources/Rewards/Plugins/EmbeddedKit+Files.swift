@@ -1536,7 +1536,7 @@ struct F1: Reward {
 
   func score(_ sample: Sample) throws -> Score {
     let references = sample.references
-    guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
+    guard !references.isEmpty else { return Score(nil, log: "no reference") }
     let completion = Array(sample.completion.utf8)
     let answer = Self.words(Self.answerSpan(in: completion) ?? completion[...])
     var best = Match()
@@ -1654,7 +1654,7 @@ struct FuzzyMatch: Reward {
 
   func score(_ sample: Sample) throws -> Score {
     let references = sample.references
-    guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
+    guard !references.isEmpty else { return Score(nil, log: "no reference") }
     let completion = Array(sample.completion.utf8)
     let answer = words(Self.answerSpan(in: completion) ?? completion[...])
     var best: (score: Double, edits: Int, length: Int)?
@@ -1795,6 +1795,7 @@ struct GroupLength: GroupReward {
   }
 
   func score(group: [Sample]) throws -> [Score] {
+    if let absent = group.lazy.compactMap(absence).first { return group.map { _ in Score(nil, log: absent) } }
     let lengths = try group.map(length)
     let right = try group.map(isRight)
     guard let shortest = lengths.min(), let longest = lengths.max() else { return [] }
@@ -1817,6 +1818,17 @@ struct GroupLength: GroupReward {
     return sample.policyMask.count { $0 }
   }
 
+  /// What a sample lacks to be called right or wrong, or nil.
+  private func absence(_ sample: Sample) -> String? {
+    switch correctness {
+    case .all: return nil
+    case .column:
+      let kind = sample.value(column)?.kind ?? .null
+      return kind == .null ? "no column \(column)" : nil
+    case .match: return sample.references.isEmpty ? "no reference" : nil
+    }
+  }
+
   private func isRight(_ sample: Sample) throws -> Bool {
     switch correctness {
     case .all: return true
@@ -1827,11 +1839,9 @@ struct GroupLength: GroupReward {
       }
       return number >= 1
     case .match:
-      let references = sample.references
-      guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
       let completion = Array(sample.completion.utf8)
       let answer = Self.words(Self.answerSpan(in: completion) ?? completion[...])
-      return references.contains { Self.words(Array($0.utf8)[...]) == answer }
+      return sample.references.contains { Self.words(Array($0.utf8)[...]) == answer }
     }
   }
 
@@ -1911,7 +1921,7 @@ struct React: Reward {
 
   func score(_ sample: Sample) throws -> Score {
     let references = sample.references.map { Step(Array($0.utf8)[...]) }
-    guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
+    guard !references.isEmpty else { return Score(nil, log: "no reference") }
     guard references.allSatisfy({ $0.action != nil }) else { throw RewardError.invalid("a reference has no 'Action:'") }
     let step = Step(Array(sample.completion.utf8)[...])
     let format = Self.hasFormat(Array(((includesPrefix ? sample.generationPrefix : "") + sample.completion).utf8)[...])
@@ -2191,7 +2201,7 @@ struct ToolUse: Reward {
   }
 
   func score(_ sample: Sample) throws -> Score {
-    guard let reference = sample.reference else { throw RewardError.invalid("there is no reference") }
+    guard let reference = sample.reference else { return Score(nil, log: "no reference") }
     let wanted = Answer(reference)
     let answer = Answer((includesPrefix ? sample.generationPrefix : "") + sample.completion)
     var (format, correctness) = (self.format, self.correctness)

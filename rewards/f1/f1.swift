@@ -6,6 +6,7 @@ import RewardKit
 /// multisets, after the normalization of `exact_match`; of several references the best counts.
 struct F1: Reward {
   static let summary = "F1 between the words of the answer and of a reference, the best of several references"
+  static let range: ClosedRange<Double>? = 0...1
 
   func score(_ sample: Sample) throws -> Score {
     let references = sample.references

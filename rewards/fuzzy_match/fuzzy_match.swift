@@ -6,6 +6,7 @@ import RewardKit
 /// closest counts.
 struct FuzzyMatch: Reward {
   static let summary = "closeness of the answer to a reference: 1 - edits / length, in characters or in words"
+  static let range: ClosedRange<Double>? = 0...1
   static let parameters: [Parameter] = [
     .string(
       "mode", default: "ratio",

@@ -7,6 +7,7 @@ import RewardKit
 /// score 0.
 struct GroupLength: GroupReward {
   static let summary = "the shorter of a group's right completions score higher, from 0.5 to -0.5; wrong ones at most 0"
+  static let range: ClosedRange<Double>? = -0.5...0.5
   static let parameters: [Parameter] = [
     .string("unit", default: "tokens", "tokens or characters"),
     .string(

@@ -7,6 +7,7 @@ import RewardKit
 /// before does not matter to the score; the component `format` says whether it is a think span and then the step.
 struct React: Reward {
   static let summary = "the right action with the right arguments, graded by the F1 of keys and values"
+  static let range: ClosedRange<Double>? = 0...1
   static let parameters: [Parameter] = [
     .bool("binary", default: false, "1 only for arguments that are wholly right, else 0"),
     .number(

@@ -692,6 +692,7 @@ private typealias BatchFunction = ([Sample], UnsafePointer<UnsafeMutablePointer<
 private final class Definition {
   let name: String
   private let summary: String
+  private let range: ClosedRange<Double>?
   private let parameters: [Parameter]?
   private let columns: [String]
   private let needs: UInt32
@@ -701,6 +702,7 @@ private final class Definition {
   init(_ type: any RewardDescription.Type) {
     name = type.name
     summary = type.summary
+    range = type.range
     parameters = type.parameters
     columns = type.columns
     needs = type.needs.rawValue | (type is any GroupReward.Type ? ATTUNE_NEEDS_GROUP : 0)
@@ -717,6 +719,7 @@ private final class Definition {
   init(name: String, function: @escaping (Sample) throws -> Double?) {
     self.name = name
     summary = ""
+    range = nil
     parameters = []
     columns = []
     needs = 0
@@ -733,6 +736,8 @@ private final class Definition {
     made.pointee.reward_data = Unmanaged.passRetained(self).toOpaque()
     made.pointee.name = permanent(name)
     made.pointee.summary = permanent(summary)
+    made.pointee.minimum = range?.lowerBound ?? 0
+    made.pointee.maximum = range?.upperBound ?? 0
     if let parameters {
       let list = UnsafeMutablePointer<UnsafePointer<attune_parameter>?>.allocate(capacity: parameters.count + 1)
       for (i, parameter) in parameters.enumerated() {
@@ -1021,6 +1026,8 @@ public protocol RewardDescription {
   static var name: String { get }
   /// One line for people.
   static var summary: String { get }
+  /// The expected range of scores, of finite bounds; nil (and 0...0): unknown. The validator holds the scores to it.
+  static var range: ClosedRange<Double>? { get }
   /// The parameters that a recipe may set. The host checks names, types and bounds, and fills in defaults.
   static var parameters: [Parameter] { get }
   /// Columns of the data set without which no sample can be scored.
@@ -1057,6 +1064,7 @@ public protocol GroupReward: RewardDescription {
 extension RewardDescription {
   public static var name: String { snakeCase("\(Self.self)") }
   public static var summary: String { "" }
+  public static var range: ClosedRange<Double>? { nil }
   public static var parameters: [Parameter] { [] }
   public static var columns: [String] { [] }
   public static var needs: Needs { [] }
@@ -1497,6 +1505,7 @@ import RewardKit
 /// 1 if the whole completion is `<answer>`, digits, `</answer>` and nothing else.
 struct AnswerFormat: Reward {
   static let summary = "1 if the completion is exactly <answer>digits</answer>"
+  static let range: ClosedRange<Double>? = 0...1
 
   func score(_ sample: Sample) -> Score {
     let problem = Self.problem(in: sample.completion)
@@ -1533,6 +1542,7 @@ import RewardKit
 /// multisets, after the normalization of `exact_match`; of several references the best counts.
 struct F1: Reward {
   static let summary = "F1 between the words of the answer and of a reference, the best of several references"
+  static let range: ClosedRange<Double>? = 0...1
 
   func score(_ sample: Sample) throws -> Score {
     let references = sample.references
@@ -1629,6 +1639,7 @@ import RewardKit
 /// closest counts.
 struct FuzzyMatch: Reward {
   static let summary = "closeness of the answer to a reference: 1 - edits / length, in characters or in words"
+  static let range: ClosedRange<Double>? = 0...1
   static let parameters: [Parameter] = [
     .string(
       "mode", default: "ratio",
@@ -1766,6 +1777,7 @@ import RewardKit
 /// score 0.
 struct GroupLength: GroupReward {
   static let summary = "the shorter of a group's right completions score higher, from 0.5 to -0.5; wrong ones at most 0"
+  static let range: ClosedRange<Double>? = -0.5...0.5
   static let parameters: [Parameter] = [
     .string("unit", default: "tokens", "tokens or characters"),
     .string(
@@ -1899,6 +1911,7 @@ import RewardKit
 /// before does not matter to the score; the component `format` says whether it is a think span and then the step.
 struct React: Reward {
   static let summary = "the right action with the right arguments, graded by the F1 of keys and values"
+  static let range: ClosedRange<Double>? = 0...1
   static let parameters: [Parameter] = [
     .bool("binary", default: false, "1 only for arguments that are wholly right, else 0"),
     .number(
@@ -2070,6 +2083,7 @@ import RewardKit
 /// score is the number of markers over `target`, at most 1.
 struct ReasoningSteps: Reward {
   static let summary = "step markers over 3, at most 1: easily hacked, an example of what not to trust"
+  static let range: ClosedRange<Double>? = 0...1
   static let parameters: [Parameter] = [
     .number("target", default: 3, in: 1...1000, "how many markers score 1")
   ]

@@ -51,6 +51,7 @@ private typealias BatchFunction = ([Sample], UnsafePointer<UnsafeMutablePointer<
 private final class Definition {
   let name: String
   private let summary: String
+  private let range: ClosedRange<Double>?
   private let parameters: [Parameter]?
   private let columns: [String]
   private let needs: UInt32
@@ -60,6 +61,7 @@ private final class Definition {
   init(_ type: any RewardDescription.Type) {
     name = type.name
     summary = type.summary
+    range = type.range
     parameters = type.parameters
     columns = type.columns
     needs = type.needs.rawValue | (type is any GroupReward.Type ? ATTUNE_NEEDS_GROUP : 0)
@@ -76,6 +78,7 @@ private final class Definition {
   init(name: String, function: @escaping (Sample) throws -> Double?) {
     self.name = name
     summary = ""
+    range = nil
     parameters = []
     columns = []
     needs = 0
@@ -92,6 +95,8 @@ private final class Definition {
     made.pointee.reward_data = Unmanaged.passRetained(self).toOpaque()
     made.pointee.name = permanent(name)
     made.pointee.summary = permanent(summary)
+    made.pointee.minimum = range?.lowerBound ?? 0
+    made.pointee.maximum = range?.upperBound ?? 0
     if let parameters {
       let list = UnsafeMutablePointer<UnsafePointer<attune_parameter>?>.allocate(capacity: parameters.count + 1)
       for (i, parameter) in parameters.enumerated() {

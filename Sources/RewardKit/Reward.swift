@@ -7,6 +7,8 @@ public protocol RewardDescription {
   static var name: String { get }
   /// One line for people.
   static var summary: String { get }
+  /// The expected range of scores, of finite bounds; nil (and 0...0): unknown. The validator holds the scores to it.
+  static var range: ClosedRange<Double>? { get }
   /// The parameters that a recipe may set. The host checks names, types and bounds, and fills in defaults.
   static var parameters: [Parameter] { get }
   /// Columns of the data set without which no sample can be scored.
@@ -43,6 +45,7 @@ public protocol GroupReward: RewardDescription {
 extension RewardDescription {
   public static var name: String { snakeCase("\(Self.self)") }
   public static var summary: String { "" }
+  public static var range: ClosedRange<Double>? { nil }
   public static var parameters: [Parameter] { [] }
   public static var columns: [String] { [] }
   public static var needs: Needs { [] }

@@ -109,6 +109,7 @@ import Testing
     let reward = try Workshop.load(
       "kinds.swift", name: "wishes", parameters: JSON.Object([("factor", 2)]), isolation: isolation)
     defer { reward.close() }
+    #expect(reward.descriptor.range == nil)
     var samples = Workshop.samples("four", "nothing", "throw", "invalid", "tokens", "columns")
     samples[4].tokenIDs = [1, 2]
     samples[5].reference = "12"
@@ -145,6 +146,7 @@ import Testing
     let reward = try Workshop.load("kinds.swift", name: "rank")
     defer { reward.close() }
     #expect(reward.descriptor.needsGroup)
+    #expect(reward.descriptor.range == 0...1)
     var samples = Workshop.samples("a", "bbb", "cc", "d", "trap", "e")
     for i in samples.indices { samples[i].groupID = UInt64(i / 3) }
     let outcomes = try reward.score(samples, context: RewardContext())

@@ -3,6 +3,7 @@ import RewardKit
 /// 1 if the whole completion is `<answer>`, digits, `</answer>` and nothing else.
 struct AnswerFormat: Reward {
   static let summary = "1 if the completion is exactly <answer>digits</answer>"
+  static let range: ClosedRange<Double>? = 0...1
 
   func score(_ sample: Sample) -> Score {
     let problem = Self.problem(in: sample.completion)

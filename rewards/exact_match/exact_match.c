@@ -115,7 +115,10 @@ static attune_string shown(attune_string text) {
 }
 
 static double body(const attune_call *call, const attune_sample *sample) {
-  if (sample->reference_count == 0) return attune_invalid(call, "there is no reference");
+  if (sample->reference_count == 0) {
+    attune_log(call, "no reference");
+    return attune_none();
+  }
   const bool normalize = attune_parameter_bool(call, "normalize", true);
   const bool contains = attune_equal(attune_parameter_string(call, "mode"), attune_text("contains"));
   size_t tags;

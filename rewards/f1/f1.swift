@@ -6,10 +6,11 @@ import RewardKit
 /// multisets, after the normalization of `exact_match`; of several references the best counts.
 struct F1: Reward {
   static let summary = "F1 between the words of the answer and of a reference, the best of several references"
+  static let range: ClosedRange<Double>? = 0...1
 
   func score(_ sample: Sample) throws -> Score {
     let references = sample.references
-    guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
+    guard !references.isEmpty else { return Score(nil, log: "no reference") }
     let completion = Array(sample.completion.utf8)
     let answer = Self.words(Self.answerSpan(in: completion) ?? completion[...])
     var best = Match()

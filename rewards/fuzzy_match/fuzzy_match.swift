@@ -6,6 +6,7 @@ import RewardKit
 /// closest counts.
 struct FuzzyMatch: Reward {
   static let summary = "closeness of the answer to a reference: 1 - edits / length, in characters or in words"
+  static let range: ClosedRange<Double>? = 0...1
   static let parameters: [Parameter] = [
     .string(
       "mode", default: "ratio",
@@ -31,7 +32,7 @@ struct FuzzyMatch: Reward {
 
   func score(_ sample: Sample) throws -> Score {
     let references = sample.references
-    guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
+    guard !references.isEmpty else { return Score(nil, log: "no reference") }
     let completion = Array(sample.completion.utf8)
     let answer = words(Self.answerSpan(in: completion) ?? completion[...])
     var best: (score: Double, edits: Int, length: Int)?

@@ -7,6 +7,7 @@ import RewardKit
 /// score 0.
 struct GroupLength: GroupReward {
   static let summary = "the shorter of a group's right completions score higher, from 0.5 to -0.5; wrong ones at most 0"
+  static let range: ClosedRange<Double>? = -0.5...0.5
   static let parameters: [Parameter] = [
     .string("unit", default: "tokens", "tokens or characters"),
     .string(
@@ -36,6 +37,7 @@ struct GroupLength: GroupReward {
   }
 
   func score(group: [Sample]) throws -> [Score] {
+    if let absent = group.lazy.compactMap(absence).first { return group.map { _ in Score(nil, log: absent) } }
     let lengths = try group.map(length)
     let right = try group.map(isRight)
     guard let shortest = lengths.min(), let longest = lengths.max() else { return [] }
@@ -58,6 +60,17 @@ struct GroupLength: GroupReward {
     return sample.policyMask.count { $0 }
   }
 
+  /// What a sample lacks to be called right or wrong, or nil.
+  private func absence(_ sample: Sample) -> String? {
+    switch correctness {
+    case .all: return nil
+    case .column:
+      let kind = sample.value(column)?.kind ?? .null
+      return kind == .null ? "no column \(column)" : nil
+    case .match: return sample.references.isEmpty ? "no reference" : nil
+    }
+  }
+
   private func isRight(_ sample: Sample) throws -> Bool {
     switch correctness {
     case .all: return true
@@ -68,11 +81,9 @@ struct GroupLength: GroupReward {
       }
       return number >= 1
     case .match:
-      let references = sample.references
-      guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
       let completion = Array(sample.completion.utf8)
       let answer = Self.words(Self.answerSpan(in: completion) ?? completion[...])
-      return references.contains { Self.words(Array($0.utf8)[...]) == answer }
+      return sample.references.contains { Self.words(Array($0.utf8)[...]) == answer }
     }
   }
 

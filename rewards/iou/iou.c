@@ -94,8 +94,14 @@ ATTUNE_REWARD_WITH(
     iou, "intersection over union of one predicted box with the true one", ATTUNE_NEEDS_IMAGES, &column_parameter,
     &threshold_parameter, &image_parameter, &coordinates_parameter) {
   const attune_string column = attune_parameter_string(call, "column");
+  const attune_value given = attune_column(call, column.data);
+  if (given.type == ATTUNE_ABSENT || given.type == ATTUNE_NULL) {
+    attune_log(call, "no column ");
+    attune_log_string(call, column);
+    return attune_none();
+  }
   box truth;
-  if (!last_box(attune_column_json(call, column.data), &truth) || area(truth) <= 0) {
+  if (!last_box(given.text, &truth) || area(truth) <= 0) {
     attune_log(call, "no box with an area in the column ");
     return attune_invalid(call, column.data);
   }

@@ -58,8 +58,12 @@ static double body(const attune_call *call, const attune_sample *sample) {
 
   double relative = length;
   if (attune_parameter_bool(call, "ratio", false)) {
+    if (!sample->reference.data) {
+      attune_log(call, "no reference");
+      return attune_none();
+    }
     const size_t whole = in_words ? words(sample->reference) : characters(sample->reference);
-    if (whole == 0) return attune_invalid(call, "the reference is missing or empty");
+    if (whole == 0) return attune_invalid(call, "the reference is empty");
     relative = length / (double)whole;
   }
   const double min = attune_parameter_double(call, "min", 0), max = attune_parameter_double(call, "max", 0);

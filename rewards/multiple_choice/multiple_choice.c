@@ -107,7 +107,10 @@ static char chosen(const attune_call *call, attune_string text, attune_value cho
 
 ATTUNE_REWARD_WITH(
     multiple_choice, "1 for the right letter, in an answer span, in a box or standing alone", 0, &choices_parameter) {
-  if (!sample->reference.data) return attune_invalid(call, "there is no reference");
+  if (!sample->reference.data) {
+    attune_log(call, "no reference");
+    return attune_none();
+  }
   const attune_value choices = attune_column(call, "choices");
   double listed = choices.type == ATTUNE_LIST ? choices.number : attune_parameter_double(call, "choices", 8);
   const int count = listed > 26 ? 26 : (int)listed;

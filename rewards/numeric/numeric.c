@@ -128,7 +128,10 @@ static double body(const attune_call *call, const attune_sample *sample) {
   const place given = last_number(answer(sample->completion));
   const double written = given.digits.data ? value(call, given) : NAN;
 
-  if (sample->reference_count == 0) return attune_invalid(call, "there is no reference");
+  if (sample->reference_count == 0) {
+    attune_log(call, "no reference");
+    return attune_none();
+  }
   double error = INFINITY, closest = NAN;
   for (size_t i = 0; i < sample->reference_count; i++) {
     const place reference = last_number(sample->references[i]);

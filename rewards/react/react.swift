@@ -7,6 +7,7 @@ import RewardKit
 /// before does not matter to the score; the component `format` says whether it is a think span and then the step.
 struct React: Reward {
   static let summary = "the right action with the right arguments, graded by the F1 of keys and values"
+  static let range: ClosedRange<Double>? = 0...1
   static let parameters: [Parameter] = [
     .bool("binary", default: false, "1 only for arguments that are wholly right, else 0"),
     .number(
@@ -29,7 +30,7 @@ struct React: Reward {
 
   func score(_ sample: Sample) throws -> Score {
     let references = sample.references.map { Step(Array($0.utf8)[...]) }
-    guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
+    guard !references.isEmpty else { return Score(nil, log: "no reference") }
     guard references.allSatisfy({ $0.action != nil }) else { throw RewardError.invalid("a reference has no 'Action:'") }
     let step = Step(Array(sample.completion.utf8)[...])
     let format = Self.hasFormat(Array(((includesPrefix ? sample.generationPrefix : "") + sample.completion).utf8)[...])

@@ -7,6 +7,7 @@ import RewardKit
 /// score is the number of markers over `target`, at most 1.
 struct ReasoningSteps: Reward {
   static let summary = "step markers over 3, at most 1: easily hacked, an example of what not to trust"
+  static let range: ClosedRange<Double>? = 0...1
   static let parameters: [Parameter] = [
     .number("target", default: 3, in: 1...1000, "how many markers score 1")
   ]

@@ -692,6 +692,7 @@ private typealias BatchFunction = ([Sample], UnsafePointer<UnsafeMutablePointer<
 private final class Definition {
   let name: String
   private let summary: String
+  private let range: ClosedRange<Double>?
   private let parameters: [Parameter]?
   private let columns: [String]
   private let needs: UInt32
@@ -701,6 +702,7 @@ private final class Definition {
   init(_ type: any RewardDescription.Type) {
     name = type.name
     summary = type.summary
+    range = type.range
     parameters = type.parameters
     columns = type.columns
     needs = type.needs.rawValue | (type is any GroupReward.Type ? ATTUNE_NEEDS_GROUP : 0)
@@ -717,6 +719,7 @@ private final class Definition {
   init(name: String, function: @escaping (Sample) throws -> Double?) {
     self.name = name
     summary = ""
+    range = nil
     parameters = []
     columns = []
     needs = 0
@@ -733,6 +736,8 @@ private final class Definition {
     made.pointee.reward_data = Unmanaged.passRetained(self).toOpaque()
     made.pointee.name = permanent(name)
     made.pointee.summary = permanent(summary)
+    made.pointee.minimum = range?.lowerBound ?? 0
+    made.pointee.maximum = range?.upperBound ?? 0
     if let parameters {
       let list = UnsafeMutablePointer<UnsafePointer<attune_parameter>?>.allocate(capacity: parameters.count + 1)
       for (i, parameter) in parameters.enumerated() {
@@ -1021,6 +1026,8 @@ public protocol RewardDescription {
   static var name: String { get }
   /// One line for people.
   static var summary: String { get }
+  /// The expected range of scores, of finite bounds; nil (and 0...0): unknown. The validator holds the scores to it.
+  static var range: ClosedRange<Double>? { get }
   /// The parameters that a recipe may set. The host checks names, types and bounds, and fills in defaults.
   static var parameters: [Parameter] { get }
   /// Columns of the data set without which no sample can be scored.
@@ -1057,6 +1064,7 @@ public protocol GroupReward: RewardDescription {
 extension RewardDescription {
   public static var name: String { snakeCase("\(Self.self)") }
   public static var summary: String { "" }
+  public static var range: ClosedRange<Double>? { nil }
   public static var parameters: [Parameter] { [] }
   public static var columns: [String] { [] }
   public static var needs: Needs { [] }
@@ -1497,6 +1505,7 @@ import RewardKit
 /// 1 if the whole completion is `<answer>`, digits, `</answer>` and nothing else.
 struct AnswerFormat: Reward {
   static let summary = "1 if the completion is exactly <answer>digits</answer>"
+  static let range: ClosedRange<Double>? = 0...1
 
   func score(_ sample: Sample) -> Score {
     let problem = Self.problem(in: sample.completion)
@@ -1533,10 +1542,11 @@ import RewardKit
 /// multisets, after the normalization of `exact_match`; of several references the best counts.
 struct F1: Reward {
   static let summary = "F1 between the words of the answer and of a reference, the best of several references"
+  static let range: ClosedRange<Double>? = 0...1
 
   func score(_ sample: Sample) throws -> Score {
     let references = sample.references
-    guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
+    guard !references.isEmpty else { return Score(nil, log: "no reference") }
     let completion = Array(sample.completion.utf8)
     let answer = Self.words(Self.answerSpan(in: completion) ?? completion[...])
     var best = Match()
@@ -1629,6 +1639,7 @@ import RewardKit
 /// closest counts.
 struct FuzzyMatch: Reward {
   static let summary = "closeness of the answer to a reference: 1 - edits / length, in characters or in words"
+  static let range: ClosedRange<Double>? = 0...1
   static let parameters: [Parameter] = [
     .string(
       "mode", default: "ratio",
@@ -1654,7 +1665,7 @@ struct FuzzyMatch: Reward {
 
   func score(_ sample: Sample) throws -> Score {
     let references = sample.references
-    guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
+    guard !references.isEmpty else { return Score(nil, log: "no reference") }
     let completion = Array(sample.completion.utf8)
     let answer = words(Self.answerSpan(in: completion) ?? completion[...])
     var best: (score: Double, edits: Int, length: Int)?
@@ -1766,6 +1777,7 @@ import RewardKit
 /// score 0.
 struct GroupLength: GroupReward {
   static let summary = "the shorter of a group's right completions score higher, from 0.5 to -0.5; wrong ones at most 0"
+  static let range: ClosedRange<Double>? = -0.5...0.5
   static let parameters: [Parameter] = [
     .string("unit", default: "tokens", "tokens or characters"),
     .string(
@@ -1795,6 +1807,7 @@ struct GroupLength: GroupReward {
   }
 
   func score(group: [Sample]) throws -> [Score] {
+    if let absent = group.lazy.compactMap(absence).first { return group.map { _ in Score(nil, log: absent) } }
     let lengths = try group.map(length)
     let right = try group.map(isRight)
     guard let shortest = lengths.min(), let longest = lengths.max() else { return [] }
@@ -1817,6 +1830,17 @@ struct GroupLength: GroupReward {
     return sample.policyMask.count { $0 }
   }
 
+  /// What a sample lacks to be called right or wrong, or nil.
+  private func absence(_ sample: Sample) -> String? {
+    switch correctness {
+    case .all: return nil
+    case .column:
+      let kind = sample.value(column)?.kind ?? .null
+      return kind == .null ? "no column \(column)" : nil
+    case .match: return sample.references.isEmpty ? "no reference" : nil
+    }
+  }
+
   private func isRight(_ sample: Sample) throws -> Bool {
     switch correctness {
     case .all: return true
@@ -1827,11 +1851,9 @@ struct GroupLength: GroupReward {
       }
       return number >= 1
     case .match:
-      let references = sample.references
-      guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
       let completion = Array(sample.completion.utf8)
       let answer = Self.words(Self.answerSpan(in: completion) ?? completion[...])
-      return references.contains { Self.words(Array($0.utf8)[...]) == answer }
+      return sample.references.contains { Self.words(Array($0.utf8)[...]) == answer }
     }
   }
 
@@ -1889,6 +1911,7 @@ import RewardKit
 /// before does not matter to the score; the component `format` says whether it is a think span and then the step.
 struct React: Reward {
   static let summary = "the right action with the right arguments, graded by the F1 of keys and values"
+  static let range: ClosedRange<Double>? = 0...1
   static let parameters: [Parameter] = [
     .bool("binary", default: false, "1 only for arguments that are wholly right, else 0"),
     .number(
@@ -1911,7 +1934,7 @@ struct React: Reward {
 
   func score(_ sample: Sample) throws -> Score {
     let references = sample.references.map { Step(Array($0.utf8)[...]) }
-    guard !references.isEmpty else { throw RewardError.invalid("there is no reference") }
+    guard !references.isEmpty else { return Score(nil, log: "no reference") }
     guard references.allSatisfy({ $0.action != nil }) else { throw RewardError.invalid("a reference has no 'Action:'") }
     let step = Step(Array(sample.completion.utf8)[...])
     let format = Self.hasFormat(Array(((includesPrefix ? sample.generationPrefix : "") + sample.completion).utf8)[...])
@@ -2060,6 +2083,7 @@ import RewardKit
 /// score is the number of markers over `target`, at most 1.
 struct ReasoningSteps: Reward {
   static let summary = "step markers over 3, at most 1: easily hacked, an example of what not to trust"
+  static let range: ClosedRange<Double>? = 0...1
   static let parameters: [Parameter] = [
     .number("target", default: 3, in: 1...1000, "how many markers score 1")
   ]
@@ -2191,7 +2215,7 @@ struct ToolUse: Reward {
   }
 
   func score(_ sample: Sample) throws -> Score {
-    guard let reference = sample.reference else { throw RewardError.invalid("there is no reference") }
+    guard let reference = sample.reference else { return Score(nil, log: "no reference") }
     let wanted = Answer(reference)
     let answer = Answer((includesPrefix ? sample.generationPrefix : "") + sample.completion)
     var (format, correctness) = (self.format, self.correctness)

@@ -16,7 +16,10 @@ extension SwiftPluginCatalogue {
     "summary": "1 if the completion is exactly <answer>digits</answer>",
     "deterministic": true,
     "needs": 0,
-    "range": null,
+    "range": [
+      0.0,
+      1.0
+    ],
     "columns": [],
     "parameters": []
   },
@@ -32,7 +35,10 @@ extension SwiftPluginCatalogue {
     "summary": "F1 between the words of the answer and of a reference, the best of several references",
     "deterministic": true,
     "needs": 0,
-    "range": null,
+    "range": [
+      0.0,
+      1.0
+    ],
     "columns": [],
     "parameters": []
   },
@@ -48,7 +54,10 @@ extension SwiftPluginCatalogue {
     "summary": "closeness of the answer to a reference: 1 - edits / length, in characters or in words",
     "deterministic": true,
     "needs": 0,
-    "range": null,
+    "range": [
+      0.0,
+      1.0
+    ],
     "columns": [],
     "parameters": [
       {
@@ -85,7 +94,10 @@ extension SwiftPluginCatalogue {
     "summary": "the shorter of a group's right completions score higher, from 0.5 to -0.5; wrong ones at most 0",
     "deterministic": true,
     "needs": 1,
-    "range": null,
+    "range": [
+      -0.5,
+      0.5
+    ],
     "columns": [],
     "parameters": [
       {
@@ -120,7 +132,10 @@ extension SwiftPluginCatalogue {
     "summary": "the right action with the right arguments, graded by the F1 of keys and values",
     "deterministic": true,
     "needs": 0,
-    "range": null,
+    "range": [
+      0.0,
+      1.0
+    ],
     "columns": [],
     "parameters": [
       {
@@ -165,7 +180,10 @@ extension SwiftPluginCatalogue {
     "summary": "step markers over 3, at most 1: easily hacked, an example of what not to trust",
     "deterministic": true,
     "needs": 0,
-    "range": null,
+    "range": [
+      0.0,
+      1.0
+    ],
     "columns": [],
     "parameters": [
       {

@@ -40,6 +40,8 @@ struct Wishes: Reward {
 
 /// The share of its group that is longer.
 struct Rank: GroupReward {
+  static let range: ClosedRange<Double>? = 0...1
+
   func score(group: [Sample]) throws -> [Double] {
     if group.contains(where: { $0.completion == "trap" }) { fatalError("asked to trap") }
     let lengths = group.map { $0.completion.utf8.count }

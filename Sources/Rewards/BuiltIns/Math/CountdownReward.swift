@@ -24,7 +24,7 @@ struct CountdownReward: BuiltInReward {
   }
 
   func score(_ sample: RewardSample, _ call: BuiltInCall) throws -> RewardOutcome {
-    guard let column = Self.numberColumns.lazy.compactMap({ sample.columns[$0] }).first else {
+    guard let column = Self.numberColumns.lazy.compactMap({ sample.columns[$0] }).first(where: { !$0.isNull }) else {
       return .none(.notApplicable, "the sample has no column 'numbers' or 'nums'")
     }
     guard let list = column.array, !list.isEmpty else {
@@ -34,7 +34,7 @@ struct CountdownReward: BuiltInReward {
     guard given.count == list.count else {
       return .none(.invalid, "the numbers are \(column.text().quoted()), a list of numbers was expected")
     }
-    guard let wanted = sample.columns["target"] else {
+    guard let wanted = sample.columns["target"], !wanted.isNull else {
       return .none(.notApplicable, "the sample has no column 'target'")
     }
     guard let target = Self.rational(wanted) else {

@@ -18,7 +18,7 @@ extension RewardInstance {
   func loadState(_ state: UnsafeRawBufferPointer) throws {}
 }
 
-/// A plugin wrote outside its outcomes: nobody knows what else it touched.
+/// A plugin or a function wrote outside what it was lent: nobody knows what else it touched.
 struct RewardViolation: Error {
   /// What was touched.
   var place: String
@@ -26,7 +26,9 @@ struct RewardViolation: Error {
   func error(_ descriptor: RewardDescriptor) -> AttuneError {
     .work(
       "the reward \(descriptor.reward) of \(descriptor.path) wrote outside its outcomes: \(place) was touched",
-      hint: "a plugin fills outcomes[0 ..< batch->sample_count] and memory that it got from host->allocate, no more")
+      hint:
+        "a plugin fills outcomes[0 ..< batch->sample_count] and memory that it got from host->allocate, a function what its signature lends it; no more"
+    )
   }
 }
 

@@ -146,6 +146,8 @@ enum CommandLineInterface {
     } catch let error as AttuneError {
       printError(error.description)
       return error.exitStatus
+    } catch is StandardStream.ReaderIsGone {
+      return 1
     } catch is CancellationError {
       printError("interrupted")
       return 1
@@ -157,11 +159,11 @@ enum CommandLineInterface {
 
   private static func dispatch(_ words: [String]) throws -> Int32 {
     if words.first == "--version" {
-      print("attune \(version)")
+      try printResult("attune \(version)")
       return 0
     }
     if words.isEmpty || words == ["--help"] || words == ["help"] {
-      print(overview)
+      try printResult(overview)
       return words.isEmpty ? 2 : 0
     }
     // Hidden: the process that a reward plugin runs in.
@@ -174,7 +176,7 @@ enum CommandLineInterface {
       let group = commands.filter { $0.words.first == plain.first }
       if !group.isEmpty {
         if words.contains("--help") {
-          for command in group { print("  \(command.usage)\n      \(command.summary)") }
+          for command in group { try printResult("  \(command.usage)\n      \(command.summary)") }
           return 0
         }
         let found = plain.dropFirst().first
@@ -189,7 +191,7 @@ enum CommandLineInterface {
     }
     let rest = Array(words.dropFirst(command.words.count))
     if rest.contains("--help") || rest.contains("-h") {
-      print(command.help)
+      try printResult(command.help)
       return 0
     }
     return try command.run(Arguments(command, rest))
@@ -211,8 +213,13 @@ enum CommandLineInterface {
 }
 
 func printError(_ text: String) {
-  FileHandle.standardError.write(Data(("attune: " + text + "\n").utf8))
+  StandardStream.remark("attune: " + text + "\n")
 }
 
 /// Progress and remarks: standard error, so that results on standard output stay clean.
-func printNote(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
+func printNote(_ text: String) { StandardStream.remark(text + "\n") }
+
+/// A result, on standard output.
+///
+/// - Throws: what `StandardStream.write` throws.
+func printResult(_ text: String, terminator: String = "\n") throws { try StandardStream.write(text + terminator) }

@@ -1,6 +1,7 @@
 import AttuneTensor
 import Core
 import Foundation
+import Rewards
 
 /// JSONL in, JSONL out, line for line; `-` is standard input or output.
 struct JSONLines {
@@ -28,7 +29,7 @@ struct JSONLines {
   private func lines() throws -> [(number: Int, bytes: Data)] {
     let data: Data
     if input == "-" {
-      data = FileHandle.standardInput.readDataToEndOfFile()
+      data = try StandardStream.read()
     } else {
       data = Data(try MappedFile.read(input))
     }
@@ -77,7 +78,7 @@ struct JSONLines {
     }
     let text = all.map { (results[$0.number] ?? .null).text() + "\n" }.joined()
     if output == "-" {
-      FileHandle.standardOutput.write(Data(text.utf8))
+      try StandardStream.write(text)
     } else {
       try AtomicFile.write(output, text: text)
     }

@@ -1,3 +1,5 @@
 import Foundation
+import Rewards
 
+StandardStream.reserveDescriptors()
 exit(CommandLineInterface.run(Array(CommandLine.arguments.dropFirst())))

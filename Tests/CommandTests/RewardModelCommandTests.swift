@@ -61,10 +61,7 @@ import Testing
     try refused(["reward", "try", "judge", "--judge-model", "m"], "--judge-model goes with --judge")
     try refused(["reward", "try", "judge"] + judge + ["--judge-key-variable", "NOT_SET"], "is not set: NOT_SET")
     try refused(["reward", "try", "judge", "--judge", "no/such/folder"], "there is no such folder")
-    // Without any, there is no opinion.
-    let alone = try Program.run(["reward", "try", "judge"], input: line + "\n")
-    #expect(
-      alone.status == 0 && alone.output.contains("not_applicable") && alone.output.contains("there are no judges"))
+    try refused(["reward", "try", "judge"], "the reward judge asks a judge, and there is none", "--judge http://")
   }
 
   @Test func aCheckpointIsAsked() throws {

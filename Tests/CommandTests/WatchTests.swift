@@ -141,6 +141,18 @@ import Testing
     }
   }
 
+  @Test func aRewardModelIsAsked() throws {
+    let folder = try Program.temporaryFolder()
+    let recipe = try Self.recipe(folder, reward: Self.even)
+    let run = folder + "/run"
+    #expect(try Program.run(["run", recipe, "--output", run]).status == 0)
+    #expect(try Program.run(["init", "tiny", folder + "/scorer", "--head", "reward"]).status == 0)
+    let result = try Program.run(["runs", "rescore", run, "--reward", folder + "/scorer", "--json"])
+    #expect(result.status == 0, "\(result.errors)")
+    let rows = try JSON.parse(result.output)["rows"]?.array ?? []
+    #expect(rows.count == 48 && rows.allSatisfy { $0["after"]?["score"]?.double?.isFinite == true })
+  }
+
   @Test func aChangedRewardTurnsAdvantages() throws {
     let folder = try Program.temporaryFolder()
     let recipe = try Self.recipe(folder, reward: Self.even)

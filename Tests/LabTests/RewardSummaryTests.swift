@@ -30,12 +30,12 @@ import Testing
     return RewardBatch(
       groupSize: 3,
       columns: [
-        .init(name: "right", weight: 1, scores: right, statuses: .init(repeating: .ok, count: 6), seconds: 0.6),
+        .init(name: "right", weight: 1, scores: right, statuses: .init(repeating: .ok, count: 6)),
         .init(
-          name: "form", weight: 0.5, scores: form, statuses: [.ok, .ok, .failed, .ok, .ok, .ok], seconds: nil),
+          name: "form", weight: 0.5, scores: form, statuses: [.ok, .ok, .failed, .ok, .ok, .ok]),
         .init(
           name: "seen", weight: 0, scores: .init(repeating: .nan, count: 6),
-          statuses: .init(repeating: .notApplicable, count: 6), seconds: nil),
+          statuses: .init(repeating: .notApplicable, count: 6)),
       ],
       lengths: [10, 20, 30, 5, 5, 5], totals: [1, 0.5, 0, 1.5, 1.5, 1], normalizesFirst: normalizesFirst)
   }
@@ -43,7 +43,7 @@ import Testing
   @Test func sharesAndMeansByHand() throws {
     let all = batch().summaries()
     let (right, form, seen) = (all[0], all[1], all[2])
-    expectClose([right.mean, right.applicable, right.failed, right.seconds], [2 / 3.0, 1, 0, 0.1], absolute: 1e-12)
+    expectClose([right.mean, right.applicable, right.failed], [2 / 3.0, 1, 0], absolute: 1e-12)
     expectClose([form.mean, form.applicable, form.failed], [0.6, 5 / 6.0, 1 / 6.0], absolute: 1e-12)
     #expect(right.flat == 0.5 && form.flat == 0 && seen.flat.isNaN && seen.mean.isNaN && seen.applicable == 0)
     #expect(right.best == 0 && right.worst == 1 && form.best == 1 && form.worst == 0 && seen.best == nil)
@@ -66,7 +66,7 @@ import Testing
           RewardBatch.Column(
             name: "r\(k)", weight: [1, 0.3, -2][k],
             scores: (0..<32).map { random.uniform(trial, k, $0) < 0.1 ? .nan : random.uniform(trial, k, $0, 1) },
-            statuses: .init(repeating: .ok, count: 32), seconds: nil)
+            statuses: .init(repeating: .ok, count: 32))
         }
         let totals = (0..<32).map { row -> Double in
           let parts = columns.filter { !$0.scores[row].isNaN }

@@ -86,8 +86,27 @@ import Testing
       _ = try RewardBench.sample(
         try JSON.parse(#"{"completions": "x"}"#), file: "in.jsonl", pictures: Workshop.noPictures)
     }
-    expectAttuneError(containing: #""completion" is a number, expected a string"#) {
+    expectAttuneError(containing: #""completion" is 1, expected a string"#) {
       _ = try RewardBench.sample(try JSON.parse(#"{"completion": 1}"#), pictures: Workshop.noPictures)
+    }
+  }
+
+  @Test func valuesThatCannotBeMeantAreShown() {
+    for (keys, message) in [
+      (
+        #""token_ids": [1, 2], "logprobs": [-1]"#,
+        #""logprobs" is a list, expected one entry for each of 2 tokens, found 1"#
+      ),
+      (#""token_ids": [1], "logprobs": ["x"]"#, #""logprobs" is "x", expected a list of numbers"#),
+      (#""token_ids": [5000000000]"#, #""token_ids" is 5000000000, expected a list of ids"#),
+      (#""token_count": -1"#, #""token_count" is -1, expected a number of tokens"#),
+      (#""images": [{"width": 0, "height": 4}]"#, #""width" is 0, expected 1 to 16384"#),
+      (#""finish_reason": "stopp""#, #""finish_reason" is "stopp", expected "stop""#),
+    ] {
+      expectAttuneError(containing: message) {
+        _ = try RewardBench.sample(
+          try JSON.parse("{\"completion\": \"x\", \(keys)}"), pictures: Workshop.noPictures)
+      }
     }
   }
 

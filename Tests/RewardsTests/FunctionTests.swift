@@ -336,8 +336,14 @@ import Testing
       ("double writes_tokens_too_many(float *token_rewards, size_t token_count)", "token_rewards, behind it"),
     ] {
       let error = #expect(throws: AttuneError.self) { try Self.outcome(signature) { $0.tokenIDs = [1, 2] } }
-      #expect(error?.message.contains("wrote outside what it was lent: \(place)") == true)
+      #expect(error?.message.contains("wrote outside its outcomes: \(place) was touched") == true)
     }
+    // A worker says it in the words for plugins.
+    let apart = try Self.load("void writes_too_much(double *score)", isolation: .worker)
+    defer { apart.close() }
+    let outcome = try apart.score(Workshop.samples("a"), context: RewardContext())[0]
+    #expect(
+      outcome.status == .failed && outcome.log.contains("the plugin wrote outside its outcomes (score, behind it"))
     let source = try Self.library.get() + ": double writes_into_the_text(const char *completion)"
     let check = RewardBench.check(source, workerCommand: Workshop.command, pictures: Workshop.noPictures)
     #expect(!check.passed && check.text.contains("its inputs, which are read-only"))

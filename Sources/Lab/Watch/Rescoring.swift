@@ -79,7 +79,8 @@ public struct Rescoring: Sendable {
     let (id, start) = try store.start()
     let recipe = try Recipe(effective: start.effective, text: start.recipe, file: start.file)
     let plan = try Plan(request, recipe)
-    let reward = try RewardLoader.load(plan.specification, workerCommand: workerCommand)
+    let reward = try RewardLoader.load(
+      plan.specification, workerCommand: workerCommand, models: CheckpointRewards(threads: recipe.threads))
     defer { reward.close() }
     var reader = try Reader(store: store, recipe: recipe, runID: id, reward.descriptor)
     var rows: [Row] = []

@@ -12,8 +12,6 @@ struct RewardBatch: Sendable {
     var scores: [Double]
     /// One per completion.
     var statuses: [RewardStatus]
-    /// Wall time for the whole batch, if it was measured.
-    var seconds: Double?
   }
 
   /// Groups are runs of so many completions.
@@ -62,11 +60,9 @@ struct RewardBatch: Sendable {
 }
 
 extension RewardBatch {
-  /// - Parameters:
-  ///   - outcomes: `[reward][completion]`.
-  ///   - seconds: by reward for the whole batch; nil: not measured.
+  /// - Parameter outcomes: `[reward][completion]`.
   init(
-    _ matrix: RewardMatrix, outcomes: [[RewardOutcome]], lengths: [Int], seconds: [Double]? = nil,
+    _ matrix: RewardMatrix, outcomes: [[RewardOutcome]], lengths: [Int],
     _ settings: Recipe.Stage.GRPOSettings
   ) {
     self.init(
@@ -74,8 +70,7 @@ extension RewardBatch {
       columns: matrix.columns.enumerated().map { k, column in
         Column(
           name: column.name, weight: column.weight, scores: matrix.values.map { $0[k] },
-          statuses: outcomes[column.reward].map(\.status),
-          seconds: column.component == nil ? seconds?[column.reward] : nil)
+          statuses: outcomes[column.reward].map(\.status))
       },
       lengths: lengths, totals: matrix.values.indices.map { matrix.total($0) ?? .nan },
       normalizesFirst: settings.multiObjective == .normalizeThenSum)

@@ -25,8 +25,6 @@ public struct RewardSummary: Sendable, Equatable {
   public var applicable: Double
   /// Share of completions on which something went wrong.
   public var failed: Double
-  /// Seconds per completion, NaN if not measured.
-  public var seconds: Double
   /// Share of groups without spread, of those with at least two scores.
   public var flat: Double
   /// With the completion's length in tokens.
@@ -51,7 +49,7 @@ public struct RewardSummary: Sendable, Equatable {
   var numbers: [(name: String, value: Double)] {
     [
       ("mean", mean), ("std", deviation), ("min", lowest), ("max", highest), ("applicable", applicable),
-      ("failed", failed), ("seconds", seconds), ("zero_spread", flat), ("length_correlation", lengthCorrelation),
+      ("failed", failed), ("zero_spread", flat), ("length_correlation", lengthCorrelation),
       ("length_rank_correlation", lengthRankCorrelation), ("advantage_share", advantageShare),
     ] + pairs.map { ("correlation/\($0.name)", $0.correlation) }
   }
@@ -59,7 +57,7 @@ public struct RewardSummary: Sendable, Equatable {
   var json: JSON {
     .object(
       [("name", .string(name)), ("weight", .double(weight))]
-        + numbers.prefix(11).map { ($0.name, $0.value.isFinite ? .double($0.value) : .null) }
+        + numbers.prefix(10).map { ($0.name, $0.value.isFinite ? .double($0.value) : .null) }
         + [
           (
             "correlations",
@@ -91,7 +89,6 @@ extension RewardBatch {
       let count = Double(max(1, columns[i].statuses.count))
       own.applicable = Double(columns[i].statuses.count { $0 == .ok }) / count
       own.failed = Double(columns[i].statuses.count { $0 != .ok && $0 != .notApplicable }) / count
-      own.seconds = columns[i].seconds.map { $0 / count } ?? .nan
       own.advantageShare = total.map { Self.share(parts[i], of: $0) } ?? .nan
       own.pairs = columns.indices.dropFirst(i + 1).map { j in
         .init(
@@ -118,7 +115,7 @@ extension RewardBatch {
     return RewardSummary(
       name: name, weight: weight, mean: Statistics.mean(scores), deviation: Statistics.deviation(scores),
       lowest: known.map { scores[$0] }.min() ?? .nan, highest: known.map { scores[$0] }.max() ?? .nan, applicable: .nan,
-      failed: 0, seconds: .nan,
+      failed: 0,
       flat: compared.isEmpty ? .nan : Double(compared.count(where: Statistics.isFlat)) / Double(compared.count),
       lengthCorrelation: Statistics.correlation(center, lengths),
       lengthRankCorrelation: Statistics.rankCorrelation(center, lengths), advantageShare: .nan, pairs: [],

@@ -104,8 +104,6 @@ struct ByteReader {
 
   init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
-  var isAtEnd: Bool { at >= bytes.count }
-
   private static var damaged: AttuneError { .work("a message between the program and a reward's worker is damaged") }
 
   private mutating func take(_ count: Int) throws -> UnsafeRawBufferPointer {

@@ -32,7 +32,11 @@ public enum RewardBench {
       return try exported(object, line, file: file, pictures: pictures)
     }
     func wrong(_ key: String, _ value: JSON, _ expected: String) -> AttuneError {
-      .request("\"\(key)\" is \(value.kind), expected \(expected)", at: value.location(in: file))
+      // What is short is shown as it stands.
+      let isLong = value.array != nil || value.object != nil
+      return .request(
+        "\"\(key)\" is \(isLong ? value.kind : shortened(value.text(), to: 60)), expected \(expected)",
+        at: value.location(in: file))
     }
     guard let completion = object["completion"] else {
       let near = nearestName(to: "completion", among: object.keys)
@@ -112,8 +116,15 @@ public enum RewardBench {
       }
     }
     let logprobs = try list(object["logprobs"], "logprobs", wrong)
-    if !logprobs.isEmpty, logprobs.count == sample.tokenIDs.count {
-      sample.logprobs = logprobs.map { Float($0.double ?? .nan) }
+    if let value = object["logprobs"], !logprobs.isEmpty {
+      sample.logprobs = try logprobs.map {
+        if $0.isNull { return .nan }
+        guard let number = $0.double else { throw wrong("logprobs", $0, "a list of numbers") }
+        return Float(number)
+      }
+      guard logprobs.count == sample.tokenIDs.count else {
+        throw wrong("logprobs", value, "one entry for each of \(sample.tokenIDs.count) tokens, found \(logprobs.count)")
+      }
     }
   }
 

@@ -44,13 +44,7 @@ final class FunctionInstance: RewardInstance {
       }
       call.services.end(i)
     }
-    if let place = arguments.violation {
-      throw AttuneError.work(
-        "the function \(descriptor.reward) of \(descriptor.path) wrote outside what it was lent: \(place) was touched",
-        hint:
-          "does the signature say what the function does? token_rewards holds token_count floats, log holds log.capacity bytes"
-      )
-    }
+    if let place = arguments.violation { throw RewardViolation(place: place) }
   }
 
   /// What became of the call, as `OutcomeCoding` reads it.

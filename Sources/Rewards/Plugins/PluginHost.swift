@@ -36,7 +36,7 @@ final class PluginHost {
     table.pointee.struct_size = UInt32(MemoryLayout<attune_host>.size)
     table.pointee.host_data = Unmanaged.passUnretained(self).toOpaque()
     table.pointee.name = constant("attune")
-    table.pointee.version = constant("0.1")
+    table.pointee.version = constant(RewardLoader.programVersion)
     fillTable()
   }
 

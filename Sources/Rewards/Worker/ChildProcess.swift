@@ -97,17 +97,13 @@ enum ChildProcess {
   static func isOver(_ process: pid_t) -> Bool {
     var information = siginfo_t()
     #if os(Linux)
-      let flags = WEXITED | WNOHANG | Int32(bitPattern: 0x0100_0000)
+      // WNOWAIT of linux/wait.h, which Swift does not see.
+      let leavesItWaitable: Int32 = 0x0100_0000
     #else
-      let flags = WEXITED | WNOHANG | WNOWAIT
+      let leavesItWaitable = WNOWAIT
     #endif
-    return waitid(P_PID, id_t(process), &information, flags) == 0 && information.si_signo != 0
-  }
-
-  /// The end of a process if it is over.
-  static func poll(_ process: pid_t) -> End? {
-    var status: Int32 = 0
-    return waitpid(process, &status, WNOHANG) == process ? End(waitStatus: status) : nil
+    return waitid(P_PID, id_t(process), &information, WEXITED | WNOHANG | leavesItWaitable) == 0
+      && information.si_signo != 0
   }
 
   /// Runs a command to its end; returns how it ended and what it printed.

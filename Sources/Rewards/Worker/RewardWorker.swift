@@ -14,7 +14,7 @@ public enum RewardWorker {
     guard fstat(3, &kind) == 0, kind.st_mode & S_IFMT == S_IFSOCK,
       let memory = try? WorkerMemory(results: 4, request: 5)
     else {
-      FileHandle.standardError.write(Data("this command is started by attune itself, to hold a reward plugin\n".utf8))
+      StandardStream.remark("this command is started by attune itself, to hold a reward plugin\n")
       return 2
     }
     // Files that the host had open are none of a plugin's business.

@@ -64,7 +64,7 @@ final class WorkerOutput {
 
   private func take(_ bytes: UnsafeRawBufferPointer) {
     let part = UnsafeRawBufferPointer(rebasing: bytes.prefix(left))
-    if !part.isEmpty { FileHandle.standardError.write(Data(part)) }
+    StandardStream.remark(part)
     left -= part.count
     dropped += bytes.count - part.count
     tail.append(contentsOf: bytes.suffix(Self.remembered))
@@ -74,8 +74,8 @@ final class WorkerOutput {
   /// Says what was not shown.
   func endCall(reward: String) {
     guard dropped > 0 else { return }
-    FileHandle.standardError.write(
-      Data("\nattune: the reward \(reward) printed \(dropped) more bytes in one call, which are not shown\n".utf8))
+    StandardStream.remark(
+      "\nattune: the reward \(reward) printed \(dropped) more bytes in one call, which are not shown\n")
     dropped = 0
   }
 

@@ -18,11 +18,11 @@ let benchKernelsCommand = Command(
   let before = try baseline(arguments.string("--baseline"))
   let figures = try KernelBench().run(threads: try arguments.int("--threads") ?? 0, everySet: arguments.has("--all"))
   if arguments.has("--json") {
-    print(JSON.array(figures.map(\.json)).text(.pretty))
+    try printResult(JSON.array(figures.map(\.json)).text(.pretty))
     return 0
   }
   let headers = ["kernel", "shape", "dtype", "isa", "rate", "of limit"] + (before.isEmpty ? [] : ["baseline"])
-  print(TerminalTable.render(headers: headers, rows: figures.map { kernelRow($0, before) }))
+  try printResult(TerminalTable.render(headers: headers, rows: figures.map { kernelRow($0, before) }))
   return 0
 }
 
@@ -80,8 +80,8 @@ extension Arguments {
   }
 }
 
-private func printFigures(_ json: JSON, asJSON: Bool) {
-  if asJSON { return print(json.text(.pretty)) }
+private func printFigures(_ json: JSON, asJSON: Bool) throws {
+  if asJSON { return try printResult(json.text(.pretty)) }
   func row(_ name: String, _ value: JSON) -> [String] {
     [name, value.double.map { String(format: $0 >= 100 ? "%.0f" : "%.3f", $0) } ?? value.text()]
   }
@@ -98,7 +98,7 @@ private func printFigures(_ json: JSON, asJSON: Bool) {
       }
     }
   }
-  print(TerminalTable.render(headers: ["figure", "value"], rows: rows))
+  try printResult(TerminalTable.render(headers: ["figure", "value"], rows: rows))
 }
 
 let benchRolloutCommand = Command(
@@ -115,7 +115,7 @@ let benchRolloutCommand = Command(
     pictures: try arguments.count("--pictures", 0, least: 0))
   let figures = try RolloutBench.run(
     try arguments.benchModel(), workload, repeats: try arguments.count("--repeats", 3))
-  printFigures(figures.json, asJSON: arguments.has("--json"))
+  try printFigures(figures.json, asJSON: arguments.has("--json"))
   return 0
 }
 
@@ -162,7 +162,7 @@ let benchTrainCommand = Command(
   }
   let figures = try TrainBench.run(
     bench, workload, reference: reference, repeats: try arguments.count("--repeats", 3))
-  printFigures(figures.json, asJSON: arguments.has("--json"))
+  try printFigures(figures.json, asJSON: arguments.has("--json"))
   return 0
 }
 
@@ -198,10 +198,10 @@ let benchCostCommand = Command(
     }
   }
   if arguments.has("--json") {
-    print(JSON.array(lines.map(\.json)).text(.pretty))
+    try printResult(JSON.array(lines.map(\.json)).text(.pretty))
     return 0
   }
-  print(
+  try printResult(
     TerminalTable.render(
       headers: ["varied", "sizes", "seconds", "slope ratio"],
       rows: lines.map { line in
@@ -243,10 +243,10 @@ let benchRewardCommand = Command(
       "samples": .int(workload.samples), "bytes": .int(workload.bytes), "pictures": .int(workload.pictures),
       "figures": .array(figures.map(\.json)), "beside_inline_us": .object(beside.map { ($0.0, .double($0.1)) }),
     ]
-    print(report.text(.pretty))
+    try printResult(report.text(.pretty))
     return 0
   }
-  print(
+  try printResult(
     TerminalTable.render(
       headers: ["kind", "where", "ns of a sample", "us of a batch"],
       rows: figures.map {
@@ -256,7 +256,7 @@ let benchRewardCommand = Command(
         ]
       }))
   for (kind, cost) in beside {
-    print("a worker beside inline, \(kind): \(String(format: "%.1f", cost)) us of a batch")
+    try printResult("a worker beside inline, \(kind): \(String(format: "%.1f", cost)) us of a batch")
   }
   return 0
 }

@@ -52,8 +52,8 @@ let rescoreCommand = Command(
       stage: try stageIndex(arguments, RunStore.read(folder)), steps: try steps(arguments)),
     workerCommand: rewardWorkerCommand)
   for remark in rescoring.remarks { printNote("note: \(remark)") }
-  print(
+  try printResult(
     arguments.has("--json") ? rescoring.json.text(.pretty) : rescoring.text(limit: limit, page: page), terminator: "")
-  if arguments.has("--json") { print("") }
+  if arguments.has("--json") { try printResult("") }
   return 0
 }

@@ -89,7 +89,7 @@ let rewardCommands: [Command] = [
     options: [.init(name: "--output", value: "F", help: "where the library goes (default: the cache)")],
     example: "attune reward build rewards/digit_match/digit_match.c"
   ) { arguments in
-    print(try PluginCompiler.library(for: arguments.positionals[0], output: arguments.string("--output")))
+    try printResult(PluginCompiler.library(for: arguments.positionals[0], output: arguments.string("--output")))
     return 0
   },
   Command(
@@ -98,10 +98,10 @@ let rewardCommands: [Command] = [
   ) { arguments in
     let list = RewardBench.list()
     if arguments.has("--json") {
-      print(JSON.array(list.map(\.json)).text(.pretty))
+      try printResult(JSON.array(list.map(\.json)).text(.pretty))
       return 0
     }
-    print(
+    try printResult(
       TerminalTable.render(headers: ["reward", "kind", "summary"], rows: list.map { [$0.name, $0.kind, $0.summary] }))
     return 0
   },
@@ -122,7 +122,7 @@ let rewardCommands: [Command] = [
       arguments.positionals[0], parameters: rewardParameters(arguments), timeoutSeconds: timeout(arguments),
       cases: arguments.string("--cases"), workerCommand: rewardWorkerCommand, services: services(arguments),
       pictures: loadPicture)
-    print(arguments.has("--json") ? check.json.text(.pretty) : check.text)
+    try printResult(arguments.has("--json") ? check.json.text(.pretty) : check.text)
     return check.passed ? 0 : 1
   },
   Command(
@@ -147,6 +147,11 @@ let rewardCommands: [Command] = [
     }
     let source = arguments.positionals[0]
     let services = try services(arguments)
+    if source == "judge", !arguments.has("--judge") {
+      throw AttuneError.request(
+        "the reward judge asks a judge, and there is none",
+        hint: "name one: --judge http://host:port/v1 --judge-model NAME, or --judge with a checkpoint's folder")
+    }
     let threads = try CommonFlags.threadCount(arguments)
     let reward = try RewardLoader.load(
       RewardSpecification(

@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import Lab
+import Rewards
 
 #if canImport(Glibc)
   import Glibc
@@ -74,7 +75,7 @@ let runCommand = Command(
   Interrupt.install()
   printNote("run \(run.folder.id) in \(run.folder.path)")
   let progress = ProgressObserver(run.recipe, isTerminal: isatty(STDERR_FILENO) == 1) {
-    FileHandle.standardError.write(Data($0.utf8))
+    StandardStream.remark($0)
   }
   let ending = try run.execute(
     observers: [progress], workerCommand: rewardWorkerCommand, isCancelled: { Interrupt.isRequested }, report: printNote
@@ -85,10 +86,11 @@ let runCommand = Command(
   }
   if run.recipe.evaluation.data != nil {
     let report = try RunReport(run.folder, title: run.recipe.report.title, pictures: run.recipe.report.pictures)
-    print(report.terminalTable)
+    // Before the table: it is there though standard output cannot be written.
     if run.recipe.report.enabled {
       for path in try report.write(folder: run.folder.path + "/report") { printNote("wrote \(path)") }
     }
+    try printResult(report.terminalTable)
   }
   printNote("the model is in \(run.folder.path)/model")
   return 0
@@ -103,7 +105,7 @@ let checkCommand = Command(
   let recipe = try Recipe.load(path: arguments.positionals[0], overrides: arguments.list("--set"))
   try Run.check(recipe, workerCommand: rewardWorkerCommand)
   let steps = recipe.stages.reduce(0) { $0 + $1.steps }
-  print(
+  try printResult(
     "\(arguments.positionals[0]): fine (\(recipe.stages.count) stages, \(steps) steps, \(recipe.rewards.count) rewards)"
   )
   return 0
@@ -122,7 +124,7 @@ let initCommand = Command(
   if arguments.has("--list") {
     let width = Preset.all.map(\.name.count).max() ?? 0
     for preset in Preset.all {
-      print("\(preset.name)\(String(repeating: " ", count: width - preset.name.count))  \(preset.summary)")
+      try printResult("\(preset.name)\(String(repeating: " ", count: width - preset.name.count))  \(preset.summary)")
     }
     return 0
   }
@@ -170,10 +172,10 @@ let runsCommands: [Command] = [
   ) { arguments in
     let runs = try RunFolder.list(root: arguments.string("--runs") ?? "runs")
     if arguments.has("--json") {
-      print(JSON.array(runs).text(.pretty))
+      try printResult(JSON.array(runs).text(.pretty))
       return 0
     }
-    print(
+    try printResult(
       TerminalTable.render(
         headers: ["run", "recipe", "status", "seconds"],
         rows: runs.map {
@@ -190,16 +192,16 @@ let runsCommands: [Command] = [
   ) { arguments in
     let json = try RunStore.read(resolveRun(arguments)).show()
     if arguments.has("--json") {
-      print(json.text(.pretty))
+      try printResult(json.text(.pretty))
       return 0
     }
-    print(
+    try printResult(
       "\(json["id"]?.string ?? "")  \(json["status"]?.string ?? "")  \(Int((json["seconds"]?.double ?? 0).rounded())) s"
     )
-    print("\(json["folder"]?.string ?? "")")
+    try printResult("\(json["folder"]?.string ?? "")")
     let rewards = json["rewards"]?.array ?? []
     if !rewards.isEmpty {
-      print(
+      try printResult(
         "\n"
           + TerminalTable.render(
             headers: ["reward", "kind", "version", "SHA-256", "from stage, step"],
@@ -211,18 +213,18 @@ let runsCommands: [Command] = [
             }))
     }
     for stage in json["stages"]?.array ?? [] {
-      print(
+      try printResult(
         "\nstage \(stage["name"]?.string ?? "") (\(stage["objective"]?.string ?? ""), \(stage["steps"]?.int ?? 0) steps)"
       )
-      print(
+      try printResult(
         TerminalTable.render(
           headers: ["metric", "last value"],
           rows: (stage["metrics"]?.object?.entries).map { $0.map { [$0, $1.text()] } } ?? []))
-      if let before = stage["before"] { print("\n" + RewardSurvey.text(before), terminator: "") }
+      if let before = stage["before"] { try printResult("\n" + RewardSurvey.text(before), terminator: "") }
     }
     let alarms = json["alarms"]?.array ?? []
-    if !alarms.isEmpty { print("\nalarms") }
-    for alarm in alarms { print(RewardAlarm.text(alarm)) }
+    if !alarms.isEmpty { try printResult("\nalarms") }
+    for alarm in alarms { try printResult(RewardAlarm.text(alarm)) }
     return 0
   },
   Command(
@@ -267,10 +269,10 @@ let runsCommands: [Command] = [
       limit: try arguments.int("--limit") ?? 20,
       whole: arguments.has("--json"))
     if arguments.has("--json") {
-      for sample in samples { print(sample.text()) }
+      for sample in samples { try printResult(sample.text()) }
       return 0
     }
-    for sample in samples { print(sample.text(.pretty)) }
+    for sample in samples { try printResult(sample.text(.pretty)) }
     return 0
   },
   rescoreCommand,

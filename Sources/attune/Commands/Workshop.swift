@@ -18,7 +18,7 @@ let objectiveEvalCommand = Command(
   let result = try ObjectiveSuite.evaluate(suite, learningRates: LearningRateSchedule.suite).text(.pretty) + "\n"
   let output = arguments.string("--output") ?? "-"
   if output == "-" {
-    print(result, terminator: "")
+    try printResult(result, terminator: "")
   } else {
     try AtomicFile.write(output, text: result)
   }
@@ -43,13 +43,14 @@ let doctorCommand = Command(
     ("reward_workers", confinement.json),
   ]
   if arguments.has("--json") {
-    print(JSON.object(report).text(.pretty))
+    try printResult(JSON.object(report).text(.pretty))
     return 0
   }
-  for (name, value) in report { print("\(name): \(value.string ?? value.text())") }
-  for gap in confinement.gaps { print("reward plugins: \(gap)") }
+  for (name, value) in report { try printResult("\(name): \(value.string ?? value.text())") }
+  for gap in confinement.gaps { try printResult("reward plugins: \(gap)") }
   for (tool, path) in tools where path.isNull {
-    print("missing: \(tool); reward plugins given as source files need it (run Scripts in the Makefile: make setup)")
+    try printResult(
+      "missing: \(tool); reward plugins given as source files need it (run Scripts in the Makefile: make setup)")
   }
   return 0
 }

@@ -57,7 +57,7 @@ public enum CodeSandbox {
     guard fcntl(3, F_SETFD, FD_CLOEXEC) == 0, arguments.count >= 8, let parent = Int32(arguments[1]),
       let limits = Limits(arguments[2..<7])
     else {
-      FileHandle.standardError.write(Data("this command is started by attune itself, to run a policy's code\n".utf8))
+      StandardStream.remark("this command is started by attune itself, to run a policy's code\n")
       return 2
     }
     attune_close_from(4)

@@ -20,9 +20,25 @@ public struct RunControl: Sendable {
       throw AttuneError.request("run \(folder.id) is \(status.rawValue): only a run that is running can be paused")
     }
     try RunControl(folder).request()
+    try waitUntilPaused(folder)
   }
 
-  /// Lets a paused run go on.
+  /// Waits until a run that was asked to stands still: what is rebuilt before would not be seen when it goes on.
+  ///
+  /// - Throws: `AttuneError` (work) if it came to its end instead.
+  private static func waitUntilPaused(_ folder: RunFolder) throws {
+    while true {
+      let status = try RunStore.read(folder).status()
+      if status == .paused { return }
+      guard status == .running else {
+        try RunControl(folder).clear()
+        throw AttuneError.work("run \(folder.id) is \(status.rawValue): it came to its end before it could stand still")
+      }
+      Thread.sleep(forTimeInterval: 0.05)
+    }
+  }
+
+  /// Lets a paused run go on; one that was asked to pause and still finishes its step is waited for.
   ///
   /// - Throws: `AttuneError` (request) if it is not paused.
   public static func `continue`(_ folder: RunFolder) throws {
@@ -33,6 +49,7 @@ public struct RunControl: Sendable {
         "run \(folder.id) is not paused, it is \(status.rawValue)",
         hint: status == .interrupted ? "go on with it by 'attune run --resume \(folder.path)'" : nil)
     }
+    try waitUntilPaused(folder)
     try control.clear()
   }
 

@@ -8,10 +8,16 @@ import Core
 
 /// Writes files so that a reader sees the old contents or the new, never a part: temporary name, sync, rename, sync the folder.
 public enum AtomicFile {
-  /// Replaces `path` with what `body` writes.
+  /// Replaces `path` with what `body` writes. A symbolic link stays, and what it leads to is replaced; a device, a pipe or a
+  /// socket is written into as it is.
   ///
   /// - Throws: what `body` throws, or `.work` naming the file and the system's reason; the old file then stands unchanged.
   public static func write(_ path: String, _ body: (inout Writer) throws -> Void) throws {
+    let path = target(of: path)
+    var kind = stat()
+    if stat(path, &kind) == 0, kind.st_mode & S_IFMT != S_IFREG, kind.st_mode & S_IFMT != S_IFDIR {
+      return try writeInto(path, body)
+    }
     let temporary = "\(path).\(getpid()).tmp"
     let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw failure("cannot create", temporary) }
@@ -32,6 +38,31 @@ public enum AtomicFile {
       throw error
     }
     try syncFolder(of: path)
+  }
+
+  /// The file that a path's symbolic links lead to, whether it exists or not.
+  private static func target(of path: String) -> String {
+    var path = path
+    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
+    // As many links as the system itself would follow.
+    for _ in 0..<40 {
+      let count = readlink(path, &buffer, buffer.count - 1)
+      guard count > 0 else { return path }
+      let link = String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+      let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
+      path = link.hasPrefix("/") ? link : folder + link
+    }
+    return path
+  }
+
+  /// Writes into what cannot be replaced.
+  private static func writeInto(_ path: String, _ body: (inout Writer) throws -> Void) throws {
+    let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw failure("cannot open", path) }
+    defer { close(descriptor) }
+    var writer = Writer(descriptor: descriptor, path: path)
+    try body(&writer)
+    try writer.flush()
   }
 
   /// Replaces `path` with `bytes`.

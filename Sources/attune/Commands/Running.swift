@@ -231,11 +231,11 @@ let runsCommands: [Command] = [
     words: ["runs", "pause"], summary: "lets a running run stand still after its step", positionals: ["RUN"],
     options: [runsFolder], example: "attune runs pause latest",
     details:
-      "A paused run takes no processor time and has a checkpoint. When it goes on, rewards whose sources changed are loaded anew."
+      "Returns when the run stands still, which is after its step. A paused run takes no processor time and has a checkpoint. When it goes on, rewards whose sources changed are loaded anew."
   ) { arguments in
     let folder = try resolveRun(arguments)
     try RunControl.pause(folder)
-    printNote("run \(folder.id) stands still after its step; go on with: attune runs continue \(folder.path)")
+    printNote("run \(folder.id) stands still; go on with: attune runs continue \(folder.path)")
     return 0
   },
   Command(

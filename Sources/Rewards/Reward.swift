@@ -4,8 +4,9 @@ public protocol Reward: Sendable {
   var name: String { get }
   /// One outcome per sample, in order. Blocks; calls from several threads wait for each other.
   ///
-  /// What goes wrong with a sample is an outcome. An error is thrown for what makes the reward as a whole unusable, such
-  /// as a plugin that writes into memory that is not its own.
+  /// What goes wrong with a sample is an outcome. An error is thrown for what makes the reward as a whole unusable. A plugin
+  /// that writes into memory that is not its own makes scoring inline throw, for that memory is the program's; in a worker
+  /// of its own it makes failed outcomes.
   func score(_ samples: [RewardSample], context: RewardContext) throws -> [RewardOutcome]
   /// What a checkpoint has to keep, or nil.
   func saveState() throws -> [UInt8]?

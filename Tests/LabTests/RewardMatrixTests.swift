@@ -167,10 +167,46 @@ import Testing
     let metrics = RewardStatistics.metrics(combined, rules, outcomes: [outcomes], groupSize: 2, seconds: nil)
     func metric(_ name: String) -> Double? { metrics.first { $0.name == "rewards/a/" + name }?.value }
     #expect(metric("failed") == 0.5 && metric("timed_out") == 0.25 && metric("zero_spread") == 0.5)
-    #expect(metric("mean") == 1 && metric("applicable") == 1 && metric("normalized_mean") == 0)
+    // What stands in for a failure counts in the mean, but the reward scored half of them.
+    #expect(metric("mean") == 1 && metric("applicable") == 0.5 && metric("normalized_mean") == 0)
     // ±1/(√2 + 1e-4)·… in the first group, 0 and 0 in the second: √(2·(1/(√2+1e-4))²/3).
     let z = 1 / (2.0.squareRoot() + 1e-4)
     expectClose([metric("normalized_std") ?? .nan], [(2 * z * z / 3).squareRoot()], absolute: 1e-12)
+  }
+
+  /// The table before a stage, a step's metrics and an evaluation say the same; a group with one score is not compared.
+  @Test func oneDefinitionOfEveryNumber() throws {
+    let none = RewardOutcome.none(.notApplicable, "")
+    let outcomes = [ok(1, [("c", 2)]), ok(3), ok(2), none, ok(5), ok(5), none, .none(.failed, "bad")]
+    let rules = [ScoringRule(name: "a", components: [("c", 1)])]
+    let combined = try matrix(rules, [outcomes])
+    let metrics = RewardStatistics.metrics(combined, rules, outcomes: [outcomes], groupSize: 2, seconds: nil)
+    func metric(_ name: String) -> Double { metrics.first { $0.name == "rewards/" + name }?.value ?? .nan }
+    #expect(metric("a/zero_spread") == 0.5 && metric("a/applicable") == 5 / 8.0 && metric("a/failed") == 1 / 8.0)
+    #expect(metric("a.c/zero_spread").isNaN && metric("a.c/applicable") == 5 / 8.0)
+    let evaluated = RewardStatistics.evaluationMetrics(combined, outcomes: [outcomes])
+    let recipe = try Recipe.parse(
+      """
+      model: {path: "preset:tiny"}
+      data: {train: {kind: jsonl, file: x.jsonl}}
+      stages: [{objective: grpo, steps: 1, generations: 2}]
+      rewards: [{source: r.c}]
+      """, file: "/lab/r.yaml", checkFiles: false)
+    guard case .grpo(let settings) = recipe.stages[0].objective else {
+      Issue.record("no grpo stage")
+      return
+    }
+    let batch = RewardBatch(combined, outcomes: [outcomes], lengths: [Int](repeating: 1, count: 8), settings)
+    for summary in batch.summaries() {
+      let json = summary.json
+      for name in ["mean", "std", "applicable", "failed", "zero_spread"] {
+        let value = metric("\(summary.name)/\(name)")
+        #expect(json[name]?.double == (value.isFinite ? value : nil), "\(summary.name)/\(name)")
+        if let found = evaluated.first(where: { $0.name == "eval/rewards/\(summary.name)/\(name)" }) {
+          #expect(found.value == value, "\(summary.name)/\(name)")
+        }
+      }
+    }
   }
 
   @Test func limits() throws {

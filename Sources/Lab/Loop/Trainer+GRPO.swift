@@ -172,6 +172,23 @@ private struct Advantages {
 }
 
 extension Recipe.Stage.GRPOSettings {
+  /// How completions are drawn.
+  func sampling(stopIDs: [Int32]) -> SamplingParameters {
+    SamplingParameters(
+      temperature: temperature, topK: topK, topP: topP, minP: minP, maxNewTokens: maxNewTokens, stopIDs: Set(stopIDs),
+      logprobTemperature: temperature)
+  }
+
+  /// What a step makes of its rewards.
+  func advantages(of matrix: RewardMatrix) throws -> GroupAdvantages.Scores {
+    let weighted = matrix.weighted.map { matrix.columns[$0] }
+    return try GroupAdvantages(
+      .init(
+        groupSize: generations, rewardWeights: weighted.map(\.weight), scaling: scaleRewards.objective,
+        aggregation: multiObjective.objective)
+    ).compute(rewards: matrix.weightedValues, names: weighted.map(\.name))
+  }
+
   /// The objective's own configuration.
   var objective: GRPO.Configuration {
     var c = GRPO.Configuration(lossType: lossType == .dapo ? .dapo : .grpo)

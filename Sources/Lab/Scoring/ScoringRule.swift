@@ -69,7 +69,12 @@ extension Recipe.Reward {
   }
 }
 
-extension RewardOutcome {
+extension RewardStatus {
   /// The reward should have had a score and has none. No opinion is no failure.
-  package var isFailure: Bool { status == .failed || status == .timedOut || status == .invalid }
+  package var isFailure: Bool { self == .failed || self == .timedOut || self == .invalid }
+}
+
+extension RewardOutcome {
+  /// The reward should have had a score and has none.
+  package var isFailure: Bool { status.isFailure }
 }

@@ -1,4 +1,5 @@
 import Core
+import Rewards
 
 extension RunStore {
   /// A prompt of a step as it was recorded, with its completions.
@@ -100,5 +101,15 @@ extension RunStore {
           rollouts: rollouts[row.int(0)] ?? [])
       }
     }
+  }
+}
+
+extension RunStore.RecordedRollout {
+  /// What a reward said; no opinion if it was not asked.
+  func outcome(of reward: String) -> RewardOutcome {
+    guard let score = scores[reward] else { return .none(.notApplicable, "") }
+    return RewardOutcome(
+      score: score.score, status: RewardStatus(rawValue: score.status) ?? .invalid,
+      components: score.components.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, log: score.log ?? "")
   }
 }

@@ -27,7 +27,7 @@ extension Rescoring {
       samples: rows.count, changed: rows.count(where: \.changed), meanBefore: Statistics.mean(before),
       meanAfter: Statistics.mean(after), correlation: Statistics.correlation(before, after),
       turned: rows.count(where: \.turned), woke: rows.count(where: \.woke),
-      failed: rows.count { $0.after.status != .ok && $0.after.status != .notApplicable })
+      failed: rows.count(where: \.after.status.isFailure))
   }
 
   /// For people: the summary, and a page of the samples whose advantage changed its sign.

@@ -50,7 +50,8 @@ public struct Rescoring: Sendable {
     public var place: RunStore.Place
     public var stageName: String
     public var completion: String
-    /// nil for a reward that the run did not have.
+    /// As the run recorded it. A reward that the run did not have has no score and no opinion here; total and advantage are
+    /// the run's all the same.
     public var before: Worth
     public var after: Worth
 
@@ -176,44 +177,5 @@ extension Rescoring {
             total: matrix.total(row), advantage: advantages[row]))
       }
     }
-  }
-}
-
-extension RunStore.RecordedRollout {
-  /// What a reward said; no opinion if it was not asked.
-  func outcome(of reward: String) -> RewardOutcome {
-    guard let score = scores[reward] else { return .none(.notApplicable, "") }
-    return RewardOutcome(
-      score: score.score, status: RewardStatus(rawValue: score.status) ?? .invalid,
-      components: score.components.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, log: score.log ?? "")
-  }
-}
-
-extension Recipe {
-  /// What rewards are told of the run.
-  ///
-  /// - Parameter globalStep: over all stages, from 0.
-  func rewardContext(globalStep: Int, phase: RewardContext.Phase) -> RewardContext {
-    var context = RewardContext()
-    context.phase = phase
-    context.step = globalStep
-    context.totalSteps = stages.reduce(0) { $0 + $1.steps }
-    context.policyVersion = UInt64(globalStep)
-    context.seed = seed
-    context.recipe = name
-    return context
-  }
-}
-
-extension RewardSpecification {
-  init(_ settings: Recipe.Reward, file: String) {
-    self.init(
-      name: settings.name, source: settings.source, parameters: settings.parameters.object ?? .init(),
-      weight: settings.weight, isolation: settings.isolation == .inline ? .inline : .worker,
-      timeoutSeconds: settings.timeout, failure: settings.failure,
-      limits: WorkerLimits(
-        memoryMiB: settings.memoryMiB, allowsNetwork: settings.allowsNetwork,
-        writableFolders: settings.writableFolders),
-      file: file)
   }
 }

@@ -25,7 +25,7 @@ struct RewardBatch: Sendable {
   var normalizesFirst = false
 
   var groups: [Range<Int>] {
-    stride(from: 0, to: lengths.count, by: max(1, groupSize)).map { $0..<min(lengths.count, $0 + max(1, groupSize)) }
+    ColumnStatistics.groups(of: lengths.count, size: groupSize)
   }
 
   /// Values less the mean of their group: what group-relative training sees of them. NaN stays NaN, and counts in no mean.
@@ -42,19 +42,8 @@ struct RewardBatch: Sendable {
   /// NaN where no reward does.
   func part(_ column: Column) -> [Double] {
     var part = totals.map { $0.isNaN ? Double.nan : 0 }
-    if normalizesFirst {
-      for group in groups {
-        let own = Array(column.scores[group])
-        guard !Statistics.isFlat(own) else { continue }
-        // What GDPO pads deviations with (arXiv 2601.05242).
-        let (mean, scale) = (Statistics.mean(own), Statistics.deviation(own) + 1e-4)
-        for i in group where !column.scores[i].isNaN { part[i] = column.weight * (column.scores[i] - mean) / scale }
-      }
-    } else {
-      for i in part.indices where !column.scores[i].isNaN && !totals[i].isNaN {
-        part[i] = column.weight * column.scores[i]
-      }
-    }
+    let scores = normalizesFirst ? ColumnStatistics.normalized(column.scores, groups: groups) : column.scores
+    for i in part.indices where !scores[i].isNaN && !totals[i].isNaN { part[i] = column.weight * scores[i] }
     return centered(part)
   }
 }

@@ -21,7 +21,7 @@ public struct RewardSummary: Sendable, Equatable {
   public var deviation: Double
   public var lowest: Double
   public var highest: Double
-  /// Share of completions with a score.
+  /// Share of completions that the reward itself scored.
   public var applicable: Double
   /// Share of completions on which something went wrong.
   public var failed: Double
@@ -42,22 +42,34 @@ public struct RewardSummary: Sendable, Equatable {
   public static func == (a: Self, b: Self) -> Bool {
     func same(_ a: Double, _ b: Double) -> Bool { a == b || a.isNaN && b.isNaN }
     return a.name == b.name && a.worst == b.worst && a.best == b.best && a.pairs.map(\.name) == b.pairs.map(\.name)
-      && zip(a.numbers, b.numbers).allSatisfy { same($0.value, $1.value) }
+      && zip(a.basic + a.additions, b.basic + b.additions).allSatisfy { same($0.value, $1.value) }
   }
 
-  /// Every number with its name in metrics and JSON.
-  var numbers: [(name: String, value: Double)] {
+  /// What a step's metrics have of `RewardStatistics`, by the names that they have there.
+  private var basic: [(name: String, value: Double)] {
     [
-      ("mean", mean), ("std", deviation), ("min", lowest), ("max", highest), ("applicable", applicable),
-      ("failed", failed), ("zero_spread", flat), ("length_correlation", lengthCorrelation),
+      ("mean", mean), ("std", deviation), ("applicable", applicable), ("failed", failed),
+      ("zero_spread", flat),
+    ]
+  }
+
+  /// What only a summary has, by its names in metrics and JSON.
+  private var further: [(name: String, value: Double)] {
+    [
+      ("min", lowest), ("max", highest), ("length_correlation", lengthCorrelation),
       ("length_rank_correlation", lengthRankCorrelation), ("advantage_share", advantageShare),
-    ] + pairs.map { ("correlation/\($0.name)", $0.correlation) }
+    ]
+  }
+
+  /// What is added to a step's metrics, which have the rest already.
+  var additions: [(name: String, value: Double)] {
+    further + pairs.map { ("correlation/\($0.name)", $0.correlation) }
   }
 
   var json: JSON {
     .object(
       [("name", .string(name)), ("weight", .double(weight))]
-        + numbers.prefix(10).map { ($0.name, $0.value.isFinite ? .double($0.value) : .null) }
+        + (basic + further).map { ($0.name, .finite($0.value)) }
         + [
           (
             "correlations",
@@ -85,10 +97,8 @@ extension RewardBatch {
       parts.dropFirst().reduce(first) { zip($0, $1).map { $0 + $1 } }
     }
     return columns.indices.map { i in
-      var own = summary(columns[i].name, columns[i].weight, columns[i].scores, centers[i], lengths)
-      let count = Double(max(1, columns[i].statuses.count))
-      own.applicable = Double(columns[i].statuses.count { $0 == .ok }) / count
-      own.failed = Double(columns[i].statuses.count { $0 != .ok && $0 != .notApplicable }) / count
+      var own = summary(
+        columns[i].name, columns[i].weight, columns[i].scores, columns[i].statuses, centers[i], lengths)
       own.advantageShare = total.map { Self.share(parts[i], of: $0) } ?? .nan
       own.pairs = columns.indices.dropFirst(i + 1).map { j in
         .init(
@@ -99,24 +109,25 @@ extension RewardBatch {
     }
   }
 
-  /// The total in numbers, called `reward`.
+  /// The total in numbers, called `reward`; it applies where any reward with a weight says something.
   func totalSummary() -> RewardSummary {
-    var own = summary("reward", 1, totals, centered(totals), centered(lengths.map(Double.init)))
-    own.applicable = Double(totals.count { !$0.isNaN }) / Double(max(1, totals.count))
+    var own = summary(
+      "reward", 1, totals, totals.map { $0.isNaN ? .notApplicable : .ok }, centered(totals),
+      centered(lengths.map(Double.init)))
     own.advantageShare = own.flat < 1 ? 1 : .nan
     return own
   }
 
   private func summary(
-    _ name: String, _ weight: Double, _ scores: [Double], _ center: [Double], _ lengths: [Double]
+    _ name: String, _ weight: Double, _ scores: [Double], _ statuses: [RewardStatus], _ center: [Double],
+    _ lengths: [Double]
   ) -> RewardSummary {
+    let own = ColumnStatistics(scores, statuses: statuses, groups: groups)
     let known = scores.indices.filter { scores[$0].isFinite }
-    let compared = groups.map { scores[$0].filter(\.isFinite) }.filter { $0.count > 1 }
     return RewardSummary(
-      name: name, weight: weight, mean: Statistics.mean(scores), deviation: Statistics.deviation(scores),
-      lowest: known.map { scores[$0] }.min() ?? .nan, highest: known.map { scores[$0] }.max() ?? .nan, applicable: .nan,
-      failed: 0,
-      flat: compared.isEmpty ? .nan : Double(compared.count(where: Statistics.isFlat)) / Double(compared.count),
+      name: name, weight: weight, mean: own.mean, deviation: own.deviation,
+      lowest: known.map { scores[$0] }.min() ?? .nan, highest: known.map { scores[$0] }.max() ?? .nan,
+      applicable: own.applicable, failed: own.failed, flat: own.flat,
       lengthCorrelation: Statistics.correlation(center, lengths),
       lengthRankCorrelation: Statistics.rankCorrelation(center, lengths), advantageShare: .nan, pairs: [],
       worst: known.min { (scores[$0], $0) < (scores[$1], $1) },

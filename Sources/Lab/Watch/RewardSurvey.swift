@@ -18,9 +18,9 @@ public struct RewardSurvey: Sendable, Equatable {
     public var completion: String
     public var reward: Double
     /// Each reward's name, score (nil: none), status and log line.
-    public var verdicts: [Verdict]
+    public var outcomes: [Outcome]
 
-    public struct Verdict: Sendable, Equatable {
+    public struct Outcome: Sendable, Equatable {
       public var name: String
       public var score: Double?
       public var status: String
@@ -109,7 +109,7 @@ extension RewardSurvey {
         "prompt": .string(example.prompt), "completion": .string(example.completion),
         "reward": .double(example.reward),
         "rewards": .object(
-          example.verdicts.map {
+          example.outcomes.map {
             (
               $0.name,
               [
@@ -150,7 +150,7 @@ extension RewardSurvey {
       row.map { row in
         Example(
           prompt: texts[row].prompt, completion: texts[row].completion, reward: batch.totals[row],
-          verdicts: zip(rewardNames, outcomes).map {
+          outcomes: zip(rewardNames, outcomes).map {
             .init(name: $0, score: $1[row].score, status: $1[row].status.rawValue, log: $1[row].log)
           })
       }

@@ -52,8 +52,7 @@ final class RewardWatch {
   func observe(_ record: inout StepRecord) throws -> [RewardAlarm] {
     guard case .grpo(let settings) = recipe.stages[record.stage].objective, !record.prompts.isEmpty else { return [] }
     let batch = try batch(record, settings)
-    let known = Set(record.metrics.map(\.name))
-    record.metrics += Self.metrics(batch).filter { !known.contains($0.name) && $0.value.isFinite }
+    record.metrics += Self.metrics(batch).filter(\.value.isFinite)
     let samples = batch.lengths.count
     // The drift belongs to the step, and is known only with the steps before it.
     var metrics = Dictionary(record.metrics.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 })
@@ -83,11 +82,11 @@ final class RewardWatch {
     return RewardBatch(matrix, outcomes: outcomes, lengths: rollouts.map(\.completion.ids.count), settings)
   }
 
-  /// What the watch adds to a step's metrics.
+  /// What the watch adds to what `RewardStatistics` says in a step's metrics.
   static func metrics(_ batch: RewardBatch) -> [(name: String, value: Double)] {
     let total = batch.totalSummary()
     return batch.summaries().flatMap { summary in
-      summary.numbers.map { ("rewards/\(summary.name)/\($0.name)", $0.value) }
+      summary.additions.map { ("rewards/\(summary.name)/\($0.name)", $0.value) }
     } + [
       ("reward_min", total.lowest), ("reward_max", total.highest),
       ("reward_length_correlation", total.lengthCorrelation),

@@ -1,6 +1,5 @@
 import Core
 import Datasets
-import Objectives
 import Rewards
 import Rollout
 
@@ -99,24 +98,5 @@ extension Trainer {
     return RewardSurvey(
       stage: position.stage, name: stage.name, batch, outcomes: outcomes, rewardNames: rewards.rules.map(\.name),
       moves: moves, texts: inputs.map { ($0.prompt, $0.rawCompletion) })
-  }
-}
-
-extension Recipe.Stage.GRPOSettings {
-  /// How completions are drawn.
-  func sampling(stopIDs: [Int32]) -> SamplingParameters {
-    SamplingParameters(
-      temperature: temperature, topK: topK, topP: topP, minP: minP, maxNewTokens: maxNewTokens, stopIDs: Set(stopIDs),
-      logprobTemperature: temperature)
-  }
-
-  /// What a step makes of its rewards.
-  func advantages(of matrix: RewardMatrix) throws -> GroupAdvantages.Scores {
-    let weighted = matrix.weighted.map { matrix.columns[$0] }
-    return try GroupAdvantages(
-      .init(
-        groupSize: generations, rewardWeights: weighted.map(\.weight), scaling: scaleRewards.objective,
-        aggregation: multiObjective.objective)
-    ).compute(rewards: matrix.weightedValues, names: weighted.map(\.name))
   }
 }

@@ -6,7 +6,7 @@ enum CompletionPart: String, CaseIterable, Sendable {
   case completion
   /// The last fenced block behind the last `</think>`.
   case block
-  /// The last `<answer>` span; fences around its whole content are taken off.
+  /// The last closed `<answer>` span; fences around its whole content are taken off.
   case answer
 
   /// The part's text without white space around it, or why there is none.
@@ -22,10 +22,9 @@ enum CompletionPart: String, CaseIterable, Sendable {
       }
       return .success(last.body.trimmedSpace)
     case .answer:
-      guard let open = bytes.lastPosition(of: "<answer>"),
-        let close = bytes.position(of: "</answer>", from: open + 8)
-      else { return .failure(Missing(words: "there is no <answer> span")) }
-      let span = bytes.text((open + 8)..<close).trimmedSpace
+      guard let span = AnswerTags.last(completion)?.trimmedSpace else {
+        return .failure(Missing(words: "there is no <answer> span"))
+      }
       let blocks = FencedBlock.all(in: span)
       if blocks.count == 1, span.hasPrefix("```") || span.hasPrefix("~~~"), blocks[0].isWhole {
         return .success(blocks[0].body.trimmedSpace)

@@ -38,7 +38,7 @@ final class InlineReward: PluginReward, @unchecked Sendable {
         throw violation.error(descriptor)
       }
     }
-    return try OutcomeCoding.read(reply.bytes, for: samples)
+    return try OutcomeCoding.read(reply.bytes, for: samples, requiring: descriptor.columns)
   }
 
   func saveState() throws -> [UInt8]? { try lock.withLock { _ in try instance?.saveState() } }

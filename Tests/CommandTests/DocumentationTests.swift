@@ -5,7 +5,8 @@ import Testing
 /// Every `attune` command that a page shows is run, in order, in a folder with the repository's recipes and rewards.
 @Suite struct DocumentationTests {
   private static let pages = [
-    "README.md", "docs/start.md", "docs/rewards.md", "docs/watching.md", "docs/built-in-rewards.md", "docs/functions.md",
+    "README.md", "docs/start.md", "docs/rewards.md", "docs/watching.md", "docs/built-in-rewards.md",
+    "docs/functions.md",
     "docs/reward-abi.md", "docs/reward-models.md", "docs/recipes.md", "docs/models.md", "docs/adapters.md",
     "rewards/reasoning_steps/README.md",
   ]

@@ -382,4 +382,19 @@ import Testing
       result.errors.contains("reward judge failed on 9 of 12 samples of step 2") && result.errors.contains("no model"))
     #expect(try bench.store().status() == .failed)
   }
+
+  /// A column that no row has is found before anything is sampled, by `check` and by `run`.
+  @Test func columnsThatNoRowHas() throws {
+    let bench = try Bench("#include \"attune_reward.h\"\nATTUNE_REWARD(judge, \"1\") { return 1; }")
+    let source = "rewards.judge.source=libm.so.6: double fabs(double column.promt)"
+    for command in [["check", bench.folder + "/recipe.yaml"], ["run", bench.folder + "/recipe.yaml"]] {
+      let result = try Program.run(command + ["--set", source])
+      #expect(result.status == 2)
+      #expect(
+        result.errors.contains(
+          "the reward 'judge' needs the column 'promt', which none of the first 16 rows of the data source 'train' has"),
+        "\(result.errors)")
+      #expect(result.errors.contains("did you mean 'prompt'?"), "\(result.errors)")
+    }
+  }
 }

@@ -173,4 +173,17 @@ import Testing
     expectAttuneError(containing: "cannot load its state: not my state") { try other.loadState([1, 2]) }
     expectAttuneError(containing: "cannot load its state: not my state") { try reward.loadState([1, 2]) }
   }
+
+  @Test(arguments: [RewardSpecification.Isolation.worker, .inline])
+  func columnsThatARewardRequires(_ isolation: RewardSpecification.Isolation) throws {
+    let reward = try Workshop.load("requires_column.c", isolation: isolation)
+    defer { reward.close() }
+    #expect(reward.descriptor.columns == ["price"])
+    var samples = Workshop.samples("a", "b", "c")
+    samples[0].columns = JSON.Object([("price", 3)])
+    samples[1].columns = JSON.Object([("price", .null)])
+    let outcomes = try reward.score(samples, context: RewardContext())
+    #expect(outcomes.map(\.status) == [.ok, .invalid, .invalid])
+    #expect(outcomes[2].log == "the sample has no column 'price', which the reward requires")
+  }
 }

@@ -91,18 +91,18 @@ import Testing
         score: 1, status: .ok, components: [("part", 2)], log: "log", tokenRewards: [1, 2],
         stepRewards: [RewardStep(tokens: 0..<1, value: 1, label: "step")]), into: whole)
     OutcomeCoding.write(.none(.failed, "why"), into: whole)
-    #expect(try OutcomeCoding.read(whole.bytes, for: samples).map(\.score) == [1, nil])
+    #expect(try OutcomeCoding.read(whole.bytes, for: samples, requiring: []).map(\.score) == [1, nil])
     // Every prefix, and every word overwritten by a size that cannot be.
     for count in stride(from: 0, to: whole.count, by: 8) {
       let cut = UnsafeRawBufferPointer(rebasing: whole.bytes[0..<count])
-      #expect(throws: AttuneError.self) { _ = try OutcomeCoding.read(cut, for: samples) }
+      #expect(throws: AttuneError.self) { _ = try OutcomeCoding.read(cut, for: samples, requiring: []) }
     }
     for place in stride(from: 0, to: whole.count, by: 8) {
       for wrong in [UInt64.max, UInt64.max - 1, UInt64(1) << 40, UInt64(Int64.max)] {
         let copy = ByteBuffer()
         copy.reserve(whole.count).copyMemory(from: whole.bytes)
         copy.memory.storeBytes(of: wrong, toByteOffset: place, as: UInt64.self)
-        _ = try? OutcomeCoding.read(copy.bytes, for: samples)
+        _ = try? OutcomeCoding.read(copy.bytes, for: samples, requiring: [])
       }
     }
     #expect(try WorkerMemory().copyOfReply(-1) == nil)

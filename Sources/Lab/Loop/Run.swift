@@ -117,7 +117,7 @@ public struct Run {
 
   /// Everything that can be known before weights are read: data files, the model's configuration, reward plugins.
   public static func check(_ recipe: Recipe, workerCommand: [String]) throws {
-    _ = try DataSources.open(recipe)
+    let streams = try DataSources.open(recipe)
     let seesPictures: Bool
     if let preset = recipe.model.preset {
       seesPictures = try Preset.named(preset).vision
@@ -126,7 +126,9 @@ public struct Run {
     }
     try checkParts(recipe, present: seesPictures ? Set(ModelPart.allCases) : [.language])
     try recipe.checkJudges()
-    try RewardSet(recipe, workerCommand: workerCommand, copies: nil).close()
+    let rewards = try RewardSet(recipe, workerCommand: workerCommand, copies: nil)
+    defer { rewards.close() }
+    try rewards.checkColumns(recipe, streams)
   }
 
   /// Runs to the end, or until `isCancelled` says stop.
@@ -183,6 +185,7 @@ public struct Run {
     let streams = try DataSources.open(recipe)
     let rewards = try RewardSet(recipe, workerCommand: workerCommand, copies: folder.path + "/rewards")
     defer { rewards.close() }
+    try rewards.checkColumns(recipe, streams)
     try recordRewards(rewards.identities, at: saved?.position)
     // Going on with a run that was paused when it was stopped is an answer to the pause.
     if !isNew { try RunControl(folder).clear() }

@@ -3,7 +3,12 @@ import Core
 
 /// Reads a reply of `PluginInstance` and judges it: only here does a plugin's answer become an outcome.
 enum OutcomeCoding {
-  static func read(_ bytes: UnsafeRawBufferPointer, for samples: [RewardSample]) throws -> [RewardOutcome] {
+  /// The outcomes of a call, in order.
+  ///
+  /// - Parameter columns: those without which the reward scores nothing.
+  static func read(
+    _ bytes: UnsafeRawBufferPointer, for samples: [RewardSample], requiring columns: [String]
+  ) throws -> [RewardOutcome] {
     var reader = ByteReader(bytes)
     let status = Int32(clamping: try reader.signed())
     let message = try reader.string()
@@ -11,7 +16,13 @@ enum OutcomeCoding {
     guard count == samples.count else {
       throw AttuneError.work("a reward's worker answered about \(count) of \(samples.count) samples")
     }
-    let outcomes = try samples.map { try outcome(&reader, $0) }
+    let outcomes = try samples.map { sample in
+      let found = try outcome(&reader, sample)
+      guard found.status == .ok, let missing = columns.first(where: { sample.columns[$0]?.isNull ?? true }) else {
+        return found
+      }
+      return .none(.invalid, "the sample has no column '\(missing)', which the reward requires")
+    }
     guard status != ATTUNE_OK else { return outcomes }
     let log = message.isEmpty ? "the reward gave up on the whole call without a reason (status \(status))" : message
     return samples.map { _ in .none(self.status(status) ?? .failed, log) }

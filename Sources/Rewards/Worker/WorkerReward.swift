@@ -219,7 +219,9 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
       let reply = worker.memory.copyOfReply(count)
     else { throw WorkerDeath(.garbled) }
     defer { withExtendedLifetime(reply) {} }
-    guard let outcomes = try? OutcomeCoding.read(reply.bytes, for: samples) else { throw WorkerDeath(.garbled) }
+    guard let outcomes = try? OutcomeCoding.read(reply.bytes, for: samples, requiring: descriptor.columns) else {
+      throw WorkerDeath(.garbled)
+    }
     return outcomes
   }
 

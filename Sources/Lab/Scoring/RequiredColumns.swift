@@ -1,0 +1,29 @@
+import Core
+
+extension RewardSet {
+  /// How many rows of a data source are looked at for the columns that rewards need.
+  private static let rowsToSee = 16
+
+  /// Refuses rewards whose columns no row has, before anything is sampled. A single row without one is that sample's `invalid`.
+  ///
+  /// - Throws: `AttuneError` (request) naming the reward, the column, the data source and the nearest column that there is.
+  func checkColumns(_ recipe: Recipe, _ streams: [String: DataStream]) throws {
+    for stage in recipe.stages {
+      guard case .grpo = stage.objective, let source = streams[stage.data]?.source else { continue }
+      let needed = entries.flatMap { entry in entry.reward.descriptor.columns.map { (entry.settings.name, $0) } }
+      guard !needed.isEmpty else { continue }
+      let count = min(Self.rowsToSee, source.count ?? Self.rowsToSee)
+      let rows = try (0..<count).map { try source.sample(at: $0).columns }
+      var known: [String] = []
+      for name in rows.flatMap(\.keys) where !known.contains(name) { known.append(name) }
+      for (reward, column) in needed where !rows.contains(where: { $0[column].map { !$0.isNull } ?? false }) {
+        let near = nearestName(to: column, among: known)
+        throw AttuneError.request(
+          "the reward '\(reward)' needs the column '\(column)', which none of the first \(count) rows of the data source "
+            + "'\(stage.data)' has", at: .init(file: recipe.file),
+          hint: near.map { "did you mean '\($0)'?" }
+            ?? (known.isEmpty ? "its rows have no columns" : "it has \(known.joined(separator: ", "))"))
+      }
+    }
+  }
+}

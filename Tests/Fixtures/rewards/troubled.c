@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+static int is_damaged;
+
 ATTUNE_REWARD(troubled, "what the completion says") {
   const char *wish = sample->completion.data;
   if (!strcmp(wish, "crash")) raise(SIGSEGV);
@@ -20,6 +22,12 @@ ATTUNE_REWARD(troubled, "what the completion says") {
     attune_log(call, "saw the time");
     return 0;
   }
+  // The state of a damaged heap, only reliable: what dies of it is not what did it.
+  if (!strcmp(wish, "damage")) {
+    is_damaged = 1;
+    return attune_fail(call, "damaged");
+  }
+  if (!strcmp(wish, "frail") && is_damaged) abort();
   if (!strcmp(wish, "nan")) return attune_none();
   if (!strcmp(wish, "infinity")) return 1.0 / (double)(sample->completion.size - 8);
   if (!strcmp(wish, "fail")) return attune_fail(call, "asked to fail");

@@ -1,3 +1,7 @@
 import Foundation
+import Rewards
 
-exit(CommandLineInterface.run(Array(CommandLine.arguments.dropFirst())))
+InlineExitGuard.arm()
+let status = CommandLineInterface.run(Array(CommandLine.arguments.dropFirst()))
+InlineExitGuard.programEnds()
+exit(status)

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static int is_damaged;
@@ -13,6 +14,14 @@ ATTUNE_REWARD(troubled, "what the completion says") {
   if (!strcmp(wish, "crash")) raise(SIGSEGV);
   if (!strcmp(wish, "null")) return *(volatile double *)NULL;
   if (!strcmp(wish, "exit")) _exit(3);
+  if (!strcmp(wish, "exit 0")) exit(0);
+  if (!strcmp(wish, "child exits")) {
+    const pid_t child = fork();
+    if (child == 0) exit(0);
+    int status = 0;
+    waitpid(child, &status, 0);
+    return status == 0 ? 1 : 0;
+  }
   if (!strcmp(wish, "abort")) abort();
   if (!strcmp(wish, "hang"))
     for (;;) usleep(1000);

@@ -211,8 +211,8 @@ enum CommandLineInterface {
 }
 
 func printError(_ text: String) {
-  FileHandle.standardError.write(Data(("attune: " + text + "\n").utf8))
+  FileHandle.standardError.write(Data(("attune: " + text.escapingControls() + "\n").utf8))
 }
 
 /// Progress and remarks: standard error, so that results on standard output stay clean.
-func printNote(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
+func printNote(_ text: String) { FileHandle.standardError.write(Data((text.escapingControls() + "\n").utf8)) }

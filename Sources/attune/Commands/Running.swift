@@ -218,11 +218,11 @@ let runsCommands: [Command] = [
         TerminalTable.render(
           headers: ["metric", "last value"],
           rows: (stage["metrics"]?.object?.entries).map { $0.map { [$0, $1.text()] } } ?? []))
-      if let before = stage["before"] { print("\n" + RewardSurvey.text(before), terminator: "") }
+      if let before = stage["before"] { print("\n" + RewardSurvey.text(before).escapingControls(), terminator: "") }
     }
     let alarms = json["alarms"]?.array ?? []
     if !alarms.isEmpty { print("\nalarms") }
-    for alarm in alarms { print(RewardAlarm.text(alarm)) }
+    for alarm in alarms { print(RewardAlarm.text(alarm).escapingControls()) }
     return 0
   },
   Command(

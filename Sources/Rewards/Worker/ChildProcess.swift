@@ -143,7 +143,9 @@ enum ChildProcess {
       let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
         String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
       }
-      guard let process = pid_t(name), process != leader, getpgid(process) == leader, !isZombie(process) else { continue }
+      guard let process = pid_t(name), process != leader, getpgid(process) == leader, !isZombie(process) else {
+        continue
+      }
       found.append(process)
     }
     return found

@@ -206,7 +206,9 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
       let frame = try worker.ask(
         .score, payload, reward: name, services: call.context.services, limit: timeLimit,
         deadline: deadline(worker.memory.progress, samples.count))
-      for (i, outcome) in zip(indices, try outcomes(frame, worker, samples, call.context.services)) { call.outcomes[i] = outcome }
+      for (i, outcome) in zip(indices, try outcomes(frame, worker, samples, call.context.services)) {
+        call.outcomes[i] = outcome
+      }
       deathsInARow = 0
       return nil
     } catch {

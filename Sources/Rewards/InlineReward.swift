@@ -16,9 +16,16 @@ final class InlineReward: PluginReward, @unchecked Sendable {
     self.name = name
     self.timeLimit = timeLimit
     services = InlineServices(reward: name)
-    let made = try request.instance(services: services)
+    let services = services
+    let made = try InlineExitGuard.calling(name) { try request.instance(services: services) }
     instance = made
     descriptor = made.descriptor
+    InlineExitGuard.hasLoaded(name)
+  }
+
+  deinit {
+    close()
+    InlineExitGuard.hasClosed(name)
   }
 
   func score(_ samples: [RewardSample], context: RewardContext) throws -> [RewardOutcome] {
@@ -31,7 +38,7 @@ final class InlineReward: PluginReward, @unchecked Sendable {
       defer { services.services = nil }
       do {
         try BatchView.with(samples, context, needs: descriptor.needs, timeLimit: timeLimit, larger: false) { view in
-          try instance.score(view, variant: .normal, into: reply)
+          try InlineExitGuard.calling(name) { try instance.score(view, variant: .normal, into: reply) }
         }
       } catch let violation as RewardViolation {
         // It touched memory of the program.
@@ -41,13 +48,17 @@ final class InlineReward: PluginReward, @unchecked Sendable {
     return try OutcomeCoding.read(reply.bytes, for: samples, requiring: descriptor.columns)
   }
 
-  func saveState() throws -> [UInt8]? { try lock.withLock { _ in try instance?.saveState() } }
-
-  func loadState(_ state: [UInt8]) throws {
-    try lock.withLock { _ in try state.withUnsafeBytes { try instance?.loadState($0) } }
+  func saveState() throws -> [UInt8]? {
+    try lock.withLock { _ in try InlineExitGuard.calling(name) { try instance?.saveState() } }
   }
 
-  func close() { lock.withLock { _ in instance = nil } }
+  func loadState(_ state: [UInt8]) throws {
+    try lock.withLock { _ in
+      try state.withUnsafeBytes { bytes in try InlineExitGuard.calling(name) { try instance?.loadState(bytes) } }
+    }
+  }
+
+  func close() { lock.withLock { _ in InlineExitGuard.calling(name) { instance = nil } } }
 }
 
 private final class InlineServices: PluginServices {

@@ -213,11 +213,11 @@ enum CommandLineInterface {
 }
 
 func printError(_ text: String) {
-  StandardStream.remark("attune: " + text + "\n")
+  StandardStream.remark("attune: " + text.escapingControls() + "\n")
 }
 
 /// Progress and remarks: standard error, so that results on standard output stay clean.
-func printNote(_ text: String) { StandardStream.remark(text + "\n") }
+func printNote(_ text: String) { StandardStream.remark(text.escapingControls() + "\n") }
 
 /// A result, on standard output.
 ///

@@ -2,4 +2,7 @@ import Foundation
 import Rewards
 
 StandardStream.reserveDescriptors()
-exit(CommandLineInterface.run(Array(CommandLine.arguments.dropFirst())))
+InlineExitGuard.arm()
+let status = CommandLineInterface.run(Array(CommandLine.arguments.dropFirst()))
+InlineExitGuard.programEnds()
+exit(status)

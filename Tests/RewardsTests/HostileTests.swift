@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Synchronization
 import TestSupport
 import Testing
 
@@ -44,16 +45,32 @@ import Testing
     #expect(outcome.log.contains("of the 128 MiB that it may"))
   }
 
-  @Test func childrenEndWithTheWorker() throws {
+  @Test(.enabled(if: isLinux), arguments: ["children", "grandchild"])
+  func whatAPluginStartsEndsWithTheCall(_ wish: String) throws {
+    final class Log: RewardServices {
+      let lines = Mutex<[String]>([])
+      func log(reward: String, level: Int, text: String) { lines.withLock { $0.append(text) } }
+    }
     let reward = try Workshop.load("hostile.c")
-    let outcome = try reward.score(Workshop.samples("children"), context: RewardContext())[0]
-    #expect(outcome.score == 0.25)
-    let child = Int(try #require(outcome.components.first?.value))
-    #expect(isAlive(child))
-    reward.close()
-    // Whoever takes care of orphans may take a moment.
-    for _ in 0..<200 where isAlive(child) { usleep(10_000) }
-    #expect(!isAlive(child))
+    defer { reward.close() }
+    let log = Log()
+    var context = RewardContext()
+    context.services = log
+    for _ in 0..<2 {
+      let outcome = try reward.score(Workshop.samples(wish), context: context)[0]
+      #expect(outcome.score == 0.25)
+      #expect(!isAlive(Int(try #require(outcome.components.first?.value))))
+    }
+    let words =
+      wish == "children"
+      ? "8 processes that the plugin had started and left behind were stopped when the call had ended"
+      : "1 process that the plugin had started and left behind was stopped when the call had ended"
+    #expect(log.lines.withLock { $0 } == [words, words])
+    // The worker itself went on.
+    #expect((reward as? WorkerReward)?.deaths == 0)
+    // Nothing is left to be said.
+    _ = try reward.score(Workshop.samples("a"), context: context)
+    #expect(log.lines.withLock { $0.count } == 2)
   }
 
   @Test func anOrphanThatHoldsTheSocketHidesNoCrash() throws {

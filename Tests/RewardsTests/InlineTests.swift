@@ -57,6 +57,22 @@ import Testing
     #expect(seen[0]["completion"] != seen[1]["completion"])
   }
 
+  /// `exit(0)` of a plugin is not the success of the program; what a plugin forks may exit.
+  @Test func anExitOfThePluginIsAFailure() throws {
+    func tried(_ wish: String) throws -> Program.Result {
+      _ = Workshop.command
+      return try Program.run(
+        ["reward", "try", Workshop.source("troubled.c"), "--isolation", "inline"],
+        input: "{\"prompt\": \"\", \"completion\": \"\(wish)\"}\n")
+    }
+    let ended = try tried("exit 0")
+    #expect(ended.status == 1)
+    #expect(ended.errors == "attune: the reward troubled ended the program (isolation: inline)\n")
+    let fine = try tried("child exits")
+    #expect(fine.status == 0 && fine.errors.isEmpty, "\(fine.errors)")
+    #expect(fine.output.contains("\"reward\": 1"), "\(fine.output)")
+  }
+
   /// Each held value is a scope inside another: thousands need a stack of their own.
   @Test func manyLongTexts() throws {
     let inline = try Workshop.load("brief.c", isolation: .inline)

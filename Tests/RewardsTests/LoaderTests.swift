@@ -1,3 +1,4 @@
+import CRewardABI
 import Core
 import Foundation
 import TestSupport
@@ -54,6 +55,9 @@ import Testing
       try Workshop.library("undefined.c"), ["uses the symbol nobody_defines_this, which neither it nor a library"])
     expectRefused(try Workshop.library("other_version.c"), ["was built for version 7.2", "this program speaks 1.0"])
     expectRefused(try Workshop.library("no_magic.c"), ["magic 0x1, expected 0x52545441"])
+    expectRefused(
+      try Workshop.library("no_list.c"),
+      ["its attune_library has 1 rewards in a list that is NULL, expected the list's"])
     expectRefused(try Workshop.library("same_names.c"), ["offers two rewards called 'twin'"])
   }
 
@@ -83,6 +87,13 @@ import Testing
     expectRefused(source, parameters: given("tolerance", 11), ["is 11.0, expected 0.0 to 10.0"])
     expectRefused("brief.c", parameters: given("x", 1), ["the reward brief takes no parameters, found 'x'"])
     expectRefused("counter.c", ["needs the parameter 'start' (a number), which is missing", "the first score"])
+    let plain = RewardParameter(name: "x", type: ATTUNE_NUMBER, defaultValue: nil, summary: "a number", bounds: nil)
+    #expect {
+      _ = try [plain].complete(.init(), reward: "r", file: nil)
+    } throws: {
+      let error = $0 as? AttuneError
+      return error?.message == "the reward r needs the parameter 'x' (a number), which is missing" && error?.hint == nil
+    }
     var placed = JSON.Object()
     placed["tolerence"] = JSON(.int(1), at: .init(line: 12, column: 7))
     for isolation in Self.isolations {

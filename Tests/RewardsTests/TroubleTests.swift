@@ -22,6 +22,30 @@ import Testing
     #expect(try reward.score(Workshop.samples("a", "b"), context: RewardContext()).map(\.score) == [0.25, 0.25])
   }
 
+  /// What one sample damages, another one dies of: it is scored again as the first of a fresh worker.
+  @Test func whoDiesOfAnotherSamplesDamageDoesNotPay() throws {
+    let reward = try Workshop.load("troubled.c")
+    defer { reward.close() }
+    let outcomes = try reward.score(
+      Workshop.samples("a", "damage", "frail", "frail", "crash", "b"), context: RewardContext())
+    #expect(outcomes.map(\.score) == [0.25, nil, 0.25, 0.25, nil, 0.25], "\(outcomes.map(\.log))")
+    #expect(outcomes[1].log == "damaged")
+    #expect(outcomes[4].log.contains("SIGSEGV) while scoring sample 4"))
+  }
+
+  /// The first of a call has nobody to blame: it pays at once.
+  @Test func theFirstOfACallPaysAtOnce() throws {
+    let reward = try Workshop.load("troubled.c")
+    defer { reward.close() }
+    let worker = try #require(reward as? WorkerReward)
+    _ = try reward.score(Workshop.samples("crash", "a"), context: RewardContext())
+    #expect(worker.deaths == 1)
+    _ = try reward.score(Workshop.samples("crash"), context: RewardContext())
+    #expect(worker.deaths == 2)
+    _ = try reward.score(Workshop.samples("a", "crash", "b"), context: RewardContext())
+    #expect(worker.deaths == 4)
+  }
+
   @Test func aHangCostsTheSampleBeingScored() throws {
     let reward = try Workshop.load("troubled.c", timeout: 0.3)
     defer { reward.close() }
@@ -104,6 +128,7 @@ import Testing
     ("one too many", "outcome 1 of a batch of 1 samples (one score too many)"),
     ("past an outcome", "outcome 0, behind it"),
     ("struct_size", "struct_size of outcome 0"), ("past memory", "memory of allocate, behind it"),
+    ("before an outcome", "outcome 0, in front of it"), ("before memory", "memory of allocate, in front of it"),
   ])
   func aPluginThatWritesWhereItMustNot(_ wish: String, _ place: String) throws {
     // In this process memory of the program may be damaged; in a worker it is the worker's.
@@ -120,6 +145,43 @@ import Testing
       outcomes[0].log
         == "the plugin wrote outside its outcomes (\(place) was touched) and was stopped while scoring sample 0")
     #expect(try worker.score(Workshop.samples("nothing"), context: RewardContext()).map(\.score) == [1])
+  }
+
+  /// Of two outcomes too, and with an array of outcomes whose size is no multiple of 16.
+  @Test(arguments: [2, 3])
+  func theByteInFrontOfAnOutcome(_ count: Int) throws {
+    let inline = try Workshop.load("greedy.c", isolation: .inline)
+    for (wish, index) in [("before an outcome", 0), ("before the second outcome", 1)] {
+      let samples = (0..<count).map { _ in RewardSample(prompt: "p", completion: wish) }
+      expectAttuneError(containing: "wrote outside its outcomes", "outcome \(index), in front of it") {
+        _ = try inline.score(samples, context: RewardContext())
+      }
+    }
+  }
+
+  /// Every byte between two pieces belongs to a guard, whatever their sizes.
+  @Test func guardsHaveNoGaps() throws {
+    for size in 0...33 {
+      let arena = GuardedArena()
+      let first = try #require(arena.allocate(size, "first"))
+      let second = try #require(arena.allocate(size, "second"))
+      for place in -64..<0 {
+        let byte = first + place
+        let was = byte.load(as: UInt8.self)
+        byte.storeBytes(of: ~was, as: UInt8.self)
+        #expect(arena.violation() == "first, in front of it")
+        byte.storeBytes(of: was, as: UInt8.self)
+      }
+      for place in size..<(second - first) {
+        let byte = first + place
+        let was = byte.load(as: UInt8.self)
+        byte.storeBytes(of: ~was, as: UInt8.self)
+        let isNear = place - size < ((second - first) - size) / 2
+        #expect(arena.violation() == (isNear ? "first, behind it" : "second, in front of it"))
+        byte.storeBytes(of: was, as: UInt8.self)
+      }
+      #expect(arena.violation() == nil)
+    }
   }
 
   @Test func createMayRefuse() throws {

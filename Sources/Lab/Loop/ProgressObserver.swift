@@ -44,7 +44,7 @@ public final class ProgressObserver: RunObserver {
       lastStep = monotonicSeconds()
     case .surveyed(let survey):
       closeLine()
-      write(survey.text)
+      write(survey.text.escapingControls())
     case .alarm(let alarm):
       line("alarm: step \(alarm.step): \(alarm.text)\n  \(alarm.meaning)\n  \(alarm.look)")
     case .checkpointBegins: break
@@ -53,7 +53,7 @@ public final class ProgressObserver: RunObserver {
     case .memory(let phases, let held):
       let parts = phases.map { "\($0.name) \(Int($0.mebibytes.rounded(.up))) MiB" }.joined(separator: ", ")
       line("memory at most: \(parts); \(Int(held.rounded(.up))) MiB held for tensors")
-    case .note(let text): line("note: \(text)")
+    case .note(let text): line("note: \(text.escapingControls(keepingLines: false))")
     case .paused(let folder):
       line("paused; go on with: attune runs continue \(folder)")
     case .continued:
@@ -79,6 +79,7 @@ public final class ProgressObserver: RunObserver {
     let headline = record.headline.map { "\($0.name) \(short($0.value))" }.joined(separator: "  ")
     let text =
       "\(stage?.name ?? "")  \(record.step + 1)/\(record.stageSteps)  \(headline)  \(thousands(rate)) tok/s  \(duration(perStep * Double(left))) left"
+      .escapingControls(keepingLines: false)
     if isTerminal {
       write("\r\u{1B}[2K" + text)
       lineIsOpen = true
@@ -94,7 +95,7 @@ public final class ProgressObserver: RunObserver {
 
   private func line(_ text: String) {
     closeLine()
-    write(text + "\n")
+    write(text.escapingControls() + "\n")
   }
 
   private func short(_ value: Double) -> String {

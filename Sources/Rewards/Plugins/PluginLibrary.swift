@@ -75,6 +75,10 @@ struct PluginLibrary: @unchecked Sendable {
       throw AttuneError.request("\(path): its attune_library has no name or no version")
     }
     let count = library.pointee.reward_count
+    guard library.pointee.rewards != nil || count == 0 else {
+      throw AttuneError.request(
+        "\(path): its attune_library has \(count) rewards in a list that is NULL, expected the list's address")
+    }
     guard count > 0, count <= 4096, let list = library.pointee.rewards else {
       throw AttuneError.request("\(path) offers \(count) rewards, expected 1 to 4096")
     }

@@ -162,7 +162,8 @@ extension [RewardParameter] {
       guard let value = given[parameter.name] ?? parameter.defaultValue else {
         throw AttuneError.request(
           "the reward \(reward) needs the parameter '\(parameter.name)' (\(parameter.kind)), which is missing",
-          at: file.map { .init(file: $0) }, hint: parameter.summary.isEmpty ? nil : parameter.summary)
+          at: file.map { .init(file: $0) },
+          hint: parameter.summary.isEmpty || parameter.summary == parameter.kind ? nil : parameter.summary)
       }
       guard parameter.type == ATTUNE_ABSENT || parameter.kind == value.kind else {
         throw AttuneError.request(

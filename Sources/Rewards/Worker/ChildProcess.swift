@@ -106,6 +106,54 @@ enum ChildProcess {
       && information.si_signo != 0
   }
 
+  /// True if a child of this process is running. Those that are over are forgotten.
+  static func hasChildren() -> Bool {
+    while true {
+      var status: Int32 = 0
+      let process = waitpid(-1, &status, WNOHANG)
+      if process == 0 { return true }
+      if process < 0, errno != EINTR { return false }
+    }
+  }
+
+  /// Kills the processes of a group other than the one that it is named after, also those that appear meanwhile.
+  ///
+  /// - Returns: how many there were; 0 where the system does not list its processes in `/proc`.
+  static func killFollowers(ofGroup leader: pid_t) -> Int {
+    var killed: Set<pid_t> = []
+    // What starts processes faster than they can be killed is left to the end of the group.
+    for _ in 0..<1000 {
+      let running = followers(ofGroup: leader)
+      if running.isEmpty { break }
+      for process in running where kill(process, SIGKILL) == 0 { killed.insert(process) }
+      usleep(500)
+    }
+    return killed.count
+  }
+
+  private static func followers(ofGroup leader: pid_t) -> [pid_t] {
+    guard let folder = opendir("/proc") else { return [] }
+    defer { closedir(folder) }
+    var found: [pid_t] = []
+    while let entry = readdir(folder) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      guard let process = pid_t(name), process != leader, getpgid(process) == leader, !isZombie(process) else {
+        continue
+      }
+      found.append(process)
+    }
+    return found
+  }
+
+  private static func isZombie(_ process: pid_t) -> Bool {
+    guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8),
+      let end = text.lastIndex(of: ")")
+    else { return true }
+    return "ZX".contains(text[text.index(after: end)...].first { $0 != " " } ?? "X")
+  }
+
   /// Runs a command to its end; returns how it ended and what it printed.
   static func run(_ command: [String], environment: [String: String] = [:]) throws -> (end: End, output: String) {
     var ends: [Int32] = [0, 0]

@@ -138,6 +138,7 @@ final class FrameChannel {
 
   private func fill(_ target: UnsafeMutableRawBufferPointer, _ deadline: () -> UInt64?) throws(Interruption) {
     var done = 0
+    var spinEnd: UInt64?
     while done < target.count {
       if inboxStart < inboxEnd {
         let count = min(inboxEnd - inboxStart, target.count - done)
@@ -156,7 +157,7 @@ final class FrameChannel {
       } else if got > 0 {
         (inboxStart, inboxEnd) = (0, got)
       } else if got < 0, errno == EAGAIN || errno == EWOULDBLOCK {
-        try waitUntilReadable(deadline)
+        if !isWorthWaiting(for: &spinEnd) { try waitUntilReadable(deadline) }
       } else if got < 0, errno == EINTR {
         continue
       } else {
@@ -164,6 +165,20 @@ final class FrameChannel {
       }
     }
   }
+
+  /// True for the first moment of waiting, in which the processor is offered to others and the socket looked at again. Waking
+  /// a process that sleeps takes longer than a plugin takes for a small batch.
+  private func isWorthWaiting(for end: inout UInt64?) -> Bool {
+    let now = MonotonicClock.now
+    let limit = end ?? now + Self.moment
+    end = limit
+    guard now < limit else { return false }
+    sched_yield()
+    return true
+  }
+
+  /// In nanoseconds: what waking costs on a virtual machine.
+  private static let moment: UInt64 = 100_000
 
   /// How often a companion is looked after.
   private static let patience: UInt64 = 50_000_000

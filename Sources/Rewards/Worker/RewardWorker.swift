@@ -7,6 +7,8 @@ import Foundation
 public enum RewardWorker {
   /// Serves the reward on descriptors 3 (socket), 4 (results) and 5 (requests) until the host goes away.
   public static func main(_ arguments: [String]) -> Int32 {
+    // Whatever is started here, also by what is started here, stays this process's to look after.
+    attune_adopt_orphans()
     // The host decides when a run ends; a worker ends with its host.
     signal(SIGINT, SIG_IGN)
     signal(SIGPIPE, SIG_IGN)
@@ -122,6 +124,7 @@ private final class WorkerLoop: PluginServices {
       guard !reply.isOwner else { throw AttuneError.work("the outcomes of a batch take more than 1 GiB") }
       let answer = ByteBuffer(capacity: 64)
       answer.append(reply.count)
+      answer.append(ChildProcess.hasChildren() ? 1 : 0)
       try channel.send(.scored, answer)
     case .saveState:
       let reply = ByteBuffer()

@@ -182,6 +182,10 @@ final class WorkerProcess: ChannelCompanion {
 
   // MARK: Ends
 
+  /// Stops what the plugin started and did not stop; returns how many processes that were. By this process, because not
+  /// every confinement lets the worker signal its children.
+  func endStrays() -> Int { isEnded ? 0 : ChildProcess.killFollowers(ofGroup: process) }
+
   /// The end of a worker that closed its socket. One that lives on without it is stopped.
   private func reap() -> ChildProcess.End {
     guard !isEnded else { return .exit(0) }

@@ -3,7 +3,8 @@ import Foundation
 import Synchronization
 
 /// A plugin in a process of its own. A crash or a hang costs the sample being scored; the others are scored again one
-/// by one in a fresh worker.
+/// by one in a fresh worker. What was scored before a sample may have damaged the worker: a sample pays only for a worker
+/// that ended while it was the first in it.
 ///
 /// Safety: everything that changes is only touched by the holder of `lock`.
 final class WorkerReward: PluginReward, @unchecked Sendable {
@@ -125,7 +126,7 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
 
   private func score(_ units: [[Int]], _ call: inout Call) throws {
     let indices = units.flatMap { $0 }
-    guard let (death, begun) = try attempt(indices, &call) else { return }
+    guard let (death, begun, hasEnded) = try attempt(indices, &call) else { return }
     var rest = units
     // The sample that was begun and not ended is the culprit. Without marks, or with several at once, everyone is tried.
     let suspects = units.indices.filter { !begun.isDisjoint(with: units[$0]) }
@@ -134,8 +135,13 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
       return
     }
     if suspects.count == 1 {
-      blame(units[suspects[0]], death, begun, &call)
-      rest.remove(at: suspects[0])
+      let suspect = rest.remove(at: suspects[0])
+      if hasEnded {
+        // The first in the fresh worker.
+        rest.insert(suspect, at: 0)
+      } else {
+        blame(suspect, death, begun, &call)
+      }
     }
     for unit in rest {
       if deathsInARow >= Self.patience {
@@ -143,7 +149,13 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
           call.outcomes[i] = .none(
             .failed, "not scored: the plugin was stopped \(deathsInARow) times in a row (last: \(death.words))")
         }
-      } else if let (death, begun) = try attempt(unit, &call) {
+      } else {
+        let isFresh = worker == nil
+        guard var (death, begun, _) = try attempt(unit, &call) else { continue }
+        if !isFresh, deathsInARow < Self.patience {
+          guard let again = try attempt(unit, &call) else { continue }
+          (death, begun, _) = again
+        }
         blame(unit, death, begun, &call)
       }
     }
@@ -167,9 +179,11 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
     }
   }
 
-  /// Scores samples in one call. Returns nil if outcomes were written, otherwise how the worker died and which samples
-  /// it had begun.
-  private func attempt(_ indices: [Int], _ call: inout Call) throws -> (WorkerDeath, begun: Set<Int>)? {
+  /// Scores samples in one call. Returns nil if outcomes were written, otherwise how the worker died, which samples it had
+  /// begun, and whether it had ended one.
+  private func attempt(
+    _ indices: [Int], _ call: inout Call
+  ) throws -> (WorkerDeath, begun: Set<Int>, hasEnded: Bool)? {
     let samples = indices.count == call.samples.count ? call.samples : indices.map { call.samples[$0] }
     let worker: WorkerProcess
     do { worker = try running() } catch {
@@ -177,7 +191,7 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
       deathsInARow += 1
       deathCount += 1
       let why = (error as? WorkerDeath)?.words ?? (error as? AttuneError)?.message ?? "\(error)"
-      return (WorkerDeath(.notRestarted(why)), [])
+      return (WorkerDeath(.notRestarted(why)), [], false)
     }
     let room = SharedRoom(worker.memory.request, seenAt: worker.requestAddress)
     _ = try BatchBuilder.build(
@@ -192,7 +206,9 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
       let frame = try worker.ask(
         .score, payload, reward: name, services: call.context.services, limit: timeLimit,
         deadline: deadline(worker.memory.progress, samples.count))
-      for (i, outcome) in zip(indices, try outcomes(frame, worker, samples)) { call.outcomes[i] = outcome }
+      for (i, outcome) in zip(indices, try outcomes(frame, worker, samples, call.context.services)) {
+        call.outcomes[i] = outcome
+      }
       deathsInARow = 0
       return nil
     } catch {
@@ -204,25 +220,44 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
       let death =
         error as? WorkerDeath ?? WorkerDeath(.reported((error as? AttuneError)?.message ?? "\(error)"))
       var begun: Set<Int> = []
+      var hasEnded = false
       for (i, index) in indices.enumerated() where i < ProgressPage.capacity && death.leavesMarks {
-        if case .begun = worker.memory.progress[i] { begun.insert(index) }
+        switch worker.memory.progress[i] {
+        case .begun: begun.insert(index)
+        case .ended: hasEnded = true
+        case .untouched: break
+        }
       }
-      return (death, begun)
+      return (death, begun, hasEnded)
     }
   }
 
   /// The outcomes that the worker wrote, which may be anything.
   private func outcomes(
-    _ frame: FrameChannel.Frame, _ worker: WorkerProcess, _ samples: [RewardSample]
+    _ frame: FrameChannel.Frame, _ worker: WorkerProcess, _ samples: [RewardSample], _ services: (any RewardServices)?
   ) throws -> [RewardOutcome] {
-    guard frame.kind == .scored, let count = try? frame.read({ reader, _ in try reader.integer() }),
+    guard frame.kind == .scored,
+      let (count, children) = try? frame.read({ reader, _ in (try reader.integer(), try reader.integer()) }),
       let reply = worker.memory.copyOfReply(count)
     else { throw WorkerDeath(.garbled) }
     defer { withExtendedLifetime(reply) {} }
+    if children > 0 { reportLeftBehind(worker.endStrays(), services) }
     guard let outcomes = try? OutcomeCoding.read(reply.bytes, for: samples, requiring: descriptor.columns) else {
       throw WorkerDeath(.garbled)
     }
     return outcomes
+  }
+
+  private func reportLeftBehind(_ count: Int, _ services: (any RewardServices)?) {
+    guard count > 0 else { return }
+    let words =
+      "\(count) process\(count == 1 ? "" : "es") that the plugin had started and left behind \(count == 1 ? "was" : "were") "
+      + "stopped when the call had ended"
+    if let services {
+      services.log(reward: name, level: 2, text: words)
+    } else {
+      FileHandle.standardError.write(Data("attune: the reward \(name): \(words)\n".utf8))
+    }
   }
 
   /// The worker, started again if it died.

@@ -60,6 +60,13 @@ static inline int attune_grant_cpu_time(pid_t process, uint64_t seconds) {
 #endif
 }
 
+// Processes that are started below this one and lose their parent become children of this one.
+static inline void attune_adopt_orphans(void) {
+#if defined(__linux__)
+  prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+#endif
+}
+
 // Closes every descriptor from `first` on.
 static inline void attune_close_from(int first) {
 #if defined(__linux__) && defined(SYS_close_range)

@@ -122,7 +122,7 @@ let rewardCommands: [Command] = [
       arguments.positionals[0], parameters: rewardParameters(arguments), timeoutSeconds: timeout(arguments),
       cases: arguments.string("--cases"), workerCommand: rewardWorkerCommand, services: services(arguments),
       pictures: loadPicture)
-    try printResult(arguments.has("--json") ? check.json.text(.pretty) : check.text)
+    try printResult(arguments.has("--json") ? check.json.text(.pretty) : check.text.escapingControls())
     return check.passed ? 0 : 1
   },
   Command(

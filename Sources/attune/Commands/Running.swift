@@ -220,11 +220,13 @@ let runsCommands: [Command] = [
         TerminalTable.render(
           headers: ["metric", "last value"],
           rows: (stage["metrics"]?.object?.entries).map { $0.map { [$0, $1.text()] } } ?? []))
-      if let before = stage["before"] { try printResult("\n" + RewardSurvey.text(before), terminator: "") }
+      if let before = stage["before"] {
+        try printResult("\n" + RewardSurvey.text(before).escapingControls(), terminator: "")
+      }
     }
     let alarms = json["alarms"]?.array ?? []
     if !alarms.isEmpty { try printResult("\nalarms") }
-    for alarm in alarms { try printResult(RewardAlarm.text(alarm)) }
+    for alarm in alarms { try printResult(RewardAlarm.text(alarm).escapingControls()) }
     return 0
   },
   Command(

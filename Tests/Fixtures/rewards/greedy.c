@@ -13,6 +13,12 @@ static attune_status score(
   if (!strcmp(wish, "past an outcome")) memset(outcomes[0] + 1, 1, 8);
   if (!strcmp(wish, "struct_size")) outcomes[0]->struct_size = 0;
   if (!strcmp(wish, "past memory")) memset(host->allocate(host, 10), 1, 11);
+  if (!strcmp(wish, "before an outcome")) ((char *)outcomes[0])[-1] = 1;
+  if (!strcmp(wish, "before the second outcome")) ((char *)outcomes[1])[-1] = 1;
+  if (!strcmp(wish, "before memory")) {
+    host->allocate(host, 100);
+    ((char *)host->allocate(host, 100))[-1] = 1;
+  }
   if (!strcmp(wish, "input")) memset((char *)(size_t)batch->samples[0]->completion.data, 'x', 1);
   return ATTUNE_OK;
 }

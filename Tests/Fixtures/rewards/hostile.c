@@ -74,6 +74,21 @@ ATTUNE_REWARD(hostile, "what the completion says") {
         for (;;) pause();
     attune_component_add(call, "child", child);
   }
+  if (!strcmp(wish, "grandchild")) {
+    int ends[2];
+    pid_t grandchild = 0;
+    if (pipe(ends) != 0) return 0;
+    if (fork() == 0) {
+      if ((grandchild = fork()) == 0)
+        for (;;) {}
+      (void)!write(ends[1], &grandchild, sizeof grandchild);
+      _exit(0);
+    }
+    (void)!read(ends[0], &grandchild, sizeof grandchild);
+    close(ends[0]);
+    close(ends[1]);
+    attune_component_add(call, "child", grandchild);
+  }
   if (!strcmp(wish, "orphan and crash")) {
     if (fork() == 0)
       for (;;) pause();

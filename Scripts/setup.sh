@@ -27,7 +27,7 @@ if [ "$(uname)" = "Darwin" ]; then
     echo "setup: Homebrew is needed to install: ${packages[*]} (https://brew.sh)" >&2
     exit 2
   fi
-  if $wants_python; then packages+=(python3); fi
+  if $wants_python || ! command -v python3 >/dev/null; then packages+=(python3); fi
   missing=()
   for package in "${packages[@]}"; do brew list --versions "$package" >/dev/null 2>&1 || missing+=("$package"); done
   [ ${#missing[@]} -eq 0 ] || brew install "${missing[@]}"
@@ -36,6 +36,8 @@ fi
 
 packages=(pkg-config libyaml-dev libsqlite3-dev libpng-dev libjpeg-dev libwebp-dev libpcre2-dev libcairo2-dev libffi-dev fonts-dejavu-core gcc libc6-dev libcurl4-openssl-dev)
 if $wants_python; then packages+=(python3 python3-venv); fi
+# The reward `code` runs completions' Python programs, in its tests too; nothing else of the program needs Python.
+command -v python3 >/dev/null || packages+=(python3-minimal)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")

@@ -50,7 +50,7 @@ public enum InlineExitGuard {
     guard let reward = state.withLock({ $0.culprit }) else { return }
     // What was printed so far is not lost, as with any other exit.
     fflush(nil)
-    FileHandle.standardError.write(Data("attune: the reward \(reward) ended the program (isolation: inline)\n".utf8))
+    StandardStream.remark("attune: the reward \(reward) ended the program (isolation: inline)\n")
     _exit(1)
   }
 }

@@ -256,7 +256,7 @@ final class WorkerReward: PluginReward, @unchecked Sendable {
     if let services {
       services.log(reward: name, level: 2, text: words)
     } else {
-      FileHandle.standardError.write(Data("attune: the reward \(name): \(words)\n".utf8))
+      StandardStream.remark("attune: the reward \(name): \(words)\n")
     }
   }
 

@@ -177,8 +177,8 @@ final class FrameChannel {
     return true
   }
 
-  /// In nanoseconds: what waking costs on a virtual machine.
-  private static let moment: UInt64 = 100_000
+  /// In nanoseconds: longer than a small batch takes, and a few times what waking costs on a virtual machine.
+  private static let moment: UInt64 = 300_000
 
   /// How often a companion is looked after.
   private static let patience: UInt64 = 50_000_000

@@ -186,4 +186,39 @@ import Testing
     #expect(outcomes.map(\.status) == [.ok, .invalid, .invalid])
     #expect(outcomes[2].log == "the sample has no column 'price', which the reward requires")
   }
+
+  private final class OneJudge: RewardServices {
+    func judge(_ request: JudgeRequest, reward: String) -> JudgeReply {
+      guard request.judge == "j" else { return JudgeReply(status: .notApplicable, message: "who?") }
+      let asked = request.messages[0]?["content"]?.string == "how much?"
+      return JudgeReply(status: .ok, text: asked ? "0.75" : "?")
+    }
+  }
+
+  @Test(arguments: [RewardSpecification.Isolation.worker, .inline])
+  func whatTheSwiftKitShows(_ isolation: RewardSpecification.Isolation) throws {
+    let reward = try Workshop.load("everything.swift", isolation: isolation)
+    defer { reward.close() }
+    var samples = Workshop.samples("look", "ask")
+    samples[0].references = ["a", "b"]
+    let boxes: JSON = .array([["w": 1], ["w": 2.5], ["w": 4]])
+    let calls: JSON = .array([["id": 1]])
+    samples[0].columns = JSON.Object([("boxes", boxes)])
+    samples[0].messages = [
+      Message(role: "user", text: "q"),
+      Message(role: "assistant", text: "", fields: JSON.Object([("tool_calls", calls)])),
+    ]
+    samples[0].completionMessages = [Message(role: "assistant", text: "x"), Message(role: "tool", text: "42")]
+    samples[0].images = [RewardImage(Picture(width: 2, height: 1, pixels: [1, 2, 3, 4, 5, 6]))]
+    samples[0].images[0].coordinateRange = 1000
+    var context = RewardContext()
+    context.services = OneJudge()
+    let outcomes = try reward.score(samples, context: context)
+    #expect(outcomes.map(\.score) == [21, 0.75], "\(outcomes.map(\.log))")
+    #expect(outcomes[0].components.map(\.value) == [2, 0.002, 2.5, 3])
+    #expect(outcomes[0].notes.map(\.text) == ["user assistant", #"[{"id": 1}]"#, "42"])
+    // Without a judge the reason is the sample's log.
+    let alone = try reward.score([samples[1]], context: RewardContext())
+    #expect(alone[0].status == .failed && alone[0].log == "this host has no judges")
+  }
 }

@@ -17,16 +17,31 @@ enum DataSources {
   }
 
   /// Columns that the recipe leaves at their defaults are found by the names in common use.
-  private static func mapping(_ columns: Recipe.Columns, system: String?) -> ColumnMapping {
+  private static func mapping(_ columns: Recipe.Columns) -> ColumnMapping {
     func named(_ name: String, _ usual: String) -> String? { name == usual ? nil : name }
     return ColumnMapping(
       prompt: named(columns.prompt, "prompt"), completion: named(columns.completion, "completion"),
-      reference: named(columns.reference, "reference"), images: named(columns.images, "images"), system: system)
+      chosen: named(columns.chosen, "chosen"), rejected: named(columns.rejected, "rejected"),
+      label: named(columns.label, "label"), margin: named(columns.margin, "margin"),
+      reference: named(columns.reference, "reference"), images: named(columns.images, "images"))
   }
 
-  private static func open(_ source: Recipe.Source, task: SampleTask) throws -> any SampleSource {
+  /// One source, read for what its stages train on.
+  ///
+  /// - Throws: `AttuneError` with file and line of the first row that the task cannot use.
+  static func open(_ source: Recipe.Source, task: SampleTask) throws -> any SampleSource {
+    let samples = try content(of: source, task: task)
+    return source.system.map { SystemPrompted(base: samples, text: $0) } ?? samples
+  }
+
+  private static func content(of source: Recipe.Source, task: SampleTask) throws -> any SampleSource {
     switch source.content {
     case .digits(let digits):
+      guard task == .sft || task == .rl else {
+        throw AttuneError.request(
+          "the data source '\(source.name)' is of the kind digits, which holds no preferences, expected the kind jsonl",
+          at: .init(file: source.file), hint: "`attune data pairs` makes pairs and labels of its samples")
+      }
       var options = DigitsSource.Options()
       options.records = digits.records
       options.length = digits.length
@@ -49,7 +64,7 @@ enum DataSources {
     case .jsonl(let columns):
       let all = try JSONLSource(
         file: source.file, task: task,
-        mapping: mapping(columns, system: source.system),
+        mapping: mapping(columns),
         loadPicture: { try PictureDecoder.load(path: $0, options: .reference) })
       return source.count > 0 ? FirstSamples(of: all, count: source.count) : all
     }
@@ -67,4 +82,18 @@ private struct FirstSamples: SampleSource {
   }
 
   func sample(at index: Int) throws -> Sample { try base.sample(at: index) }
+}
+
+/// Samples with a system message before each prompt that has none of its own.
+private struct SystemPrompted: SampleSource {
+  let base: any SampleSource
+  let text: String
+
+  var count: Int? { base.count }
+
+  func sample(at index: Int) throws -> Sample {
+    var sample = try base.sample(at: index)
+    if sample.prompt.first?.role != "system" { sample.prompt.insert(Message(role: "system", text: text), at: 0) }
+    return sample
+  }
 }

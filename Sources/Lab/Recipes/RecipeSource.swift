@@ -37,12 +37,21 @@ extension Recipe {
   public struct Columns: Sendable, Equatable {
     public var prompt: String
     public var completion: String
+    public var chosen: String
+    public var rejected: String
+    public var label: String
+    /// A column, or the difference of two: `a - b`.
+    public var margin: String
     public var reference: String
     public var images: String
 
     init(_ values: RecipeValues) {
       prompt = values.string("prompt")
       completion = values.string("completion")
+      chosen = values.string("chosen")
+      rejected = values.string("rejected")
+      label = values.string("label")
+      margin = values.string("margin")
       reference = values.string("reference")
       images = values.string("images")
     }

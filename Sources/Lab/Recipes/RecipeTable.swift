@@ -167,6 +167,14 @@ public enum RecipeTable {
       row("data.*.seed", .int, .sameAs(".seed"), in: .within(0, 0x1p63), "Randomness of this source alone."),
       row("data.*.prompt", .string, .value("prompt"), only: rows, "Column with the prompt: a text, or messages."),
       row("data.*.completion", .string, .value("completion"), only: rows, "Column with the completion to learn."),
+      row("data.*.chosen", .string, .value("chosen"), only: rows, "Column with the better completion of a pair."),
+      row("data.*.rejected", .string, .value("rejected"), only: rows, "Column with the worse completion of a pair."),
+      row(
+        "data.*.label", .string, .value("label"), only: rows,
+        "Column that says whether a completion is desirable: true or false, yes or no, 1 or 0."),
+      row(
+        "data.*.margin", .string, .value("margin"), only: rows,
+        "Column with a number: how much better the chosen completion is. `a - b` is the difference of two columns."),
       row("data.*.reference", .string, .value("reference"), only: rows, "Column with the reference answer."),
       row("data.*.images", .string, .value("images"), only: rows, "Column with the pictures' paths."),
       row(

@@ -30,6 +30,29 @@ public struct ColumnMapping: Sendable {
     self.system = system
   }
 
+  /// A mapping of fields by their names in recipes.
+  ///
+  /// - Throws: `.request` with the nearest name for a field that there is not.
+  public init(_ columns: [(field: String, column: String)]) throws {
+    self.init()
+    for (field, column) in columns {
+      guard let path = ColumnMapping.fields.first(where: { $0.name == field })?.path else {
+        let names = ColumnMapping.fields.map(\.name)
+        throw AttuneError.request(
+          "there is no field '\(field)', expected one of \(listed(names))",
+          hint: nearestName(to: field, among: names).map { "did you mean '\($0)'?" })
+      }
+      self[keyPath: path] = column
+    }
+  }
+
+  private static var fields: [(name: String, path: WritableKeyPath<ColumnMapping, String?>)] {
+    [
+      ("prompt", \.prompt), ("completion", \.completion), ("chosen", \.chosen), ("rejected", \.rejected),
+      ("label", \.label), ("margin", \.margin), ("reference", \.reference), ("images", \.images), ("system", \.system),
+    ]
+  }
+
   // The names in common use, best first; compared without regard to case.
   static let promptNames = [
     "messages", "prompt", "conversations", "conversation", "query", "question", "problem", "instruction", "input",
@@ -46,6 +69,13 @@ public struct ColumnMapping: Sendable {
   static let imitatedAnswerNames = ["solution"] + answerNames.filter { $0 != "solution" }
   static let imageNames = ["images", "image"]
   static let systemNames = ["system", "system_prompt"]
+
+  /// Whether a column of this name may be taken for a field without being mapped to it.
+  public static func isRead(_ column: String) -> Bool { readNames.contains(column.lowercased()) }
+  private static let readNames = Set(
+    promptNames + completionNames + chosenNames + rejectedNames + labelNames + marginNames + referenceNames
+      + answerNames
+      + imageNames + systemNames + ["history", "rejected_images"])
 
   /// A field of a row that a mapping or a common name led to.
   struct Field {

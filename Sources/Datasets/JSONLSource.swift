@@ -20,7 +20,8 @@ public struct JSONLSource: SampleSource {
 
   /// - Parameters:
   ///   - task: what a row must hold, and whether an answer column is the completion (`sft`, `unpaired`) or the reference.
-  ///     Pairs that are read for `unpaired` give two samples a row: the chosen completion, then the rejected one.
+  ///     Pairs that are read for `unpaired` give two samples a row, the chosen completion and then the rejected one;
+  ///     those that are read for `sft` give the chosen one.
   ///   - mapping: columns named by the user; the rest is found by the names in common use.
   ///   - imageFolder: where relative picture paths begin; nil is the file's own folder.
   ///   - loadPicture: decodes one picture file.
@@ -29,12 +30,13 @@ public struct JSONLSource: SampleSource {
     file: String, task: SampleTask, mapping: ColumnMapping = ColumnMapping(), imageFolder: String? = nil,
     loadPicture: @escaping PictureLoader
   ) throws {
-    let importer = RowImporter(task: task, mapping: mapping, imageFolder: imageFolder ?? folder(of: file))
+    let importer = RowImporter(
+      task: task, mapping: mapping, imageFolder: imageFolder ?? DataFile.folder(of: file))
     let data = try DataRows.read(file)
     var imported: [ImportedRow] = []
     imported.reserveCapacity(data.count)
-    var readings: [String] = []
-    var counts: [String: Int] = [:]
+    var readings: [RowReading] = []
+    var counts: [RowReading: Int] = [:]
     for row in data {
       let result = try importer.importRow(row)
       if counts[result.reading] == nil { readings.append(result.reading) }
@@ -59,17 +61,6 @@ public struct JSONLSource: SampleSource {
         throw error.located(in: path)
       }
     }
-    var sample = Sample(
-      id: index, prompt: row.prompt, pictures: pictures, completion: row.completion, rejected: row.rejected,
-      label: row.label, margin: row.margin, reference: row.reference, referenceColumn: row.referenceColumn,
-      columns: row.columns)
-    sample.pictureFiles = row.pictures
-    return sample
+    return row.sample(id: index, pictures: pictures)
   }
-}
-
-/// The folder that a relative path in `file` begins at.
-private func folder(of file: String) -> String {
-  guard let slash = file.lastIndex(of: "/") else { return "." }
-  return slash == file.startIndex ? "/" : String(file[..<slash])
 }

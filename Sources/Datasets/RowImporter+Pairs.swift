@@ -14,13 +14,18 @@ extension RowImporter {
     var promptField: ColumnMapping.Field
   }
 
-  /// Whether an unpaired row is really a pair; a label column that the user named says that it is not.
+  /// Whether a row that is to hold one answer holds a better and a worse one instead. A label column that the user named
+  /// says that it does not, and for supervised fine-tuning so does a completion.
   func holdsPair(_ row: DataRow) throws -> Bool {
-    try mapping.label == nil && find(mapping.rejected, ColumnMapping.rejectedNames, "rejected", row) != nil
+    typealias Columns = ColumnMapping
+    if task == .unpaired, mapping.label != nil { return false }
+    if task == .sft, try find(mapping.completion, Columns.completionNames, "completion", row) != nil { return false }
+    return try find(mapping.rejected, Columns.rejectedNames, "rejected", row) != nil
   }
 
-  /// One row with both answers, or for unpaired data two rows with their labels: the chosen one, then the rejected one.
-  func importPair(_ row: DataRow) throws -> (rows: [ImportedRow], reading: String) {
+  /// One row with both answers; for unpaired data two rows with their labels, the chosen one and then the rejected one;
+  /// for supervised fine-tuning the chosen one alone.
+  func importPair(_ row: DataRow) throws -> (rows: [ImportedRow], reading: RowReading) {
     typealias Columns = ColumnMapping
     guard let rejected = try find(mapping.rejected, Columns.rejectedNames, "rejected", row) else {
       throw AttuneError.request(
@@ -49,17 +54,19 @@ extension RowImporter {
         referenceColumn: reference?.name, columns: row.columns, place: row.place)
     }
     var rows = [imported(pair.chosen)]
-    if task == .preference {
+    switch task {
+    case .preference:
       rows[0].rejected = pair.rejected
       rows[0].margin = margin?.value
-    } else {
+    case .unpaired:
       rows.append(imported(pair.rejected))
       rows[0].label = true
       rows[1].label = false
+    case .sft, .rl: break
     }
     return (
       rows,
-      reading([
+      RowReading([
         ("prompt", pair.promptName), ("chosen", pair.chosenName), ("rejected", rejected.name),
         ("margin", margin?.name), ("reference", reference?.name), ("images", images?.name), ("system", system?.name),
       ])

@@ -13,6 +13,34 @@ struct ImportedRow: Sendable {
   var referenceColumn: String?
   var columns: JSON.Object
   var place: AttuneError.Location
+
+  /// - Parameter loaded: what is in the files of `pictures`; empty for a sample that is only written on.
+  func sample(id: Int, pictures loaded: [Picture]) -> Sample {
+    var sample = Sample(
+      id: id, prompt: prompt, pictures: loaded, completion: completion, rejected: rejected, label: label,
+      margin: margin, reference: reference, referenceColumn: referenceColumn, columns: columns)
+    sample.pictureFiles = pictures
+    return sample
+  }
+}
+
+/// Which columns of a row were taken for what.
+struct RowReading: Hashable, CustomStringConvertible {
+  struct Field: Hashable {
+    var name: String
+    /// A column, or in words the part of one.
+    var column: String
+  }
+
+  var fields: [Field]
+
+  /// Fields without a column are left out.
+  init(_ fields: [(name: String, column: String?)]) {
+    self.fields = fields.compactMap { name, column in column.map { Field(name: name, column: $0) } }
+  }
+
+  /// `prompt: question, completion: answer`.
+  var description: String { fields.map { "\($0.name): \($0.column)" }.joined(separator: ", ") }
 }
 
 /// Turns rows of any accepted shape into the one that samples are made of.
@@ -21,10 +49,10 @@ struct RowImporter {
   let mapping: ColumnMapping
   let imageFolder: String
 
-  /// What the row holds (a pair that is read unpaired is two), and in words which column was taken for what.
-  func importRow(_ row: DataRow) throws -> (rows: [ImportedRow], reading: String) {
+  /// What the row holds (a pair that is read unpaired is two), and which column was taken for what.
+  func importRow(_ row: DataRow) throws -> (rows: [ImportedRow], reading: RowReading) {
     typealias Columns = ColumnMapping
-    if try task == .preference || (task == .unpaired && holdsPair(row)) { return try importPair(row) }
+    if try task == .preference || (task != .rl && holdsPair(row)) { return try importPair(row) }
     guard let promptField = try find(mapping.prompt, Columns.promptNames, "prompt", row) else {
       throw AttuneError.request(
         "the row has no prompt, expected a column 'messages', 'prompt' or 'question'; it has \(listed(row.columns.keys))",
@@ -61,7 +89,7 @@ struct RowImporter {
     let answer = completionField?.name ?? completion.map { _ in "last message of \(promptField.name)" }
     return (
       [imported],
-      reading([
+      RowReading([
         ("prompt", promptField.name), ("completion", answer), ("label", labelField?.field.name),
         ("reference", referenceField?.name), ("images", images?.name), ("system", system?.name),
       ])
@@ -191,10 +219,5 @@ struct RowImporter {
     if completion.isEmpty {
       throw AttuneError.request("the completion is an empty text, expected an answer", at: row.place)
     }
-  }
-
-  /// `prompt: question, completion: answer`; fields without a column are left out.
-  func reading(_ fields: [(field: String, column: String?)]) -> String {
-    fields.compactMap { field, column in column.map { "\(field): \($0)" } }.joined(separator: ", ")
   }
 }

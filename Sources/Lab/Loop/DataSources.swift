@@ -4,16 +4,35 @@ import Datasets
 
 /// Opens the data sources that a recipe names.
 enum DataSources {
+  /// All sources but those that are sampled, which are made when the first stage that reads them begins.
   static func open(_ recipe: Recipe) throws -> [String: DataStream] {
-    var supervised: Set<String> = []
-    for stage in recipe.stages { if case .sft = stage.objective { supervised.insert(stage.data) } }
     var streams: [String: DataStream] = [:]
     for source in recipe.data {
-      streams[source.name] = DataStream(
-        name: source.name, source: try open(source, task: supervised.contains(source.name) ? .sft : .rl),
-        seed: recipe.seed &+ source.seed)
+      let task = task(of: source.name, in: recipe)
+      if case .sampled = source.content {
+        try checkSampled(source, task, recipe)
+      } else {
+        streams[source.name] = DataStream(
+          name: source.name, source: try open(source, task: task), seed: recipe.seed &+ source.seed)
+      }
     }
     return streams
+  }
+
+  /// What a source is read for: what the stages that name it learn from.
+  static func task(of source: String, in recipe: Recipe) -> SampleTask {
+    for stage in recipe.stages where stage.data == source { if case .sft = stage.objective { return .sft } }
+    return .rl
+  }
+
+  /// Refuses a sampled source that a stage or an evaluation would only take prompts from.
+  private static func checkSampled(_ source: Recipe.Source, _ task: SampleTask, _ recipe: Recipe) throws {
+    let readers = recipe.stages.filter { $0.data == source.name }.map { "the stage \($0.name)" }
+    let reader = recipe.evaluation.data == source.name ? "the evaluation" : task == .rl ? readers.first : nil
+    guard let reader else { return }
+    throw AttuneError.request(
+      "\(reader) reads the sampled source '\(source.name)', which holds preferences and not prompts to sample",
+      at: .init(file: recipe.file), hint: "name a source of another kind, such as the one it is sampled from")
   }
 
   /// Columns that the recipe leaves at their defaults are found by the names in common use.
@@ -67,7 +86,16 @@ enum DataSources {
         mapping: mapping(columns),
         loadPicture: { try PictureDecoder.load(path: $0, options: .reference) })
       return source.count > 0 ? FirstSamples(of: all, count: source.count) : all
+    case .sampled:
+      throw AttuneError.request(
+        "the data source '\(source.name)' is sampled by a stage that reads it, and holds nothing before",
+        hint: "name the source that it is sampled from")
     }
+  }
+
+  /// Rows that a policy made.
+  static func openSampled(_ file: String, task: SampleTask) throws -> any SampleSource {
+    try JSONLSource(file: file, task: task, loadPicture: { try PictureDecoder.load(path: $0, options: .reference) })
   }
 }
 

@@ -1,3 +1,4 @@
+import AttuneTensor
 import Core
 import Foundation
 import Models
@@ -148,6 +149,15 @@ extension Recipe {
       adapter = values.optionalString("adapter")
       freeze = Set(values.json("freeze").array?.compactMap { $0.string.flatMap(ModelPart.init) } ?? [])
       lora = LoRAConfiguration(recipe: values.section("lora"))
+    }
+  }
+
+  /// How the model's frozen weights are held, in the words of the room that holds them.
+  public var weightFormat: WeightFormat {
+    switch model.weights {
+    case .bf16: .plain
+    case .int8: .int8
+    case .int4: .int4
     }
   }
 

@@ -6,7 +6,7 @@ import Datasets
 enum DataSources {
   static func open(_ recipe: Recipe) throws -> [String: DataStream] {
     var supervised: Set<String> = []
-    for stage in recipe.stages { if case .sft = stage.objective { supervised.insert(stage.data) } }
+    for stage in recipe.stages where stage.entry.kind == .supervised { supervised.insert(stage.data) }
     var streams: [String: DataStream] = [:]
     for source in recipe.data {
       streams[source.name] = DataStream(

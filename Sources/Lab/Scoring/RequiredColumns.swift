@@ -9,7 +9,7 @@ extension RewardSet {
   /// - Throws: `AttuneError` (request) naming the reward, the column, the data source and the nearest column that there is.
   func checkColumns(_ recipe: Recipe, _ streams: [String: DataStream]) throws {
     for stage in recipe.stages {
-      guard case .grpo = stage.objective, let source = streams[stage.data]?.source else { continue }
+      guard stage.rollouts != nil, let source = streams[stage.data]?.source else { continue }
       let needed = entries.flatMap { entry in entry.reward.descriptor.columns.map { (entry.settings.name, $0) } }
       guard !needed.isEmpty else { continue }
       let count = min(Self.rowsToSee, source.count ?? Self.rowsToSee)

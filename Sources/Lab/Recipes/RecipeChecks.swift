@@ -90,6 +90,11 @@ enum RecipeChecks {
           "\(path).generations: found 1, but \(entry.name) compares the completions of a prompt; it needs at least 2",
           at: path + ".generations")
       }
+      if let grpo = (objective as? GRPO)?.configuration, let delta = grpo.delta, delta <= 1 + grpo.upperEpsilon {
+        reader.add(
+          "\(section).delta: found \(delta), expected more than 1 + epsilon_high = \(1 + grpo.upperEpsilon)",
+          at: section + ".delta")
+      }
     } catch {
       // A key that could not be read has been told of; its neighbours then stand without it.
       guard let error = error as? AttuneError, reader.problems.error == nil else { return }

@@ -79,7 +79,8 @@ public struct Recipe: Sendable, Equatable {
 
   private init(_ root: RecipeNode, text: String, file: String, overrides: [String], checkFiles: Bool) throws {
     var problems = RecipeProblems(file: file)
-    let tree = RecipeOverrides.apply(overrides, to: root, problems: &problems)
+    let whole = try RecipeExtension.resolve(root, file: file, problems: &problems)
+    let tree = RecipeOverrides.apply(overrides, to: whole, problems: &problems)
     var reader = RecipeReader(tree, file: file, checkFiles: checkFiles, problems: problems)
     RecipeChecks.run(&reader)
     if let error = reader.problems.error { throw error }

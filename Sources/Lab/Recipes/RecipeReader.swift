@@ -301,9 +301,10 @@ struct RecipeReader {
     }
     guard case .path(let role) = key.kind, role != .output, let text = value.string else { return value }
     let folder: String
-    if case .override = node.place {
-      folder = FileManager.default.currentDirectoryPath
-    } else {
+    switch node.place {
+    case .override: folder = FileManager.default.currentDirectoryPath
+    case .base(let base, _, _): folder = RecipePaths.absolute("..", from: base)
+    case .file, .unknown:
       folder = RecipePaths.absolute(
         "..", from: RecipePaths.absolute(file, from: FileManager.default.currentDirectoryPath))
     }

@@ -6,13 +6,15 @@ import Models
 /// Where a run stands between two steps.
 struct RunPosition: Equatable, Sendable {
   /// Index of the stage that comes next.
-  var stage: Int
+  var stage = 0
   /// Steps of that stage that are done.
-  var step: Int
+  var step = 0
   /// Steps of all stages that are done: the counter that randomness and data positions use.
-  var globalStep: Int
+  var globalStep = 0
   /// Data positions used so far, by the name of the source.
-  var cursors: [String: Int]
+  var cursors: [String: Int] = [:]
+  /// What the stage's objective keeps from step to step.
+  var memory: [String: Double] = [:]
 }
 
 /// The saved states of a run: `checkpoints/step-000123`, each a folder that appears whole or not at all.
@@ -62,6 +64,8 @@ struct CheckpointStore {
       "version": 1, "stage": .int(position.stage), "step": .int(position.step),
       "global_step": .int(position.globalStep),
       "optimizer_step": .int(optimizer?.step ?? 0),
+      "memory": .object(
+        position.memory.sorted { $0.key < $1.key }.map { ($0.key, .int(Int64(bitPattern: $0.value.bitPattern))) }),
       "cursors": .object(position.cursors.sorted { $0.key < $1.key }.map { ($0.key, .int($0.value)) }),
       "reward_states": .array(rewardStates.keys.sorted().map(JSON.string)), "components": components,
     ]
@@ -143,8 +147,13 @@ struct CheckpointStore {
       }
       var cursors: [String: Int] = [:]
       for (name, value) in state["cursors"]?.object?.entries ?? JSON.Object().entries { cursors[name] = value.int ?? 0 }
+      var memory: [String: Double] = [:]
+      for (name, value) in state["memory"]?.object?.entries ?? JSON.Object().entries {
+        memory[name] = value.int.map { Double(bitPattern: UInt64(bitPattern: Int64($0))) }
+      }
       position = RunPosition(
-        stage: try number("stage"), step: try number("step"), globalStep: try number("global_step"), cursors: cursors)
+        stage: try number("stage"), step: try number("step"), globalStep: try number("global_step"), cursors: cursors,
+        memory: memory)
       optimizerStep = try number("optimizer_step")
       components = state["components"] ?? [:]
       rewardNames = (state["reward_states"]?.array ?? []).compactMap(\.string)

@@ -8,7 +8,7 @@ enum DataSources {
   static func open(_ recipe: Recipe) throws -> [String: DataStream] {
     var streams: [String: DataStream] = [:]
     for source in recipe.data {
-      let task = task(of: source.name, in: recipe)
+      let task = try task(of: source.name, in: recipe)
       if case .sampled = source.content {
         try checkSampled(source, task, recipe)
       } else {
@@ -19,10 +19,23 @@ enum DataSources {
     return streams
   }
 
-  /// What a source is read for: what the stages that name it learn from.
-  static func task(of source: String, in recipe: Recipe) -> SampleTask {
-    for stage in recipe.stages where stage.data == source { if case .sft = stage.objective { return .sft } }
-    return .rl
+  /// What a source is read for: what the stages that name it learn from. A pair also holds an answer to imitate, and every
+  /// row a prompt.
+  ///
+  /// - Throws: `.request` if one stage learns from labelled completions and another from completions without one.
+  static func task(of source: String, in recipe: Recipe) throws -> SampleTask {
+    let readers = recipe.stages.filter { $0.data == source }
+    let unpaired = readers.first { $0.entry.kind == .unpaired }
+    let pairs = readers.first { [.pairs, .scores].contains($0.entry.kind) }
+    let supervised = readers.first { $0.entry.kind == .supervised }
+    guard let unpaired else { return pairs != nil ? .preference : supervised != nil ? .sft : .rl }
+    if let other = pairs ?? supervised {
+      throw AttuneError.request(
+        "the stage \(unpaired.name) reads labelled completions of the data source '\(source)', and the stage \(other.name) "
+          + "\(pairs != nil ? "pairs" : "completions without a label")",
+        at: .init(file: recipe.file), hint: "give each stage a source of its own; both may name the same file")
+    }
+    return .unpaired
   }
 
   /// Refuses a sampled source that a stage or an evaluation would only take prompts from.

@@ -111,7 +111,7 @@ public struct Run {
       in: folder,
       RunStore.Start(name: recipe.name, file: recipe.file, recipe: recipe.text, effective: recipe.effective),
       stages: recipe.stages.map {
-        RunStore.Stage(name: $0.name, objective: $0.objective.name.rawValue, steps: $0.steps)
+        RunStore.Stage(name: $0.name, objective: $0.entry.name, steps: $0.steps)
       })
   }
 
@@ -275,7 +275,7 @@ public struct Run {
         hint: "take a part out of model.freeze")
     }
     if let dropout = policy.model.adapter?.configuration.dropout, dropout > 0,
-      let stage = recipe.stages.first(where: { $0.objective.name == .grpo })
+      let stage = recipe.stages.first(where: { $0.rollouts != nil })
     {
       throw AttuneError.request(
         "the adapter has a dropout of \(dropout), but stage \(stage.name) is on-policy: it trains on what was sampled without dropout",

@@ -50,12 +50,12 @@ extension Trainer {
 
   /// What rewards see of a group; its numbers count through all stages.
   func inputs(
-    _ stage: Recipe.Stage, _ settings: Recipe.Stage.GRPOSettings, group: Int, _ sample: Sample,
+    _ stage: Recipe.Stage, _ settings: Recipe.Stage.Rollouts, group: Int, _ sample: Sample,
     _ prompt: Policy.Prompt, _ completions: [Completion]
   ) -> [RewardSample] {
     var (groups, samples) = (0, 0)
     for earlier in recipe.stages.prefix(position.stage) {
-      guard case .grpo(let settings) = earlier.objective else { continue }
+      guard let settings = earlier.rollouts else { continue }
       groups += earlier.steps * settings.prompts
       samples += earlier.steps * settings.prompts * settings.generations
     }
@@ -82,22 +82,20 @@ extension Trainer {
     for line in record.notes { try emit(.note(line)) }
   }
 
-  func record(
-    _ firstPrompt: Int, _ samples: [Sample], _ prompts: [Policy.Prompt], _ groups: [[Completion]],
-    _ outcomes: [[RewardOutcome]], _ scores: GroupAdvantages.Scores
-  ) -> [PromptRecord] {
+  func record(_ batch: RolloutBatch, _ credit: Credit, _ streams: TokenStreams) -> [PromptRecord] {
     var row = 0
-    return samples.indices.map { i in
-      let rollouts = groups[i].map { completion -> RolloutRecord in
+    return batch.samples.enumerated().map { i, sample in
+      let rollouts = batch.groups[i].map { completion -> RolloutRecord in
         defer { row += 1 }
-        let reward = scores.rewards[row]
+        let reward = credit.rewards[row]
         return RolloutRecord(
-          completion: completion, reward: reward.isNaN ? nil : reward, advantage: scores.advantages[row],
-          outcomes: zip(rewards.entries, outcomes).map { ($0.settings.name, $1[row]) })
+          completion: completion, reward: reward.isNaN ? nil : reward,
+          advantage: credit.meanAdvantage(row: row, streams),
+          outcomes: zip(rewards.entries, batch.scored.outcomes).map { ($0.settings.name, $1[row]) })
       }
       return PromptRecord(
-        number: firstPrompt + i, text: prompts[i].text, messages: .array(samples[i].prompt.map(\.json)),
-        reference: samples[i].reference, columns: JSON(.object(samples[i].columns)), pictures: samples[i].pictures,
+        number: batch.firstPrompt + i, text: batch.prompts[i].text, messages: .array(sample.prompt.map(\.json)),
+        reference: sample.reference, columns: JSON(.object(sample.columns)), pictures: sample.pictures,
         rollouts: rollouts)
     }
   }

@@ -32,9 +32,9 @@ final class Trainer {
   /// What rewards may call on.
   let services: HostServices
   let isCancelled: () -> Bool
-  var position = RunPosition(stage: 0, step: 0, globalStep: 0, cursors: [:])
+  var position = RunPosition()
   private var optimizer: Optimizer?
-  private(set) var reference: LanguageModel?
+  private(set) var reference: ReferencePolicy?
   let engine: LocalEngine
   let clock: PhaseClock
   var componentNames = ComponentNames()
@@ -130,6 +130,7 @@ final class Trainer {
       try emit(.stageFinished(index: position.stage))
       position.stage += 1
       position.step = 0
+      position.memory = [:]
       try save()
     }
     try emit(
@@ -185,13 +186,23 @@ final class Trainer {
   }
 
   private func iterations(of stage: Recipe.Stage) -> Int {
-    if case .grpo(let settings) = stage.objective { settings.iterations } else { 1 }
+    stage.rollouts?.iterations ?? 1
   }
 
   private func step(_ stage: Recipe.Stage, _ rates: LearningRates, _ optimizer: Optimizer) throws -> StepRecord {
-    switch stage.objective {
-    case .sft(let settings): try supervisedStep(stage, settings, rates, optimizer)
-    case .grpo(let settings): try groupStep(stage, settings, rates, optimizer, engine)
+    do {
+      switch stage.objective {
+      case let objective as any SupervisedObjective: return try supervisedStep(stage, objective, rates, optimizer)
+      case let objective as any PolicyObjective:
+        guard let settings = stage.rollouts else { break }
+        return try policyStep(stage, objective, settings, rates, optimizer)
+      default: break
+      }
+      throw AttuneError.work("stage \(stage.name): objective \(stage.entry.name) cannot be trained")
+    } catch let loss as NonFiniteLoss {
+      throw AttuneError.work(
+        "the loss of stage \(stage.name), step \(position.step + 1), is \(loss.value); the weights were left as they were",
+        hint: "lower optimizer.learning_rate, or resume from an earlier checkpoint")
     }
   }
 
@@ -210,7 +221,11 @@ final class Trainer {
   /// a stage that is gone on with in its middle has it too. With an adapter it is the policy with the adapter off.
   private func prepareReference(for stage: Recipe.Stage) throws {
     reference = nil
-    guard case .grpo(let settings) = stage.objective, settings.beta != 0, policy.model.adapter == nil else { return }
+    guard stage.objective.usesReference || stage.policyObjective?.usesReferenceInReward == true else { return }
+    guard policy.model.adapter == nil else {
+      reference = ReferencePolicy(policy: policy.model, copy: nil, clock: clock)
+      return
+    }
     let path = referenceFolder + "/stage-\(position.stage).safetensors"
     if position.step == 0 {
       try SafeTensors.write(
@@ -219,7 +234,7 @@ final class Trainer {
     let weights = try SafeTensors(path)
     let model = try makeReference()
     for parameter in model.parameters { parameter.setValue(try weights.mappedTensor(parameter.name, on: backend)) }
-    reference = model
+    reference = ReferencePolicy(policy: policy.model, copy: model, clock: clock)
   }
 
   /// A sample's prompt for the policy.

@@ -37,13 +37,11 @@ public struct PreferencePlan: Sendable {
     source = named
     settings = PreferenceSettings()
     settings.seed = recipe.seed
-    for case .grpo(let stage) in recipe.stages.map(\.objective) {
-      settings.completions = stage.generations
-      settings.maxNewTokens = stage.maxNewTokens
-      settings.temperature = stage.temperature
-      (settings.topK, settings.topP, settings.minP) = (stage.topK, stage.topP, stage.minP)
-      break
-    }
+    guard let rollouts = recipe.stages.compactMap(\.rollouts).first else { return }
+    settings.completions = rollouts.generations
+    settings.maxNewTokens = rollouts.maxNewTokens
+    settings.temperature = rollouts.temperature
+    (settings.topK, settings.topP, settings.minP) = (rollouts.topK, rollouts.topP, rollouts.minP)
   }
 
   /// Samples, scores and writes.

@@ -13,7 +13,7 @@ extension Trainer {
     guard streams[stage.data] == nil, position.step < stage.steps, let source = recipe.source(stage.data),
       case .sampled(let sampled) = source.content, let prompts = recipe.source(sampled.from)
     else { return }
-    let task = DataSources.task(of: source.name, in: recipe)
+    let task = try DataSources.task(of: source.name, in: recipe)
     let file = SampledFile(folder: folder, source: source.name)
     if !file.isWhole {
       guard position.step == 0 else {

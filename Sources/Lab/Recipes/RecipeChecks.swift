@@ -1,4 +1,5 @@
 import Core
+import Objectives
 
 /// What the recipe table cannot say about one key alone: names that must exist, settings that exclude each other.
 enum RecipeChecks {
@@ -90,27 +91,39 @@ enum RecipeChecks {
       let path = "stages.\(index)"
       checkSource(stage["data"], recipe, path + ".data", &reader)
       checkOptimizer(stage["optimizer"], path + ".optimizer", &reader)
-      if stage["objective"]?.string == Recipe.Stage.ObjectiveName.grpo.rawValue {
-        if recipe["rewards"]?.array?.isEmpty == true {
-          reader.add(
-            "\(path): a grpo stage needs rewards, and the recipe has none", at: path + ".objective",
-            hint: "add 'rewards: [{source: exact_match}]', or the source file of your own")
-        }
-        if let delta = stage["grpo"]?["delta"]?.double, let high = stage["grpo"]?["epsilon_high"]?.double,
-          delta <= 1 + high
-        {
-          reader.add(
-            "\(path).grpo.delta: found \(delta), expected more than 1 + epsilon_high = \(1 + high)",
-            at: path + ".grpo.delta")
-        }
-      }
-      if stage["sft"]?["loss"]?.string == Recipe.Stage.SFTSettings.Loss.dft.rawValue,
-        let smoothing = stage["sft"]?["label_smoothing"]?.double, smoothing > 0
-      {
+      guard let entry = stage["objective"]?.string.flatMap(ObjectiveRegistry.named) else { continue }
+      if entry.kind == .rollouts, recipe["rewards"]?.array?.isEmpty == true {
         reader.add(
-          "\(path).sft.label_smoothing: found \(smoothing), expected 0 with loss: dft",
-          at: path + ".sft.label_smoothing")
+          "\(path): a \(entry.name) stage needs rewards, and the recipe has none", at: path + ".objective",
+          hint: "add 'rewards: [{source: exact_match}]', or the source file of your own")
       }
+      checkObjective(entry, stage, path, &reader)
+    }
+  }
+
+  /// What the objective itself says of its settings.
+  private static func checkObjective(
+    _ entry: ObjectiveEntry, _ stage: JSON, _ path: String, _ reader: inout RecipeReader
+  ) {
+    let section = path + "." + entry.objective.name
+    do {
+      let objective = try Recipe.Stage.objective(entry, stage.object ?? JSON.Object())
+      if (objective as? any PolicyObjective)?.comparesGroups == true, stage["generations"]?.int == 1 {
+        reader.add(
+          "\(path).generations: found 1, but \(entry.name) compares the completions of a prompt; it needs at least 2",
+          at: path + ".generations")
+      }
+      if let grpo = (objective as? GRPO)?.configuration, let delta = grpo.delta, delta <= 1 + grpo.upperEpsilon {
+        reader.add(
+          "\(section).delta: found \(delta), expected more than 1 + epsilon_high = \(1 + grpo.upperEpsilon)",
+          at: section + ".delta")
+      }
+    } catch {
+      // A key that could not be read has been told of; its neighbours then stand without it.
+      guard let error = error as? AttuneError, reader.problems.error == nil else { return }
+      let key = entry.objective.parameters.first { error.message.hasPrefix($0.name + " ") }
+      let place = key.map { section + "." + $0.name } ?? section
+      reader.add("\(section): \(error.message)", at: place, hint: error.hint)
     }
   }
 

@@ -10,7 +10,7 @@ extension RewardSet {
   /// - Throws: `AttuneError` (request) naming the reward, the column, the data source and the nearest column that there is.
   func checkColumns(_ recipe: Recipe, _ streams: [String: DataStream]) throws {
     for stage in recipe.stages {
-      guard case .grpo = stage.objective, let source = streams[stage.data]?.source else { continue }
+      guard stage.rollouts != nil, let source = streams[stage.data]?.source else { continue }
       try checkColumns(of: source, named: stage.data, file: recipe.file)
     }
     for case .sampled(let sampled) in recipe.data.map(\.content) {

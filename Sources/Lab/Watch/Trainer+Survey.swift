@@ -4,7 +4,7 @@ import Rewards
 import Rollout
 
 extension Trainer {
-  /// Before a group-relative stage begins: samples a few groups with the policy as it is, scores them, and looks whether
+  /// Before a stage that samples begins: samples a few groups with the policy as it is, scores them, and looks whether
   /// anything can be learnt. Nothing of the run changes: the groups have randomness of their own, the data stays where it
   /// is, rewards get their state back, and nothing is journalled.
   ///
@@ -14,7 +14,7 @@ extension Trainer {
   /// - Throws: `AttuneError` (work) if nothing can be learnt and the recipe does not say `watch.override`; a checkpoint
   ///   stands then. `CancellationError` if the run is asked to stop.
   func surveyRewards(_ stage: Recipe.Stage) throws {
-    guard recipe.watch.before, position.step == 0, stage.steps > 0, case .grpo(let settings) = stage.objective,
+    guard recipe.watch.before, position.step == 0, stage.steps > 0, let settings = stage.rollouts,
       !rewards.entries.isEmpty, try journal.store.survey(stage: position.stage) == nil
     else { return }
     try rewards.saveStates(all: true)
@@ -37,7 +37,7 @@ extension Trainer {
     try emit(.note("\(refusal.message); going on all the same, as watch.override says"))
   }
 
-  private func survey(_ stage: Recipe.Stage, _ settings: Recipe.Stage.GRPOSettings) throws -> RewardSurvey {
+  private func survey(_ stage: Recipe.Stage, _ settings: Recipe.Stage.Rollouts) throws -> RewardSurvey {
     guard let stream = streams[stage.data] else {
       throw AttuneError.request("stage \(stage.name) asks for data \(stage.data), which the recipe does not name")
     }
@@ -71,14 +71,13 @@ extension Trainer {
         inputs += group
       }
       completions += groups.flatMap { $0 }
-      let result = try survey(stage, settings, inputs, completions, outcomes)
+      let result = try survey(stage, inputs, completions, outcomes)
       if result.verdict == .learnable || result.groups >= 8 * recipe.watch.groups { return result }
     }
   }
 
   private func survey(
-    _ stage: Recipe.Stage, _ settings: Recipe.Stage.GRPOSettings, _ inputs: [RewardSample],
-    _ completions: [Completion], _ outcomes: [[RewardOutcome]]
+    _ stage: Recipe.Stage, _ inputs: [RewardSample], _ completions: [Completion], _ outcomes: [[RewardOutcome]]
   ) throws -> RewardSurvey {
     // A reward whose failures abort the run does so at the first step; here its failures are looked at.
     let lenient = rewards.rules.map { rule in
@@ -87,14 +86,14 @@ extension Trainer {
       return rule
     }
     let matrix = try RewardMatrix(lenient, outcomes: outcomes, finishReasons: completions.map(\.finishReason))
-    let advantages = try settings.advantages(of: matrix).advantages
+    let advantages = try stage.compare(matrix).advantages
     let moves = completions.indices.contains { row in
       advantages[row] != 0
         || TokenRewards.sum(
           lenient, outcomes.map { $0[row] }, tokenCount: completions[row].ids.count,
           isTruncated: completions[row].finishReason == .length) != nil
     }
-    let batch = RewardBatch(matrix, outcomes: outcomes, lengths: completions.map(\.ids.count), settings)
+    let batch = RewardBatch(matrix, outcomes: outcomes, lengths: completions.map(\.ids.count), stage)
     return RewardSurvey(
       stage: position.stage, name: stage.name, batch, outcomes: outcomes, rewardNames: rewards.rules.map(\.name),
       moves: moves, texts: inputs.map { ($0.prompt, $0.rawCompletion) })

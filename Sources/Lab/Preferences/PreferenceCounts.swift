@@ -81,7 +81,9 @@ public struct PreferenceCounts: Sendable, Equatable {
 
   /// What to do if nothing came of it.
   var refusal: AttuneError {
-    let most = Reason.allCases.max { (nothing[$0] ?? 0, $1.rawValue) < (nothing[$1] ?? 0, $0.rawValue) }
+    // Of the tokens that a policy chooses nobody can say how to get others.
+    let causes = Reason.allCases.filter { $0 != .otherTokens }
+    let most = causes.max { (nothing[$0] ?? 0, $1.rawValue) < (nothing[$1] ?? 0, $0.rawValue) }
     let hint =
       switch most {
       case .truncated: "raise max_new_tokens, or keep such completions with drop_truncated: false"

@@ -67,6 +67,16 @@ public struct PreferenceCounts: Sendable, Equatable {
     return "\(rows) \(kind.rawValue)\(shares) of \(prompts) prompts (\(completions) completions)"
   }
 
+  /// `all rewards equal: 4, hit the length limit: 1`: prompts that gave nothing.
+  private var reasons: String {
+    Reason.allCases.compactMap { reason in nothing[reason].map { "\(reason.words): \($0)" } }.joined(separator: ", ")
+  }
+
+  /// The summary, and on the same line how many prompts gave nothing and why.
+  public var line: String {
+    nothing.isEmpty ? summary : summary + "; none of \(prompts - usedPrompts) prompts (\(reasons))"
+  }
+
   /// The summary and a table of what gave nothing.
   public var text: String {
     let rows = Reason.allCases.compactMap { reason -> [String]? in
@@ -91,7 +101,6 @@ public struct PreferenceCounts: Sendable, Equatable {
       case .belowMargin: "lower the margin"
       default: "raise the temperature or the number of completions, or begin with a policy that is sometimes right"
       }
-    let reasons = Reason.allCases.compactMap { reason in nothing[reason].map { "\(reason.words): \($0)" } }
-    return .work("\(prompts) prompts gave no \(kind.rawValue) (\(reasons.joined(separator: ", ")))", hint: hint)
+    return .work("\(prompts) prompts gave no \(kind.rawValue) (\(reasons))", hint: hint)
   }
 }

@@ -104,11 +104,7 @@ final class RewardModel {
       guard !batch.members.isEmpty else { return }
       let tape = Tape(policy.model.backend, recording: false)
       let hidden = tape.gatherRows(policy.model.hidden(tape, batch.packed), batch.lastRows)
-      let values = policy.model.backend.floats(hidden)
-      let width = policy.model.configuration.text.hiddenSize
-      for (i, member) in batch.members.enumerated() {
-        scores[member] = head.score(values[i * width..<(i + 1) * width], label: label)
-      }
+      for (member, score) in zip(batch.members, head.scores(hidden, label: label)) { scores[member] = score }
       batch = PackedSequences()
     }
     for tree in trees(of: sequences) {

@@ -105,8 +105,22 @@ public final class LanguageModel {
     _ tape: Tape, _ batch: TrainingBatch, temperature: Double, wanted: Set<HeadStream>,
     _ options: PassOptions = PassOptions()
   ) -> Tensor {
-    let rows = tape.gatherRows(hidden(tape, batch.batch, options), batch.predictingRows)
-    return tape.head(rows, head, targets: batch.targets, temperature: temperature, wanted: wanted)
+    let states = predictingStates(tape, batch, options)
+    return streams(tape, states, targets: batch.targets, temperature: temperature, wanted: wanted)
+  }
+
+  /// For every target of a batch the hidden state that predicts it, `[targets, hidden]`.
+  public func predictingStates(
+    _ tape: Tape, _ batch: TrainingBatch, _ options: PassOptions = PassOptions()
+  ) -> Tensor {
+    tape.gatherRows(hidden(tape, batch.batch, options), batch.predictingRows)
+  }
+
+  /// The streams of the targets that hidden states predict, `[6, targets]`.
+  public func streams(
+    _ tape: Tape, _ states: Tensor, targets: [Int32], temperature: Double, wanted: Set<HeadStream>
+  ) -> Tensor {
+    tape.head(states, head, targets: targets, temperature: temperature, wanted: wanted)
   }
 
   // MARK: Prompts

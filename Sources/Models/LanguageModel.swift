@@ -9,6 +9,8 @@ public final class LanguageModel {
   public let configuration: ModelConfiguration
   public let backend: any Backend
   public let precision: Precision
+  /// False for the trunk of a classifier or critic, of which only hidden states may be asked for.
+  public let hasHead: Bool
   /// All parameters of the checkpoint, in the order of the model's parts.
   public let parameters: [Parameter]
   /// Tensors of the checkpoint that hold several of the parameters.
@@ -33,6 +35,7 @@ public final class LanguageModel {
     self.configuration = configuration
     backend = source.backend
     precision = source.precision
+    self.hasHead = hasHead
     vision =
       switch configuration.vision {
       case .qwen3VL(let vision): try Qwen3VLVision(vision, prefix: "model.visual", from: source)

@@ -37,6 +37,17 @@ public struct EncodedPrompt: Sendable {
   public let pictureRanges: [Range<Int>]
   /// Position of the token that follows.
   public let nextPosition: Int
+
+  /// The first `count` tokens alone, all pictures among them.
+  public func beginning(_ count: Int) -> EncodedPrompt {
+    precondition(
+      count > 0 && count >= pictureRanges.last?.upperBound ?? 0,
+      "\(count) tokens of \(ids.count), of pictures among them")
+    guard count < ids.count else { return self }
+    return EncodedPrompt(
+      ids: Array(ids[..<count]), positions: Array(positions[..<count]), pictures: pictures, pictureRows: pictureRows,
+      pictureRanges: pictureRanges, nextPosition: Int(positions[count].time))
+  }
 }
 
 /// A prompt with the completions that continue it, packed as a root and its children.

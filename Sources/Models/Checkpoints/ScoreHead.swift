@@ -103,21 +103,7 @@ public final class ScoreHead {
   ///
   /// - Throws: `.request` if its tensors do not fit the model.
   public static func find(folder: String, hidden: Int, on backend: any Backend) throws -> ScoreHead? {
-    let path = folder + "/" + valueFile
-    if FileManager.default.fileExists(atPath: path) {
-      let file = try SafeTensors(path)
-      guard let name = valueNames.first(where: { file.entry($0 + ".weight") != nil }) else {
-        throw AttuneError.request(
-          "there is no v_head.summary.weight in the value head's file; it has "
-            + (file.entries.isEmpty ? "nothing" : file.entries.prefix(4).map(\.name).joined(separator: ", ")),
-          at: .init(file: path))
-      }
-      return try read(.value, name, hidden: hidden, place: path, on: backend) {
-        file.entry($0)?.shape
-      } values: {
-        try file.floats($0)
-      }
-    }
+    if let head = try findValueFile(folder: folder, hidden: hidden, on: backend) { return head }
     let weights = try SafeTensorsFolder(folder)
     let names = ["score"] + valueNames.dropLast()
     guard let name = names.first(where: { weights.entry($0 + ".weight") != nil }) else { return nil }
@@ -125,6 +111,26 @@ public final class ScoreHead {
       weights.entry($0)?.shape
     } values: { name in
       backend.floats(try weights.tensor(name, shape: weights.entry(name)?.shape ?? [], on: backend))
+    }
+  }
+
+  /// Reads TRL's file of a folder; nil if there is none.
+  ///
+  /// - Throws: `.request` if its tensors do not fit the model.
+  public static func findValueFile(folder: String, hidden: Int, on backend: any Backend) throws -> ScoreHead? {
+    let path = folder + "/" + valueFile
+    guard FileManager.default.fileExists(atPath: path) else { return nil }
+    let file = try SafeTensors(path)
+    guard let name = valueNames.first(where: { file.entry($0 + ".weight") != nil }) else {
+      throw AttuneError.request(
+        "there is no v_head.summary.weight in the value head's file; it has "
+          + (file.entries.isEmpty ? "nothing" : file.entries.prefix(4).map(\.name).joined(separator: ", ")),
+        at: .init(file: path))
+    }
+    return try read(.value, name, hidden: hidden, place: path, on: backend) {
+      file.entry($0)?.shape
+    } values: {
+      try file.floats($0)
     }
   }
 
@@ -152,5 +158,34 @@ public final class ScoreHead {
       throw AttuneError.request("\(weightName) or \(biasName) holds \(value)", at: .init(file: place))
     }
     return ScoreHead(layout, place: place, weight: weight, bias: bias, hidden: hidden, on: backend)
+  }
+  /// True for the names of a head's tensors among a model's weights.
+  public static func isPart(_ name: String) -> Bool {
+    ([Layout.classification.name] + valueNames.dropLast()).contains { name == $0 + ".weight" || name == $0 + ".bias" }
+  }
+
+  /// The head's tensors for a checkpoint's file, f32 whatever the model's weights are written in: the scores that are read back are
+  /// the very ones.
+  public var written: [WrittenTensor] {
+    parameters.map { parameter in
+      WrittenTensor(parameter.name, .f32, parameter.shape, from: backend) { parameter.value }
+    }
+  }
+
+  /// Writes TRL's file for a value head; for another head or none removes what stood there.
+  public static func writeValueFile(_ head: ScoreHead?, folder: String) throws {
+    let path = folder + "/" + valueFile
+    if let head, head.layout == .value {
+      try SafeTensors.write(head.written, to: path)
+    } else if FileManager.default.fileExists(atPath: path) {
+      try FileManager.default.removeItem(atPath: path)
+    }
+  }
+
+  /// Takes the values of another head of the same shape.
+  public func setValues(of other: ScoreHead) {
+    precondition(other.layout == layout, "values of a head of another layout")
+    weight.setValue(other.weight.value)
+    if let bias { bias.setValue(other.bias?.value ?? backend.zeros(bias.shape, .f32)) }
   }
 }

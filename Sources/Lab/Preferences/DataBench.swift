@@ -14,7 +14,8 @@ public enum DataBench {
   public static func convert(
     _ path: String, to task: SampleTask, output: String, mapping: ColumnMapping = ColumnMapping()
   ) throws -> (written: Int, leftOut: Int) {
-    var samples = try judgements(path, task, mapping) ?? DataConversion.samples(file: path, task: task, mapping: mapping)
+    var samples =
+      try judgements(path, task, mapping) ?? DataConversion.samples(file: path, task: task, mapping: mapping)
     let count = samples.count
     if task == .sft {
       samples.removeAll { $0.label == false }

@@ -154,7 +154,8 @@ import Testing
       pairs + ["--output", "o", "--prompts", "2", "--max-new-tokens", "1"], "2 prompts gave no pairs",
       "raise max_new_tokens", status: 1)
     #expect(!FileManager.default.fileExists(atPath: folder + "/o"))
-    try refused(["run", recipe, "--set", "stages.best.objective=grpo"], "reads the sampled source 'preferred'")
+    try refused(
+      ["check", recipe, "--set", "evaluation.data=preferred"], "the evaluation reads the sampled source 'preferred'")
     try refused(["data", "inspect", "none.jsonl"], "no such file")
     try "{\"prompt\":\"q\",\"chosen\":\"a\",\"rejected\":\"a\"}\n".write(
       toFile: folder + "/same.jsonl", atomically: true, encoding: .utf8)

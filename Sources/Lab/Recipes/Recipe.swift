@@ -136,6 +136,15 @@ extension Recipe {
     /// Parts that are trained.
     public var trainedParts: Set<ModelPart> { Set(ModelPart.allCases).subtracting(freeze) }
 
+    /// How a checkpoint's weights are loaded.
+    var weightFormat: WeightFormat {
+      switch weights {
+      case .bf16: .plain
+      case .int8: .int8
+      case .int4: .int4
+      }
+    }
+
     /// The preset's name if `path` names one.
     public var preset: String? {
       path.hasPrefix(RecipePaths.presetPrefix) ? String(path.dropFirst(RecipePaths.presetPrefix.count)) : nil

@@ -120,7 +120,7 @@ extension Critic {
     let isAdapted = settings.train == .lora
     let model = try RewardModel(
       training: folder, backend: policy.model.backend, precision: recipe.dtype == .bf16 ? .bf16 : .full,
-      weights: isAdapted ? recipe.model.weightFormat : .plain, seed: recipe.seed)
+      weights: isAdapted ? recipe.weightFormat : .plain, seed: recipe.seed)
     if isAdapted {
       var shape = recipe.model.lora
       // What the policy keeps whole beside its adapter, such as lm_head, a critic need not have.

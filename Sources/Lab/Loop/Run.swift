@@ -178,7 +178,7 @@ public struct Run {
     let precision: Precision = recipe.dtype == .bf16 ? .bf16 : .full
     let checkpoints = CheckpointStore(runFolder: folder.path)
     let start = try startFolder()
-    let weights = recipe.model.weightFormat
+    let weights = recipe.weightFormat
     let policy = try Policy(folder: start, backend: backend, precision: precision, weights: weights)
     for remark in policy.remarks { report("note: \(remark)") }
     try Run.prepare(policy, recipe)

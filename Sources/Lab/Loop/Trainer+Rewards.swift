@@ -72,14 +72,7 @@ extension Trainer {
   func combine(
     _ outcomes: [[RewardOutcome]], _ finishReasons: [FinishReason], occasion: String
   ) throws -> RewardMatrix {
-    for (entry, outcomes) in zip(rewards.entries, outcomes) {
-      let failed = outcomes.filter(\.isFailure)
-      guard let first = failed.first else { continue }
-      try emit(
-        .note(
-          "\(entry.settings.name): \(failed.count) of \(outcomes.count) samples \(first.status.rawValue): \(first.log)")
-      )
-    }
+    for line in rewards.failures(outcomes) { try emit(.note(line)) }
     let matrix = try RewardMatrix(rewards.rules, outcomes: outcomes, finishReasons: finishReasons)
     try componentNames.note(rewards.rules, outcomes, file: recipe.file)
     try recipe.rewardLimits.check(rewards.rules, outcomes, matrix, occasion: occasion)
@@ -88,20 +81,7 @@ extension Trainer {
 
   /// Tells what rewards wrote to the log, each line once, debug lines left out.
   func noteLines(_ record: HostServices.Record) throws {
-    var counts: [String: Int] = [:]
-    var lines: [String] = []
-    for line in record.lines where line.level > 0 {
-      let text = "\(line.reward): \(line.text)"
-      if counts[text] == nil { lines.append(text) }
-      counts[text, default: 0] += 1
-    }
-    let shown = 20
-    for line in lines.prefix(shown) {
-      let count = counts[line] ?? 1
-      try emit(.note(line + (count > 1 ? " (\(count) times)" : "")))
-    }
-    let more = max(0, lines.count - shown) + record.droppedLines
-    if more > 0 { try emit(.note("and \(more) more lines of rewards")) }
+    for line in record.notes { try emit(.note(line)) }
   }
 
   func record(_ batch: RolloutBatch, _ credit: Credit, _ streams: TokenStreams) -> [PromptRecord] {

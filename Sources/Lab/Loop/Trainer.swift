@@ -21,7 +21,7 @@ public enum RunEnding: Sendable, Equatable {
 final class Trainer {
   let recipe: Recipe
   let policy: Policy
-  let streams: [String: DataStream]
+  var streams: [String: DataStream]
   let rewards: RewardSet
   private(set) var rewardInputs: RewardInputs
   let checkpoints: CheckpointStore
@@ -106,7 +106,10 @@ final class Trainer {
       }
       if position.stage == 0, position.step == 0 { try evaluate(stage: -1, step: 0, label: "start") }
       try prepareReference(for: stage)
-      do { try surveyRewards(stage) } catch is CancellationError { return try interrupt() }
+      do {
+        try prepareData(for: stage)
+        try surveyRewards(stage)
+      } catch is CancellationError { return try interrupt() }
       try watch.begin(stage: position.stage, stepsDone: position.step, store: journal.store)
       let rates = stage.optimizer.learningRates(steps: stage.steps * iterations(of: stage))
       while position.step < stage.steps {

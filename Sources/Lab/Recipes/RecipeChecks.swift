@@ -43,6 +43,9 @@ enum RecipeChecks {
 
   private static func checkData(_ recipe: JSON, _ reader: inout RecipeReader) {
     for (name, source) in recipe["data"]?.object?.entries.map({ ($0, $1) }) ?? [] {
+      if source["kind"]?.string == Recipe.Source.Kind.sampled.rawValue {
+        checkSampled(source, "data." + name, recipe, &reader)
+      }
       guard source["kind"]?.string == Recipe.Source.Kind.digits.rawValue else { continue }
       let path = "data." + name
       if let from = source["records"]?[0]?.int, from == source["records"]?[1]?.int {
@@ -58,6 +61,26 @@ enum RecipeChecks {
       if let answer = source["answer"]?.string, !answer.contains("{number}") {
         reader.add("\(path).answer: '{number}' is missing from '\(answer)'", at: path + ".answer")
       }
+    }
+  }
+
+  private static func checkSampled(_ source: JSON, _ path: String, _ recipe: JSON, _ reader: inout RecipeReader) {
+    checkSource(source["from"], recipe, path + ".from", &reader)
+    if recipe["rewards"]?.array?.isEmpty == true {
+      reader.add(
+        "\(path): completions are compared by rewards, and the recipe has none", at: path + ".kind",
+        hint: "add 'rewards: [{source: exact_match}]', or the source file of your own")
+    }
+    guard let from = source["from"]?.string, let prompts = recipe["data"]?[from] else { return }
+    let kind = prompts["kind"]?.string
+    if kind == Recipe.Source.Kind.sampled.rawValue {
+      reader.add(
+        "\(path).from: '\(from)' is sampled itself, expected a source of another kind", at: path + ".from")
+    }
+    if kind == Recipe.Source.Kind.digits.rawValue, prompts["count"]?.int == 0, source["prompts"]?.int == 0 {
+      reader.add(
+        "\(path).prompts: the source '\(from)' is endless, so all of it cannot be sampled", at: path + ".prompts",
+        hint: "set \(path).prompts, or data.\(from).count")
     }
   }
 
@@ -89,6 +112,11 @@ enum RecipeChecks {
         reader.add(
           "\(path).generations: found 1, but \(entry.name) compares the completions of a prompt; it needs at least 2",
           at: path + ".generations")
+      }
+      if let grpo = (objective as? GRPO)?.configuration, let delta = grpo.delta, delta <= 1 + grpo.upperEpsilon {
+        reader.add(
+          "\(section).delta: found \(delta), expected more than 1 + epsilon_high = \(1 + grpo.upperEpsilon)",
+          at: section + ".delta")
       }
     } catch {
       // A key that could not be read has been told of; its neighbours then stand without it.

@@ -35,7 +35,8 @@ package struct StepGradients {
   ///   - prepare: puts the streams that do not come from the policy into those of a run of trees.
   ///   - evaluate: the loss of a run of trees.
   package mutating func add(
-    _ trees: [PromptTree], values: (pass: ScorePass, trees: [PromptTree])? = nil, recording: Bool = true, needsWholeStep: Bool = false,
+    _ trees: [PromptTree], values: (pass: ScorePass, trees: [PromptTree])? = nil, recording: Bool = true,
+    needsWholeStep: Bool = false,
     prepare: (Range<Int>, inout TokenStreams) throws -> Void,
     evaluate: (Range<Int>, TokenStreams) throws -> ObjectiveResult
   ) throws {
@@ -90,7 +91,8 @@ package struct StepGradients {
   }
 
   private func backward(
-    _ forward: TrainingPass.Forward, _ critic: ScorePass.Forward?, _ criticPass: ScorePass?, _ gradients: StreamGradients
+    _ forward: TrainingPass.Forward, _ critic: ScorePass.Forward?, _ criticPass: ScorePass?,
+    _ gradients: StreamGradients
   ) {
     clock.measure("backward") {
       pass.backward(forward, gradients)

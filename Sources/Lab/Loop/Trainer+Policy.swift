@@ -57,7 +57,7 @@ extension Trainer {
       objective.finishStep(gradients.tallies, &position.memory)
     }
     // An objective's own term is measured where it is used.
-    if let references, !means.has("kl") { 
+    if let references, !means.has("kl") {
       means.add("kl", scored.streams.meanKL(of: scored.streams.policyLogprobs, to: references))
     }
     var metrics: [(name: String, value: Double)] = [("loss", loss)]

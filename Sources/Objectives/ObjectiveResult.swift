@@ -62,6 +62,14 @@ public struct StreamGradients: Sendable {
   public func slice(_ tokens: Range<Int>) -> StreamGradients {
     StreamGradients(
       logprob: Array(logprob[tokens]), entropy: entropy.map { Array($0[tokens]) },
-      logSumExp: logSumExp.map { Array($0[tokens]) }, meanLogit: meanLogit.map { Array($0[tokens]) })
+      logSumExp: logSumExp.map { Array($0[tokens]) }, meanLogit: meanLogit.map { Array($0[tokens]) },
+      value: value.map { Array($0[tokens]) })
+  }
+}
+
+extension ObjectiveResult {
+  /// A loss of 0 without gradients and metrics, to be added to.
+  init(tokens: Int) {
+    self.init(loss: 0, gradients: StreamGradients(logprob: [Float](repeating: 0, count: tokens)), metrics: [])
   }
 }

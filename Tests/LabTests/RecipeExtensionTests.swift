@@ -73,7 +73,7 @@ import Testing
     try refuse("extends: broken.yaml", "broken.yaml:5:", "unknown key 'stepz'")
     try refuse("extends: base.yaml\nsed: 5", "own.yaml:2:1", "unknown key 'sed'")
     try refuse("extends: base.yaml\nset: {stages.warmup.steps: 5}", "own.yaml:2:7", "did you mean 'warm-up'?")
-    try refuse("extends: base.yaml\nadd: {seed: [5]}", "own.yaml:2:", "expected a list for a key that holds one")
+    try refuse("extends: base.yaml\nadd: {model: [5]}", "own.yaml:2:", "expected a list for a key that holds one")
     try refuse("extends: base.yaml\nset: 5", "own.yaml:2:1", "set: found 5, expected a mapping")
     try refuse("extends: a.yaml", "leads back to a recipe that extends this one")
   }

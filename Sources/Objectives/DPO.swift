@@ -110,3 +110,52 @@ public struct DPO: Sendable {
 
   public init(_ configuration: Configuration = .init()) { self.configuration = configuration }
 }
+
+extension DPO: PairObjective {
+  public static let name = "dpo"
+  public static let summary = "direct preference optimization: pairs against a reference model"
+  public static let parameters: [ObjectiveParameter] = [
+    .init(
+      "loss_type", .oneOrMore(LossType.allCases.map(\.rawValue)), .value("sigmoid"),
+      "Loss of a pair, or several that are added up."),
+    .init("loss_weights", .numbers, .unset(meaning: "1 for each type"), "One weight for each loss type."),
+    .init("beta", .number, .value(0.1), in: .above(0), "How strongly the reference holds the policy."),
+    .init(
+      "label_smoothing", .number, .value(0), in: .below(1),
+      "Share of pairs believed to be labelled the wrong way round; for exo_pair, robust, aot, aot_unpaired."),
+    .choice("f_divergence_type", Divergence.self, .reverseKL, "The divergence that the reference is a penalty under."),
+    .init("f_alpha_divergence_coef", .number, .value(0.5), "The order of alpha_divergence."),
+    .init(
+      "ld_alpha", .number, .unset(meaning: "like the others"), in: .within(0, 1),
+      "Weight of tokens past the length of the pair's shorter completion (LD-DPO)."),
+    .init(
+      "use_weighting", .bool, .value(false), "Weigh pairs by how probable the policy finds their completions (WPO)."),
+    .init("discopop_tau", .number, .value(0.05), in: .above(0), "Temperature of discopop's blend."),
+  ]
+
+  public init(_ settings: ObjectiveSettings) throws {
+    var c = Configuration()
+    c.lossTypes = settings.choices("loss_type")
+    c.lossWeights = settings.optionalNumbers("loss_weights")
+    c.beta = settings.number("beta")
+    c.labelSmoothing = settings.number("label_smoothing")
+    c.divergence = settings.choice("f_divergence_type")
+    c.alpha = settings.number("f_alpha_divergence_coef")
+    c.lengthDesensitization = settings.optionalNumber("ld_alpha")
+    c.usesWeighting = settings.bool("use_weighting")
+    c.discopopTemperature = settings.number("discopop_tau")
+    self.init(c)
+    try c.validate()
+  }
+
+  public var usesReference: Bool { true }
+  public var needsWholeStep: Bool { configuration.lossTypes.contains(where: \.sorts) }
+  public var statistics: Set<TokenStatistic> {
+    configuration.usesWeighting
+      ? [.entropy, .meanLogit, .isTop1, .logSumSquaredProbs] : [.entropy, .meanLogit, .isTop1]
+  }
+
+  public func evaluate(_ streams: TokenStreams, _ totals: StepTotals) throws -> ObjectiveResult {
+    try evaluate(streams, pairCount: max(1, totals.pairs), chosenTokenCount: max(1, totals.chosenTokens))
+  }
+}

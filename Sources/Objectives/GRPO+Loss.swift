@@ -145,7 +145,8 @@ extension GRPO {
     _ normalization: Normalization
   ) throws -> Double {
     let (sum, count) = try entropyStatistics(streams)
-    let divisor = Double(max(1, count)) * normalization.accumulation
+    let items = kept == nil ? normalization.microBatchTokens ?? count : count
+    let divisor = Double(max(1, items)) * normalization.accumulation
     let tokens = kept ?? streams.mask
     gradients.entropy = tokens.map { $0 && coefficient != 0 ? Float(-coefficient / divisor) : 0 }
     return coefficient == 0 ? 0 : coefficient * sum / divisor

@@ -24,7 +24,7 @@ extension GRPO.Normalization {
     let rows = Double(rowCount ?? max(1, streams.rowCount))
     switch lossType {
     case .grpo, .sapo, .gmpo: return Double(max(1, length)) * rows * accumulation
-    case .bnpo: return Double(max(1, maskedCount)) * accumulation
+    case .bnpo: return Double(max(1, microBatchTokens ?? maskedCount)) * accumulation
     case .drGRPO: return rows * Double(maxCompletionLength) * accumulation
     case .luspo: return rows * accumulation
     case .dapo, .cispo, .vespo:

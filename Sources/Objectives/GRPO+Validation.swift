@@ -55,7 +55,7 @@ extension GRPO.Configuration {
   }
 }
 
-extension GRPO.Advantages {
+extension Advantages {
   /// - Throws: `AttuneError` if there isn't one value per row, or per token.
   func validate(_ streams: TokenStreams) throws {
     switch self {

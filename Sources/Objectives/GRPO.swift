@@ -65,6 +65,10 @@ public struct GRPO: Sendable {
     public var adaptiveEntropy: AdaptiveEntropy.Configuration?
     /// `off_policy_mask_threshold`: drop rows with `A < 0` whose mean drift exceeds this (arXiv 2512.02556).
     public var offPolicyMaskThreshold: Double?
+    /// `scale_rewards`: whose deviation divides the advantages.
+    public var scaling: GroupAdvantages.Scaling = .group
+    /// `multi_objective_aggregation`.
+    public var aggregation: GroupAdvantages.Aggregation = .sumThenNormalize
     /// `sampler_correction*`; nil when the trainer's own forward pass sampled.
     public var samplerCorrection: SamplerCorrection?
     /// `max_completion_length`: the divisor of `dr_grpo`.
@@ -96,6 +100,8 @@ public struct GRPO: Sendable {
     public var itemCount: Int?
     /// Rows over which row means are averaged; nil counts the rows given. Set it when a micro-batch comes in pieces.
     public var rowCount: Int?
+    /// Masked tokens of the micro-batch, which `bnpo` divides by; nil counts those given. Set it when one comes in pieces.
+    public var microBatchTokens: Int?
     /// Micro-batches in the present accumulation window.
     public var accumulationSteps: Int
     /// Micro-batches that the generation batch was split into.
@@ -106,9 +112,10 @@ public struct GRPO: Sendable {
     public var isTraining: Bool
 
     public init(
-      itemCount: Int? = nil, rowCount: Int? = nil, accumulationSteps: Int = 1, stepsPerGeneration: Int = 1,
-      processCount: Int = 1, isTraining: Bool = true
+      itemCount: Int? = nil, rowCount: Int? = nil, microBatchTokens: Int? = nil, accumulationSteps: Int = 1,
+      stepsPerGeneration: Int = 1, processCount: Int = 1, isTraining: Bool = true
     ) {
+      self.microBatchTokens = microBatchTokens
       self.itemCount = itemCount
       self.rowCount = rowCount
       self.accumulationSteps = accumulationSteps
@@ -116,14 +123,6 @@ public struct GRPO: Sendable {
       self.processCount = processCount
       self.isTraining = isTraining
     }
-  }
-
-  /// How good each completion, or each of its tokens, was compared with its group.
-  public enum Advantages: Sendable {
-    /// One value per row.
-    case perRow([Double])
-    /// One value per token; never read where the mask is false.
-    case perToken([Double])
   }
 
   public var configuration: Configuration

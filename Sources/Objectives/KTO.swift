@@ -80,3 +80,36 @@ public struct KTO: Sendable {
     }
   }
 }
+
+extension KTO: UnpairedObjective {
+  public static let name = "kto"
+  public static let summary = "Kahneman-Tversky optimization: completions that are desirable or not, without pairs"
+  public static let parameters: [ObjectiveParameter] = [
+    .choice("loss_type", LossType.self, .kto, "With the KL estimate as reference point, or with 0."),
+    .init("beta", .number, .value(0.1), in: .above(0), "How strongly the reference holds the policy."),
+    .init("desirable_weight", .number, .value(1), in: .atLeast(0), "Weight of desirable completions."),
+    .init("undesirable_weight", .number, .value(1), in: .atLeast(0), "Weight of undesirable completions."),
+  ]
+
+  public init(_ settings: ObjectiveSettings) throws {
+    self.init(
+      .init(
+        lossType: settings.choice("loss_type"), beta: settings.number("beta"),
+        desirableWeight: settings.number("desirable_weight"),
+        undesirableWeight: settings.number("undesirable_weight")))
+    try configuration.validate()
+  }
+
+  public var usesReference: Bool { true }
+  public var statistics: Set<TokenStatistic> { [.entropy, .meanLogit] }
+  public var usesMismatched: Bool { configuration.lossType.usesReferencePoint }
+
+  public func evaluate(
+    _ streams: TokenStreams, desirable: [Bool], mismatchedLogRatios: [Double], _ totals: StepTotals,
+    _ memory: [String: Double]
+  ) throws -> ObjectiveResult {
+    let estimate = mismatchedLogRatios.reduce(0, +) / Double(max(1, mismatchedLogRatios.count))
+    return try evaluate(
+      streams, desirable: desirable, klEstimate: usesMismatched ? estimate : nil, rowCount: max(1, totals.rows))
+  }
+}

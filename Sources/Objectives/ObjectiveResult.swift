@@ -5,10 +5,13 @@ public struct ObjectiveResult: Sendable {
     public var name: String
     /// NaN where the batch has nothing to say; such entries are skipped when a log line averages.
     public var value: Double
+    /// Of how many items it is the mean, so that micro-batches can be averaged; nil: of the tokens that the loss sees.
+    public var weight: Double?
 
-    public init(_ name: String, _ value: Double) {
+    public init(_ name: String, _ value: Double, weight: Double? = nil) {
       self.name = name
       self.value = value
+      self.weight = weight
     }
   }
 
@@ -17,6 +20,8 @@ public struct ObjectiveResult: Sendable {
   public var gradients: StreamGradients
   /// In a fixed order, each name once.
   public var metrics: [Metric]
+  /// Sums and counts that the objective wants to see of the whole step, see `Objective.finishStep`.
+  public var tallies: [String: Double] = [:]
 
   public init(loss: Double, gradients: StreamGradients, metrics: [Metric]) {
     self.loss = loss
@@ -51,5 +56,20 @@ public struct StreamGradients: Sendable {
     self.meanLogit = meanLogit
     self.value = value
     self.promptLogprob = promptLogprob
+  }
+
+  /// The gradients of some of the tokens.
+  public func slice(_ tokens: Range<Int>) -> StreamGradients {
+    StreamGradients(
+      logprob: Array(logprob[tokens]), entropy: entropy.map { Array($0[tokens]) },
+      logSumExp: logSumExp.map { Array($0[tokens]) }, meanLogit: meanLogit.map { Array($0[tokens]) },
+      value: value.map { Array($0[tokens]) })
+  }
+}
+
+extension ObjectiveResult {
+  /// A loss of 0 without gradients and metrics, to be added to.
+  init(tokens: Int) {
+    self.init(loss: 0, gradients: StreamGradients(logprob: [Float](repeating: 0, count: tokens)), metrics: [])
   }
 }

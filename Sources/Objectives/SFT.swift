@@ -99,3 +99,27 @@ public struct SFT: Sendable {
     return ObjectiveResult(loss: loss, gradients: gradients, metrics: metrics)
   }
 }
+
+extension SFT: SupervisedObjective {
+  public static let name = "sft"
+  public static let summary = "supervised fine-tuning: imitates completions"
+  public static let parameters: [ObjectiveParameter] = [
+    .choice("loss_type", LossType.self, .nll, "Token loss: plain, or weighted by the token's own probability."),
+    .init(
+      "label_smoothing_factor", .number, .value(0), in: .below(1), "Weight of the uniform distribution; nll only."),
+  ]
+
+  public init(_ settings: ObjectiveSettings) throws {
+    self.init(
+      .init(lossType: settings.choice("loss_type"), labelSmoothing: settings.number("label_smoothing_factor")))
+    try configuration.validate()
+  }
+
+  public var statistics: Set<TokenStatistic> {
+    configuration.labelSmoothing > 0 ? [.entropy, .isTop1, .meanLogit, .logSumExp] : [.entropy, .isTop1]
+  }
+
+  public func evaluate(_ streams: TokenStreams, _ totals: StepTotals) throws -> ObjectiveResult {
+    try evaluate(streams, targetCount: totals.tokens)
+  }
+}

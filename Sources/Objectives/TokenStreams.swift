@@ -100,6 +100,27 @@ public struct TokenStreams: Sendable {
     try prompts?.validate()
   }
 
+  /// Puts the rows of another batch behind these. A stream that either lacks is dropped.
+  public mutating func append(_ other: TokenStreams) {
+    func joined<T>(_ a: [T]?, _ b: [T]?) -> [T]? {
+      guard let a, let b else { return nil }
+      return a + b
+    }
+    let first = tokenCount
+    rowOffsets += other.rowOffsets.dropFirst().map { $0 + first }
+    mask += other.mask
+    policyLogprobs += other.policyLogprobs
+    entropies = joined(entropies, other.entropies)
+    logSumExps = joined(logSumExps, other.logSumExps)
+    meanLogits = joined(meanLogits, other.meanLogits)
+    logSumSquaredProbs = joined(logSumSquaredProbs, other.logSumSquaredProbs)
+    isTop1 = joined(isTop1, other.isTop1)
+    oldLogprobs = joined(oldLogprobs, other.oldLogprobs)
+    samplingLogprobs = joined(samplingLogprobs, other.samplingLogprobs)
+    referenceLogprobs = joined(referenceLogprobs, other.referenceLogprobs)
+    values = joined(values, other.values)
+  }
+
   /// The stream, or an error that says who needed it.
   func required<T>(_ stream: [T]?, _ name: String, by user: String) throws -> [T] {
     guard let stream else { throw AttuneError.work("\(user) needs the stream '\(name)', which was not given") }

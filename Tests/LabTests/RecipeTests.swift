@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Objectives
 import TestSupport
 import Testing
 
@@ -52,13 +53,16 @@ import Testing
     guard case .digits(let digits) = train.content else { throw AttuneError.work("not digits") }
     #expect(digits.records == nil && digits.length == 2...4 && digits.canvasWidth == 128 && digits.canvasHeight == 32)
     #expect(recipe.stages.map(\.name) == ["sft", "grpo"] && recipe.stages.map(\.steps) == [10, 5])
-    guard case .sft(let sft) = recipe.stages[0].objective, case .grpo(let grpo) = recipe.stages[1].objective else {
-      throw AttuneError.work("not sft and grpo")
-    }
-    #expect(sft.batch == 8 && sft.loss == .nll && sft.labelSmoothing == 0)
-    #expect(grpo.prompts == 8 && grpo.generations == 8 && grpo.maxNewTokens == 512 && grpo.temperature == 1)
+    let sft = try #require(recipe.stages[0].objective as? SFT).configuration
+    let grpo = try #require(recipe.stages[1].objective as? GRPO).configuration
+    let rollouts = try #require(recipe.stages[1].rollouts)
+    #expect(recipe.stages[0].batch == 8 && recipe.stages[0].rollouts == nil)
+    #expect(sft.lossType == .nll && sft.labelSmoothing == 0)
+    #expect(rollouts.prompts == 8 && rollouts.generations == 8 && rollouts.maxNewTokens == 512)
+    #expect(rollouts.temperature == 1 && rollouts.iterations == 1 && !rollouts.isDynamic)
     #expect(grpo.lossType == .dapo && grpo.epsilon == 0.2 && grpo.epsilonHigh == 0.2 && grpo.delta == nil)
-    #expect(grpo.scaleRewards == .group && grpo.useBiasCorrectionKL && grpo.topEntropyQuantile == 1)
+    #expect(grpo.scaling == .group && grpo.biasCorrectedKL && grpo.topEntropyQuantile == 1)
+    #expect(grpo.maxCompletionLength == 512)
     #expect(recipe.stages[0].optimizer == recipe.optimizer)
     #expect(recipe.stages[1].optimizer.learningRate == 1e-4 && recipe.stages[1].optimizer.beta1 == 0.9)
     #expect(recipe.rewards.map(\.name) == ["exact_match"] && recipe.rewards[0].isolation == .worker)
@@ -99,7 +103,7 @@ import Testing
           data: rows
           micro_batch: 2
           optimizer: *opt
-          sft: {loss: nll, label_smoothing: 0.1}
+          sft: {loss_type: nll, label_smoothing_factor: 0.1}
         - name: rl
           objective: grpo
           steps: 7
@@ -112,9 +116,10 @@ import Testing
           top_p: 0.9
           min_p: 0.01
           iterations: 2
+          mask_truncated_completions: true
           grpo:
             {loss_type: grpo, beta: 0.04, epsilon: 0.1, epsilon_high: 0.3, delta: 2, scale_rewards: none,
-             importance_sampling_level: sequence, multi_objective: normalize_then_sum, mask_truncated_completions: true,
+             importance_sampling_level: sequence, multi_objective_aggregation: normalize_then_sum,
              use_bias_correction_kl: false, top_entropy_quantile: 0.2, entropy_coef: 0.001}
       rewards:
         - {name: close, source: ../rewards/close.c, weight: 0.5, parameters: {tolerance: 0.1, words: [a, b]},
@@ -149,6 +154,21 @@ import Testing
     // No key was forgotten above: every value that has a default differs from it.
     let again = try Recipe(effective: recipe.effective, text: recipe.text, file: recipe.file)
     #expect(again == recipe)
+  }
+
+  /// A variant is its objective with other defaults, which what is written still overrides.
+  @Test func variantsHaveDefaultsOfTheirOwn() throws {
+    func stage(_ text: String) throws -> Recipe.Stage {
+      try parse(Self.small.replacing("objective: grpo", with: text)).stages[1]
+    }
+    let dapo = try stage("objective: dapo")
+    let configuration = try #require(dapo.objective as? GRPO).configuration
+    #expect(dapo.entry.name == "dapo" && dapo.rollouts?.isDynamic == true && dapo.rollouts?.masksTruncated == true)
+    #expect(configuration.epsilon == 0.2 && configuration.epsilonHigh == 0.28 && configuration.lossType == .dapo)
+    let own = try stage("objective: dapo, grpo: {epsilon: 0.1, epsilon_high: 0.3}, dynamic_sampling: false")
+    #expect(own.rollouts?.isDynamic == false && (own.objective as? GRPO)?.configuration.epsilonHigh == 0.3)
+    let gspo = try #require(stage("objective: gspo").objective as? GRPO).configuration
+    #expect(gspo.importanceLevel == .sequence && gspo.epsilon == 3e-4 && gspo.epsilonHigh == 4e-4)
   }
 
   @Test func theEffectiveRecipeMakesTheSameRecipe() throws {
@@ -187,7 +207,7 @@ import Testing
     refuse(Self.small.replacing(", steps: 10", with: ""), [], "r.yaml:7:5: stages.0.steps is missing")
     refuse(Self.small.replacing("steps: 10", with: "steps: 10, prompts: 4"), [], "'prompts' goes with objective: grpo")
     refuse(Self.small.replacing("objective: grpo", with: "objective: gpro"), [], "did you mean 'grpo'?")
-    refuse(Self.small.replacing("steps: 5", with: "steps: 5, generations: 1"), [], "generations: found 1", "2 ≤ x")
+    refuse(Self.small.replacing("steps: 5", with: "steps: 5, generations: 1"), [], "generations: found 1", "at least 2")
     refuse(Self.small.replacing("kind: digits", with: "kind: digits, length: [4, 2]"), [], "found [4, 2]", "ascending")
     refuse(Self.small.replacing("kind: digits", with: "kind: digits, length: 3"), [], "a list of 2 whole numbers")
   }
@@ -222,7 +242,9 @@ import Testing
       Self.small, ["model.weights=int8", "dtype=bf16"], "int8 codes hold frozen weights, but train: full changes them")
     refuse(
       Self.small, ["model.weights=int4", "model.train=lora"], "int4 is for products of bf16, but dtype is f32")
-    refuse(Self.small, ["stages.sft.sft={loss: dft, label_smoothing: 0.1}"], "expected 0 with loss: dft")
+    refuse(
+      Self.small, ["stages.sft.sft={loss_type: dft, label_smoothing_factor: 0.1}"],
+      "label_smoothing_factor 0.1 has no meaning with loss_type 'dft'")
     refuse(Self.small, ["stages.grpo.grpo.delta=1.1"], "expected more than 1 + epsilon_high = 1.2")
     refuse(Self.small, ["optimizer.warmup_steps=2.5"], "expected a whole number of steps, or a fraction")
     refuse(Self.small, ["optimizer={schedule: polynomial, end_learning_rate: 1}"], "less than the learning rate")

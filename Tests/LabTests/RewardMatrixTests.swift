@@ -192,11 +192,7 @@ import Testing
       stages: [{objective: grpo, steps: 1, generations: 2}]
       rewards: [{source: r.c}]
       """, file: "/lab/r.yaml", checkFiles: false)
-    guard case .grpo(let settings) = recipe.stages[0].objective else {
-      Issue.record("no grpo stage")
-      return
-    }
-    let batch = RewardBatch(combined, outcomes: [outcomes], lengths: [Int](repeating: 1, count: 8), settings)
+    let batch = RewardBatch(combined, outcomes: [outcomes], lengths: [Int](repeating: 1, count: 8), recipe.stages[0])
     for summary in batch.summaries() {
       let json = summary.json
       for name in ["mean", "std", "applicable", "failed", "zero_spread"] {

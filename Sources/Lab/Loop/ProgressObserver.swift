@@ -34,7 +34,7 @@ public final class ProgressObserver: RunObserver {
       doneBefore = stages.prefix(index).reduce(0) { $0 + $1.steps }
       recent = []
       lastStep = monotonicSeconds()
-      line("stage \(stage.name) (\(stage.objective.name.rawValue), \(stage.steps) steps)")
+      line("stage \(stage.name) (\(stage.entry.name), \(stage.steps) steps)")
     case .step(let record): step(record)
     case .evaluated(let record):
       let values = record.metrics.filter { $0.name == "eval/exact_match" || $0.name.hasSuffix("/mean") }

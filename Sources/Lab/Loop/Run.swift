@@ -111,7 +111,7 @@ public struct Run {
       in: folder,
       RunStore.Start(name: recipe.name, file: recipe.file, recipe: recipe.text, effective: recipe.effective),
       stages: recipe.stages.map {
-        RunStore.Stage(name: $0.name, objective: $0.objective.name.rawValue, steps: $0.steps)
+        RunStore.Stage(name: $0.name, objective: $0.entry.name, steps: $0.steps)
       })
   }
 
@@ -126,6 +126,13 @@ public struct Run {
     }
     try checkParts(recipe, present: seesPictures ? Set(ModelPart.allCases) : [.language])
     try recipe.checkJudges()
+    for critic in recipe.stages.compactMap(\.critic) where critic.kind == .checkpoint {
+      if let preset = critic.preset {
+        _ = try Preset.named(preset)
+      } else if let path = critic.path {
+        _ = try ModelConfiguration.load(folder: path)
+      }
+    }
     let rewards = try RewardSet(recipe, workerCommand: workerCommand, copies: nil)
     defer { rewards.close() }
     try rewards.checkColumns(recipe, streams)
@@ -171,16 +178,14 @@ public struct Run {
     let precision: Precision = recipe.dtype == .bf16 ? .bf16 : .full
     let checkpoints = CheckpointStore(runFolder: folder.path)
     let start = try startFolder()
-    let weights: WeightFormat =
-      switch recipe.model.weights {
-      case .bf16: .plain
-      case .int8: .int8
-      case .int4: .int4
-      }
+    let weights = recipe.weightFormat
     let policy = try Policy(folder: start, backend: backend, precision: precision, weights: weights)
     for remark in policy.remarks { report("note: \(remark)") }
     try Run.prepare(policy, recipe)
     if let remark = policy.model.adapter?.remark { report("note: \(remark)") }
+    for critic in recipe.stages.compactMap(\.critic) where critic.kind == .checkpoint {
+      try Critic.check(folder: criticFolder(critic), for: policy)
+    }
     let saved = isNew ? nil : try checkpoints.newest(report: report)
     let streams = try DataSources.open(recipe)
     let rewards = try RewardSet(recipe, workerCommand: workerCommand, copies: folder.path + "/rewards")
@@ -207,6 +212,9 @@ public struct Run {
       services: services, isCancelled: isCancelled, referenceFolder: references,
       makeReference: {
         try LanguageModel.load(folder: start, backend: backend, precision: precision, weights: weights)
+      },
+      makeCritic: { critic in
+        try Critic.load(critic, folder: criticFolder(critic), for: policy, recipe: recipe)
       })
     hasBegun = true
     let ending = try trainer.run(from: saved)
@@ -223,8 +231,8 @@ public struct Run {
   private func discard() {
     let files = FileManager.default
     let own = [
-      Run.startFile, "run.sqlite", "run.sqlite-wal", "run.sqlite-shm", "run.lock", "start", "reference", "rewards",
-      "pause",
+      Run.startFile, "run.sqlite", "run.sqlite-wal", "run.sqlite-shm", "run.lock", "start", "critic-start", "reference",
+      "rewards", "pause",
     ]
     for name in own { try? files.removeItem(atPath: folder.path + "/" + name) }
     if (try? files.contentsOfDirectory(atPath: folder.path))?.isEmpty == true {
@@ -235,7 +243,16 @@ public struct Run {
   /// The checkpoint folder that training starts from; a preset is written into the run's folder first.
   private func startFolder() throws -> String {
     guard let name = recipe.model.preset else { return recipe.model.path }
-    let start = folder.path + "/start"
+    return try written(preset: name, to: folder.path + "/start")
+  }
+
+  /// The checkpoint folder that a critic with a model of its own starts from.
+  private func criticFolder(_ critic: Recipe.Stage.Critic) throws -> String {
+    guard let name = critic.preset else { return critic.path ?? recipe.model.path }
+    return try written(preset: name, to: folder.path + "/critic-start/" + name)
+  }
+
+  private func written(preset name: String, to start: String) throws -> String {
     let preset = try Preset.named(name)
     // Written whole again if an earlier attempt was stopped in the middle; the same seed gives the same bytes.
     if !FileManager.default.fileExists(atPath: start + "/model.safetensors") || isNew {
@@ -280,7 +297,7 @@ public struct Run {
         hint: "take a part out of model.freeze")
     }
     if let dropout = policy.model.adapter?.configuration.dropout, dropout > 0,
-      let stage = recipe.stages.first(where: { $0.objective.name == .grpo })
+      let stage = recipe.stages.first(where: { $0.rollouts != nil })
     {
       throw AttuneError.request(
         "the adapter has a dropout of \(dropout), but stage \(stage.name) is on-policy: it trains on what was sampled without dropout",

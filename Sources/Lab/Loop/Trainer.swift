@@ -21,7 +21,7 @@ public enum RunEnding: Sendable, Equatable {
 final class Trainer {
   let recipe: Recipe
   let policy: Policy
-  let streams: [String: DataStream]
+  var streams: [String: DataStream]
   let rewards: RewardSet
   private(set) var rewardInputs: RewardInputs
   let checkpoints: CheckpointStore
@@ -32,14 +32,16 @@ final class Trainer {
   /// What rewards may call on.
   let services: HostServices
   let isCancelled: () -> Bool
-  var position = RunPosition(stage: 0, step: 0, globalStep: 0, cursors: [:])
+  var position = RunPosition()
   private var optimizer: Optimizer?
-  private(set) var reference: LanguageModel?
+  private(set) var reference: ReferencePolicy?
+  private(set) var critic: Critic?
   let engine: LocalEngine
   let clock: PhaseClock
   var componentNames = ComponentNames()
   let watch: RewardWatch
   private let makeReference: () throws -> LanguageModel
+  private let makeCritic: (Recipe.Stage.Critic) throws -> RewardModel
   /// Where reference weights are kept.
   private let referenceFolder: String
 
@@ -48,7 +50,8 @@ final class Trainer {
     folder: RunFolder, journal: OutcomeJournal, observers: [any RunObserver], services: HostServices,
     isCancelled: @escaping () -> Bool,
     referenceFolder: String,
-    makeReference: @escaping () throws -> LanguageModel
+    makeReference: @escaping () throws -> LanguageModel,
+    makeCritic: @escaping (Recipe.Stage.Critic) throws -> RewardModel
   ) {
     self.recipe = recipe
     self.policy = policy
@@ -63,6 +66,7 @@ final class Trainer {
     self.services = services
     self.isCancelled = isCancelled
     self.makeReference = makeReference
+    self.makeCritic = makeCritic
     self.referenceFolder = referenceFolder
     clock = PhaseClock(on: policy.model.backend)
     watch = RewardWatch(recipe, run: journal.store.folder.path)
@@ -95,12 +99,17 @@ final class Trainer {
       try emit(.stageStarted(index: position.stage, stage))
       let optimizer = Optimizer(policy.model.trainedParameters, on: backend)
       self.optimizer = optimizer
+      try prepareCritic(for: stage)
       if let saved, saved.position == position, position.step > 0 {
         try optimizer.restore(saved.optimizerState(), step: saved.optimizerStep)
+        try critic?.restore(saved)
       }
       if position.stage == 0, position.step == 0 { try evaluate(stage: -1, step: 0, label: "start") }
       try prepareReference(for: stage)
-      do { try surveyRewards(stage) } catch is CancellationError { return try interrupt() }
+      do {
+        try prepareData(for: stage)
+        try surveyRewards(stage)
+      } catch is CancellationError { return try interrupt() }
       try watch.begin(stage: position.stage, stepsDone: position.step, store: journal.store)
       let rates = stage.optimizer.learningRates(steps: stage.steps * iterations(of: stage))
       while position.step < stage.steps {
@@ -124,9 +133,12 @@ final class Trainer {
         }
       }
       try evaluate(stage: position.stage, step: max(0, stage.steps - 1), label: "after \(stage.name)")
+      try critic?.save(to: folder.path + "/critic")
+      critic = nil
       try emit(.stageFinished(index: position.stage))
       position.stage += 1
       position.step = 0
+      position.memory = [:]
       try save()
     }
     try emit(
@@ -176,19 +188,29 @@ final class Trainer {
     try emit(.checkpointBegins)
     try rewards.saveStates(all: true)
     let folder = try checkpoints.save(
-      position, parameters: policy.model.trainedParameters, optimizer: optimizer,
+      position, parameters: policy.model.trainedParameters, optimizer: optimizer, critic: critic?.state,
       rewardStates: rewards.states, components: componentNames.json, on: backend, keep: recipe.checkpoint.keep)
     try emit(.checkpoint(folder: folder))
   }
 
   private func iterations(of stage: Recipe.Stage) -> Int {
-    if case .grpo(let settings) = stage.objective { settings.iterations } else { 1 }
+    stage.rollouts?.iterations ?? 1
   }
 
   private func step(_ stage: Recipe.Stage, _ rates: LearningRates, _ optimizer: Optimizer) throws -> StepRecord {
-    switch stage.objective {
-    case .sft(let settings): try supervisedStep(stage, settings, rates, optimizer)
-    case .grpo(let settings): try groupStep(stage, settings, rates, optimizer, engine)
+    do {
+      switch stage.objective {
+      case let objective as any SupervisedObjective: return try supervisedStep(stage, objective, rates, optimizer)
+      case let objective as any PolicyObjective:
+        guard let settings = stage.rollouts else { break }
+        return try policyStep(stage, objective, settings, rates, optimizer)
+      default: break
+      }
+      throw AttuneError.work("stage \(stage.name): objective \(stage.entry.name) cannot be trained")
+    } catch let loss as NonFiniteLoss {
+      throw AttuneError.work(
+        "the loss of stage \(stage.name), step \(position.step + 1), is \(loss.value); the weights were left as they were",
+        hint: "lower optimizer.learning_rate, or resume from an earlier checkpoint")
     }
   }
 
@@ -207,16 +229,34 @@ final class Trainer {
   /// a stage that is gone on with in its middle has it too. With an adapter it is the policy with the adapter off.
   private func prepareReference(for stage: Recipe.Stage) throws {
     reference = nil
-    guard case .grpo(let settings) = stage.objective, settings.beta != 0, policy.model.adapter == nil else { return }
-    let path = referenceFolder + "/stage-\(position.stage).safetensors"
-    if position.step == 0 {
+    let isUsed = stage.objective.usesReference || stage.policyObjective?.usesReferenceInReward == true
+    let isWatched = (stage.rollouts?.klEvery ?? 0) > 0 && stage.steps > 0
+    guard isUsed || isWatched else { return }
+    if policy.model.adapter == nil, position.step == 0 {
       try SafeTensors.write(
-        policy.model.parameters.map { ($0.name, $0.value) }, metadata: [:], to: path, from: backend)
+        policy.model.parameters.map { ($0.name, $0.value) }, metadata: [:], to: referencePath, from: backend)
     }
-    let weights = try SafeTensors(path)
+    if isUsed { reference = try loadReference() }
+  }
+
+  private var referencePath: String { referenceFolder + "/stage-\(position.stage).safetensors" }
+
+  /// The reference of the stage; one that is only looked at now and then stays in memory for the look alone.
+  func loadReference() throws -> ReferencePolicy {
+    if let reference { return reference }
+    guard policy.model.adapter == nil else { return ReferencePolicy(policy: policy.model, copy: nil, clock: clock) }
+    let weights = try SafeTensors(referencePath)
     let model = try makeReference()
     for parameter in model.parameters { parameter.setValue(try weights.mappedTensor(parameter.name, on: backend)) }
-    reference = model
+    return ReferencePolicy(policy: policy.model, copy: model, clock: clock)
+  }
+
+  private func prepareCritic(for stage: Recipe.Stage) throws {
+    critic = try stage.critic.map { settings in
+      Critic(
+        settings, model: settings.kind == .checkpoint ? try makeCritic(settings) : nil, policy: policy,
+        seed: recipe.seed, optimizer: stage.optimizer, updates: stage.steps * iterations(of: stage))
+    }
   }
 
   /// A sample's prompt for the policy.

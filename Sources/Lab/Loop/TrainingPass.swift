@@ -169,8 +169,15 @@ struct MetricMeans {
   private var names: [String] = []
   private var sums: [String: (sum: Double, weight: Double)] = [:]
 
+  /// - Parameter weight: of metrics that have none of their own.
   mutating func add(_ metrics: [ObjectiveResult.Metric], weight: Double = 1) {
-    for metric in metrics { add(metric.name, metric.value, weight: weight) }
+    for metric in metrics { add(metric.name, metric.value, weight: metric.weight ?? weight) }
+  }
+
+  func has(_ name: String) -> Bool { sums[name] != nil }
+
+  mutating func add(_ other: MetricMeans) {
+    for name in other.names { if let own = other.sums[name] { add(name, own.sum / own.weight, weight: own.weight) } }
   }
 
   mutating func add(_ name: String, _ value: Double, weight: Double = 1) {

@@ -1,3 +1,4 @@
+import AttuneTensor
 import Core
 import Foundation
 import Models
@@ -79,15 +80,16 @@ public struct Recipe: Sendable, Equatable {
 
   private init(_ root: RecipeNode, text: String, file: String, overrides: [String], checkFiles: Bool) throws {
     var problems = RecipeProblems(file: file)
-    let tree = RecipeOverrides.apply(overrides, to: root, problems: &problems)
+    let whole = try RecipeExtension.resolve(root, file: file, problems: &problems)
+    let tree = RecipeOverrides.apply(overrides, to: whole, problems: &problems)
     var reader = RecipeReader(tree, file: file, checkFiles: checkFiles, problems: problems)
     RecipeChecks.run(&reader)
     if let error = reader.problems.error { throw error }
-    self.init(JSON(.object(reader.effective)), text: text, file: file)
+    try self.init(JSON(.object(reader.effective)), text: text, file: file)
   }
 
   /// `effective` has been through the reader.
-  private init(_ effective: JSON, text: String, file: String) {
+  private init(_ effective: JSON, text: String, file: String) throws {
     let values = RecipeValues(effective)
     self.file = file
     self.text = text
@@ -101,7 +103,7 @@ public struct Recipe: Sendable, Equatable {
     let optimizer = Optimizer(values.section("optimizer"), fallback: nil)
     self.optimizer = optimizer
     data = effective["data"]?.object?.entries.map { Source(name: $0, RecipeValues($1)) } ?? []
-    stages = values.sections("stages").map { Stage($0, optimizer: optimizer) }
+    stages = try values.sections("stages").map { try Stage($0, optimizer: optimizer) }
     judges = values.sections("judges").map { Judge($0) }
     rewards = values.sections("rewards").map { Reward($0) }
     rewardLimits = RewardLimits(values.section("reward_limits"))
@@ -148,6 +150,15 @@ extension Recipe {
       adapter = values.optionalString("adapter")
       freeze = Set(values.json("freeze").array?.compactMap { $0.string.flatMap(ModelPart.init) } ?? [])
       lora = LoRAConfiguration(recipe: values.section("lora"))
+    }
+  }
+
+  /// How the model's frozen weights are held, in the words of the room that holds them.
+  public var weightFormat: WeightFormat {
+    switch model.weights {
+    case .bf16: .plain
+    case .int8: .int8
+    case .int4: .int4
     }
   }
 

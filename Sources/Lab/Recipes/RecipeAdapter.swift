@@ -1,5 +1,6 @@
 import Core
 import Models
+import Objectives
 
 extension LoRAConfiguration {
   /// The settings of `model.lora`.
@@ -65,7 +66,7 @@ extension RecipeChecks {
     }
     guard model["adapter"]?.string == nil, let dropout = lora["dropout"]?.double, dropout > 0 else { return }
     for (index, stage) in (recipe["stages"]?.array ?? []).enumerated()
-    where stage["objective"]?.string == Recipe.Stage.ObjectiveName.grpo.rawValue {
+    where stage["objective"]?.string.flatMap(ObjectiveRegistry.named)?.kind == .rollouts {
       reader.add(
         "\(path).dropout: found \(dropout), but stages.\(index) is on-policy: it trains on what was sampled without dropout",
         at: path + ".dropout", hint: "set model.lora.dropout to 0")

@@ -1,4 +1,5 @@
 import Core
+import Objectives
 
 /// What the recipe table cannot say about one key alone: names that must exist, settings that exclude each other.
 enum RecipeChecks {
@@ -42,6 +43,9 @@ enum RecipeChecks {
 
   private static func checkData(_ recipe: JSON, _ reader: inout RecipeReader) {
     for (name, source) in recipe["data"]?.object?.entries.map({ ($0, $1) }) ?? [] {
+      if source["kind"]?.string == Recipe.Source.Kind.sampled.rawValue {
+        checkSampled(source, "data." + name, recipe, &reader)
+      }
       guard source["kind"]?.string == Recipe.Source.Kind.digits.rawValue else { continue }
       let path = "data." + name
       if let from = source["records"]?[0]?.int, from == source["records"]?[1]?.int {
@@ -60,6 +64,26 @@ enum RecipeChecks {
     }
   }
 
+  private static func checkSampled(_ source: JSON, _ path: String, _ recipe: JSON, _ reader: inout RecipeReader) {
+    checkSource(source["from"], recipe, path + ".from", &reader)
+    if recipe["rewards"]?.array?.isEmpty == true {
+      reader.add(
+        "\(path): completions are compared by rewards, and the recipe has none", at: path + ".kind",
+        hint: "add 'rewards: [{source: exact_match}]', or the source file of your own")
+    }
+    guard let from = source["from"]?.string, let prompts = recipe["data"]?[from] else { return }
+    let kind = prompts["kind"]?.string
+    if kind == Recipe.Source.Kind.sampled.rawValue {
+      reader.add(
+        "\(path).from: '\(from)' is sampled itself, expected a source of another kind", at: path + ".from")
+    }
+    if kind == Recipe.Source.Kind.digits.rawValue, prompts["count"]?.int == 0, source["prompts"]?.int == 0 {
+      reader.add(
+        "\(path).prompts: the source '\(from)' is endless, so all of it cannot be sampled", at: path + ".prompts",
+        hint: "set \(path).prompts, or data.\(from).count")
+    }
+  }
+
   private static func checkStages(_ recipe: JSON, _ reader: inout RecipeReader) {
     checkUniqueNames(recipe, "stages", &reader)
     checkOptimizer(recipe["optimizer"], "optimizer", &reader)
@@ -67,27 +91,57 @@ enum RecipeChecks {
       let path = "stages.\(index)"
       checkSource(stage["data"], recipe, path + ".data", &reader)
       checkOptimizer(stage["optimizer"], path + ".optimizer", &reader)
-      if stage["objective"]?.string == Recipe.Stage.ObjectiveName.grpo.rawValue {
-        if recipe["rewards"]?.array?.isEmpty == true {
-          reader.add(
-            "\(path): a grpo stage needs rewards, and the recipe has none", at: path + ".objective",
-            hint: "add 'rewards: [{source: exact_match}]', or the source file of your own")
-        }
-        if let delta = stage["grpo"]?["delta"]?.double, let high = stage["grpo"]?["epsilon_high"]?.double,
-          delta <= 1 + high
-        {
-          reader.add(
-            "\(path).grpo.delta: found \(delta), expected more than 1 + epsilon_high = \(1 + high)",
-            at: path + ".grpo.delta")
-        }
-      }
-      if stage["sft"]?["loss"]?.string == Recipe.Stage.SFTSettings.Loss.dft.rawValue,
-        let smoothing = stage["sft"]?["label_smoothing"]?.double, smoothing > 0
-      {
+      guard let entry = stage["objective"]?.string.flatMap(ObjectiveRegistry.named) else { continue }
+      if entry.kind == .rollouts, recipe["rewards"]?.array?.isEmpty == true {
         reader.add(
-          "\(path).sft.label_smoothing: found \(smoothing), expected 0 with loss: dft",
-          at: path + ".sft.label_smoothing")
+          "\(path): a \(entry.name) stage needs rewards, and the recipe has none", at: path + ".objective",
+          hint: "add 'rewards: [{source: exact_match}]', or the source file of your own")
       }
+      checkObjective(entry, stage, path, &reader)
+    }
+  }
+
+  /// What the objective itself says of its settings.
+  private static func checkObjective(
+    _ entry: ObjectiveEntry, _ stage: JSON, _ path: String, _ reader: inout RecipeReader
+  ) {
+    let section = path + "." + entry.objective.name
+    do {
+      let objective = try Recipe.Stage.objective(entry, stage.object ?? JSON.Object())
+      if let objective = objective as? any PolicyObjective { checkGroups(entry, objective, stage, path, &reader) }
+      if let grpo = (objective as? GRPO)?.configuration, let delta = grpo.delta, delta <= 1 + grpo.upperEpsilon {
+        reader.add(
+          "\(section).delta: found \(delta), expected more than 1 + epsilon_high = \(1 + grpo.upperEpsilon)",
+          at: section + ".delta")
+      }
+    } catch {
+      // A key that could not be read has been told of; its neighbours then stand without it.
+      guard let error = error as? AttuneError, reader.problems.error == nil else { return }
+      let key = entry.objective.parameters.first { error.message.hasPrefix($0.name + " ") }
+      let place = key.map { section + "." + $0.name } ?? section
+      reader.add("\(section): \(error.message)", at: place, hint: error.hint)
+    }
+  }
+
+  /// What is to be compared must be there.
+  private static func checkGroups(
+    _ entry: ObjectiveEntry, _ objective: any PolicyObjective, _ stage: JSON, _ path: String,
+    _ reader: inout RecipeReader
+  ) {
+    guard stage["generations"]?.int == 1 else { return }
+    let place = path + ".generations"
+    if objective.comparesGroups {
+      reader.add(
+        "\(place): found 1, but \(entry.name) compares the completions of a prompt; it needs at least 2", at: place)
+    } else if stage["dynamic_sampling"]?.bool == true {
+      reader.add(
+        "\(place): found 1, but dynamic_sampling looks for prompts whose completions differ; it needs at least 2",
+        at: place, hint: "set generations to 2 or more, or dynamic_sampling to false")
+    } else if stage["prompts"]?.int == 1 {
+      reader.add(
+        "\(place): found 1 completion of 1 prompt, with nothing to be compared with; a step needs at least 2",
+        at: place,
+        hint: "raise prompts or generations")
     }
   }
 

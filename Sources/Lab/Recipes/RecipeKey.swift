@@ -31,6 +31,10 @@ public struct RecipeKey: Sendable {
     case ints(count: Int, ascending: Bool)
     /// A list of exactly `count` numbers.
     case numbers(count: Int, ascending: Bool)
+    /// One of these words, or a list of them.
+    case oneOrMore([String])
+    /// A list of numbers, however many.
+    case numberList
     /// A mapping that is handed on as it is.
     case parameters
   }
@@ -66,52 +70,11 @@ public struct RecipeKey: Sendable {
     public var file: String
     public var root: JSON.Object
     public var siblings: JSON.Object
+    /// What stands beside the mapping that the key is in.
+    public var enclosing = JSON.Object()
   }
 
-  /// An interval of numbers.
-  public struct Bounds: Sendable, Equatable {
-    public var low: Double
-    public var high: Double
-    public var includesLow: Bool
-    public var includesHigh: Bool
-
-    /// low ≤ x ≤ high.
-    public static func within(_ low: Double, _ high: Double) -> Bounds {
-      Bounds(low: low, high: high, includesLow: true, includesHigh: true)
-    }
-    /// low ≤ x < high.
-    public static func below(_ high: Double, from low: Double = 0) -> Bounds {
-      Bounds(low: low, high: high, includesLow: true, includesHigh: false)
-    }
-    /// x ≥ low.
-    public static func atLeast(_ low: Double) -> Bounds {
-      Bounds(low: low, high: .infinity, includesLow: true, includesHigh: false)
-    }
-    /// x > low, and at most `high`.
-    public static func above(_ low: Double, upTo high: Double = .infinity) -> Bounds {
-      Bounds(low: low, high: high, includesLow: false, includesHigh: high.isFinite)
-    }
-
-    /// NaN and infinity lie in no interval.
-    public func contains(_ x: Double) -> Bool {
-      x.isFinite && (includesLow ? x >= low : x > low) && (includesHigh ? x <= high : x < high)
-    }
-
-    /// `≥ 0`, `0 ≤ x < 1` and so on.
-    public var description: String {
-      switch (low.isFinite, high.isFinite) {
-      case (true, true):
-        "\(Bounds.text(low)) \(includesLow ? "≤" : "<") x \(includesHigh ? "≤" : "<") \(Bounds.text(high))"
-      case (true, false): "\(includesLow ? "≥" : ">") \(Bounds.text(low))"
-      case (false, true): "\(includesHigh ? "≤" : "<") \(Bounds.text(high))"
-      case (false, false): "finite"
-      }
-    }
-
-    private static func text(_ x: Double) -> String {
-      x == 0x1p63 ? "2^63 - 1" : Int(exactly: x).map { String($0) } ?? String(x)
-    }
-  }
+  public typealias Bounds = NumberBounds
 
   /// A key that exists only where a sibling has one of these values.
   public struct Condition: Sendable, Equatable {
@@ -166,6 +129,8 @@ extension RecipeKey {
       return "a list of \(count) whole numbers" + numbers + (ascending ? ", in ascending order" : "")
     case .numbers(let count, let ascending):
       return "a list of \(count) numbers" + numbers + (ascending ? ", in ascending order" : "")
+    case .oneOrMore(let words): return "one or a list of " + words.joined(separator: ", ")
+    case .numberList: return "a list of numbers" + numbers
     case .parameters: return "a mapping"
     }
   }
@@ -190,6 +155,8 @@ extension RecipeKey {
     case .choices(let words): "list of " + words.joined(separator: ", ")
     case .ints(let count, _): "list of \(count) ints"
     case .numbers(let count, _): "list of \(count) numbers"
+    case .oneOrMore(let words): "one or a list of " + words.joined(separator: ", ")
+    case .numberList: "list of numbers"
     }
   }
 

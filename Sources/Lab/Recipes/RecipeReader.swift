@@ -44,30 +44,31 @@ struct RecipeReader {
   /// Reads the keys of one mapping. `store` is called after every key, so that later defaults see earlier values.
   private mutating func readEntries(
     of node: RecipeNode?, _ tree: RecipeTree, path: String, isRoot: Bool = false,
-    store: (inout RecipeReader, JSON.Object) -> Void
+    enclosing: JSON.Object = JSON.Object(), store: (inout RecipeReader, JSON.Object) -> Void
   ) {
     let entries = node?.entries ?? []
     for entry in entries where tree[entry.key] == nil { refuse(entry, in: tree, path: path) }
     var out = JSON.Object()
     for child in tree.children {
-      guard let key = child.key else { continue }
+      guard let first = child.key else { continue }
       let entry = entries.first { $0.key == child.name }
-      if let condition = key.condition {
-        // A condition whose key could not be read says nothing about this one.
-        guard let actual = out[condition.key]?.string else { continue }
-        guard condition.values.contains(actual) else {
-          if let entry {
-            problems.add(
-              "'\(child.name)' goes with \(condition.key): \(condition.values.joined(separator: " or "))"
-                + "; here \(condition.key) is \(actual)", at: entry.place,
-              hint: nearestKey(to: child.name, in: tree, with: out))
-          }
-          continue
+      // A condition whose key could not be read says nothing about this one.
+      if let condition = first.condition, out[condition.key]?.string == nil { continue }
+      guard let key = child.key(beside: out) else {
+        if let entry, let condition = first.condition {
+          let values = child.keys.flatMap { $0.condition?.values ?? [] }
+          problems.add(
+            "'\(child.name)' goes with \(condition.key): \(values.joined(separator: " or "))"
+              + "; here \(condition.key) is \(out[condition.key]?.string ?? "")", at: entry.place,
+            hint: nearestKey(to: child.name, in: tree, with: out))
         }
+        continue
       }
       let childPath = path.isEmpty ? child.name : path + "." + child.name
       if let entry { places[childPath] = entry.value.place }
-      if let value = read(entry?.value, child, key, path: childPath, siblings: out) { out[child.name] = value }
+      if let value = read(entry?.value, child, key, path: childPath, siblings: out, enclosing: enclosing) {
+        out[child.name] = value
+      }
       store(&self, out)
     }
   }
@@ -89,28 +90,28 @@ struct RecipeReader {
   /// A key of the same mapping that does apply and has a similar name.
   private func nearestKey(to name: String, in tree: RecipeTree, with siblings: JSON.Object) -> String? {
     let candidates = tree.children.filter { child in
-      guard child.name != name, let condition = child.key?.condition else { return false }
-      return condition.values.contains(siblings[condition.key]?.string ?? "")
+      child.name != name && child.key?.condition != nil && child.key(beside: siblings) != nil
     }
     return nearestName(to: name, among: candidates.map(\.name)).map { "did you mean '\($0)'?" }
   }
 
   /// The value of one key, or its default; nil if there is neither.
   private mutating func read(
-    _ node: RecipeNode?, _ tree: RecipeTree, _ key: RecipeKey, path: String, siblings: JSON.Object
+    _ node: RecipeNode?, _ tree: RecipeTree, _ key: RecipeKey, path: String, siblings: JSON.Object,
+    enclosing: JSON.Object
   ) -> JSON? {
-    if key.hasKeys { return readSection(node, tree, key, path: path) }
+    if key.hasKeys { return readSection(node, tree, key, path: path, enclosing: siblings) }
     guard let node else {
       if case .required = key.fallback {
         add("\(path) is missing; expected \(key.expectation)", at: parent(path))
         return nil
       }
-      return fallback(of: key, siblings: siblings)
+      return fallback(of: key, siblings: siblings, enclosing: enclosing)
     }
-    return leaf(node, key, path: path) ?? fallback(of: key, siblings: siblings)
+    return leaf(node, key, path: path) ?? fallback(of: key, siblings: siblings, enclosing: enclosing)
   }
 
-  private func fallback(of key: RecipeKey, siblings: JSON.Object) -> JSON? {
+  private func fallback(of key: RecipeKey, siblings: JSON.Object, enclosing: JSON.Object) -> JSON? {
     switch key.fallback {
     case .required: return nil
     case .unset: return .null
@@ -118,11 +119,14 @@ struct RecipeReader {
     case .sameAs(let other):
       guard other.hasPrefix(".") else { return siblings[other] }
       return RecipeTree.split(other).reduce(JSON(.object(effective))) { $0?[$1] }
-    case .derived(_, let make): return make(.init(file: file, root: effective, siblings: siblings))
+    case .derived(_, let make):
+      return make(.init(file: file, root: effective, siblings: siblings, enclosing: enclosing))
     }
   }
 
-  private mutating func readSection(_ node: RecipeNode?, _ tree: RecipeTree, _ key: RecipeKey, path: String) -> JSON? {
+  private mutating func readSection(
+    _ node: RecipeNode?, _ tree: RecipeTree, _ key: RecipeKey, path: String, enclosing: JSON.Object
+  ) -> JSON? {
     let node = node?.isNull == true ? nil : node
     switch key.kind {
     case .sections:
@@ -154,7 +158,7 @@ struct RecipeReader {
       }
       let isRoot = !path.contains(".")
       var result = JSON.Object()
-      readEntries(of: node, tree, path: path) { reader, object in
+      readEntries(of: node, tree, path: path, enclosing: enclosing) { reader, object in
         result = object
         if isRoot { reader.effective[path] = JSON(.object(object)) }
       }
@@ -211,6 +215,14 @@ struct RecipeReader {
       return .array(names.map { .string($0) })
     case .ints(let count, let ascending): return list(node, count, ascending, key, int)
     case .numbers(let count, let ascending): return list(node, count, ascending, key, number)
+    case .oneOrMore(let words):
+      if let word = node.string { return words.contains(word) ? .string(word) : nil }
+      guard let names = names(node), !names.isEmpty, names.allSatisfy(words.contains) else { return nil }
+      return .array(names.map { .string($0) })
+    case .numberList:
+      guard let items = node.items else { return nil }
+      let values = items.compactMap { number($0, key) }
+      return values.count == items.count ? .array(values) : nil
     case .parameters: return node.entries == nil ? nil : node.json
     case .section, .sections, .namedSections: return nil
     }
@@ -252,11 +264,11 @@ struct RecipeReader {
 
   private func hint(for node: RecipeNode, _ key: RecipeKey) -> String? {
     switch (key.kind, node.content) {
-    case (.choice(let words), .string(let text)):
+    case (.choice(let words), .string(let text)), (.oneOrMore(let words), .string(let text)):
       return nearestName(to: text, among: words).map { "did you mean '\($0)'?" }
     case (.names, .string(let text)), (.folders, .string(let text)), (.choices, .string(let text)):
       return "a list is written [\(text)]"
-    case (.choices(let words), _):
+    case (.choices(let words), _), (.oneOrMore(let words), _):
       let odd = node.items?.compactMap(\.string).first { !words.contains($0) }
       return odd.flatMap { nearestName(to: $0, among: words) }.map { "did you mean '\($0)'?" }
     case (.string, .int), (.string, .double), (.string, .bool), (.path, .int), (.path, .double):
@@ -287,9 +299,10 @@ struct RecipeReader {
     }
     guard case .path(let role) = key.kind, role != .output, let text = value.string else { return value }
     let folder: String
-    if case .override = node.place {
-      folder = FileManager.default.currentDirectoryPath
-    } else {
+    switch node.place {
+    case .override: folder = FileManager.default.currentDirectoryPath
+    case .base(let base, _, _): folder = RecipePaths.absolute("..", from: base)
+    case .file, .unknown:
       folder = RecipePaths.absolute(
         "..", from: RecipePaths.absolute(file, from: FileManager.default.currentDirectoryPath))
     }

@@ -1,57 +1,63 @@
+import Core
+import Objectives
+
 extension Recipe {
   /// One part of a run: an objective, its data and its steps.
   public struct Stage: Sendable, Equatable {
-    public enum ObjectiveName: String, Sendable, CaseIterable { case sft, grpo }
-
-    /// What is optimized, with its settings.
-    public enum Objective: Sendable, Equatable {
-      case sft(SFTSettings)
-      case grpo(GRPOSettings)
-
-      public var name: ObjectiveName {
-        switch self {
-        case .sft: .sft
-        case .grpo: .grpo
-        }
-      }
-    }
-
     public var name: String
-    public var objective: Objective
+    /// The name that the objective goes by, with its defaults.
+    public var entry: ObjectiveEntry
+    /// What is optimized.
+    public var objective: any Objective
     public var steps: Int
     /// Name of the data source.
     public var data: String
-    /// Trees that are computed at once; 0 is all.
+    /// Sequences, pairs or completions in one step; 0 where the policy samples.
+    public var batch: Int
+    /// How the policy samples; nil for objectives that learn from data as it is.
+    public var rollouts: Rollouts?
+    /// What values come from; nil for objectives that read none.
+    public var critic: Critic?
+    /// Trees that are computed at once; 0 is as many as make about 512 rows.
     public var microBatch: Int
     public var optimizer: Optimizer
+    /// Every key of the stage with its value.
+    private let values: JSON
 
-    /// Settings of supervised fine-tuning.
-    public struct SFTSettings: Sendable, Equatable {
-      public enum Loss: String, Sendable, CaseIterable { case nll, dft }
-
-      /// Sequences in one step.
-      public var batch: Int
-      public var loss: Loss
-      public var labelSmoothing: Double
-
-      init(stage: RecipeValues) {
-        let values = stage.section("sft")
-        batch = stage.int("batch")
-        loss = values.choice("loss")
-        labelSmoothing = values.number("label_smoothing")
+    /// - Throws: `AttuneError` of the objective for settings that have no meaning together.
+    init(_ values: RecipeValues, optimizer: Optimizer) throws {
+      name = values.string("name")
+      guard let entry = ObjectiveRegistry.named(values.string("objective")) else {
+        preconditionFailure("the recipe table let an objective pass that is not registered")
       }
+      self.entry = entry
+      objective = try Stage.objective(entry, values.object)
+      steps = values.int("steps")
+      data = values.string("data")
+      microBatch = values.int("micro_batch")
+      rollouts = entry.kind == .rollouts ? Rollouts(values) : nil
+      critic = Critic.objectives.contains(entry.name) ? Critic(values.section("critic")) : nil
+      batch = entry.kind == .rollouts ? 0 : values.int("batch")
+      self.optimizer = Optimizer(values.section("optimizer"), fallback: optimizer)
+      self.values = JSON(.object(values.object))
     }
 
-    /// Settings of group-relative policy optimization and of its rollouts.
-    public struct GRPOSettings: Sendable, Equatable {
-      public enum LossType: String, Sendable, CaseIterable { case dapo, grpo }
-      public enum RewardScale: String, Sendable, CaseIterable { case group, batch, none }
-      public enum ImportanceLevel: String, Sendable, CaseIterable { case token, sequence }
-      public enum RewardCombination: String, Sendable, CaseIterable {
-        case sumThenNormalize = "sum_then_normalize"
-        case normalizeThenSum = "normalize_then_sum"
+    /// The objective that a stage's keys describe: those of its own section, and those of the stage that it reads too.
+    static func objective(_ entry: ObjectiveEntry, _ stage: JSON.Object) throws -> any Objective {
+      var given = stage[entry.objective.name]?.object ?? JSON.Object()
+      for parameter in entry.objective.parameters {
+        if case .stage(let key) = parameter.place { given[parameter.name] = stage[key] }
       }
+      return try entry.make(given)
+    }
 
+    /// What is optimized, if the policy samples for it.
+    public var policyObjective: (any PolicyObjective)? { objective as? any PolicyObjective }
+
+    public static func == (a: Stage, b: Stage) -> Bool { a.values == b.values && a.optimizer == b.optimizer }
+
+    /// How a stage's completions are sampled, and how often each batch of them is learned from.
+    public struct Rollouts: Sendable, Equatable {
       /// Prompts in one step.
       public var prompts: Int
       /// Completions of each prompt.
@@ -64,55 +70,29 @@ extension Recipe {
       public var minP: Double
       /// Optimizer passes over each batch of rollouts.
       public var iterations: Int
-      public var lossType: LossType
-      public var beta: Double
-      public var epsilon: Double
-      public var epsilonHigh: Double
-      public var delta: Double?
-      public var scaleRewards: RewardScale
-      public var importanceSamplingLevel: ImportanceLevel
-      public var multiObjective: RewardCombination
-      public var maskTruncatedCompletions: Bool
-      public var useBiasCorrectionKL: Bool
-      public var topEntropyQuantile: Double
-      public var entropyCoef: Double
+      /// Completions that hit the length limit stay out of the loss.
+      public var masksTruncated: Bool
+      /// Groups without signal are sampled again.
+      public var isDynamic: Bool
+      /// Rounds of dynamic sampling, the first included.
+      public var rounds: Int
+      /// Steps between looks at the KL to the reference where the objective has no such term; 0 never looks.
+      public var klEvery: Int
 
-      init(stage: RecipeValues) {
-        let values = stage.section("grpo")
-        prompts = stage.int("prompts")
-        generations = stage.int("generations")
-        maxNewTokens = stage.int("max_new_tokens")
-        temperature = stage.number("temperature")
-        topK = stage.int("top_k")
-        topP = stage.number("top_p")
-        minP = stage.number("min_p")
-        iterations = stage.int("iterations")
-        lossType = values.choice("loss_type")
-        beta = values.number("beta")
-        epsilon = values.number("epsilon")
-        epsilonHigh = values.number("epsilon_high")
-        delta = values.optionalNumber("delta")
-        scaleRewards = values.choice("scale_rewards")
-        importanceSamplingLevel = values.choice("importance_sampling_level")
-        multiObjective = values.choice("multi_objective")
-        maskTruncatedCompletions = values.bool("mask_truncated_completions")
-        useBiasCorrectionKL = values.bool("use_bias_correction_kl")
-        topEntropyQuantile = values.number("top_entropy_quantile")
-        entropyCoef = values.number("entropy_coef")
+      init(_ values: RecipeValues) {
+        prompts = values.int("prompts")
+        generations = values.int("generations")
+        maxNewTokens = values.int("max_new_tokens")
+        temperature = values.number("temperature")
+        topK = values.int("top_k")
+        topP = values.number("top_p")
+        minP = values.number("min_p")
+        iterations = values.int("iterations")
+        masksTruncated = values.bool("mask_truncated_completions")
+        isDynamic = values.bool("dynamic_sampling")
+        rounds = values.int("max_resample_times")
+        klEvery = values.int("kl_every")
       }
-    }
-
-    init(_ values: RecipeValues, optimizer: Optimizer) {
-      name = values.string("name")
-      let kind: ObjectiveName = values.choice("objective")
-      switch kind {
-      case .sft: objective = .sft(SFTSettings(stage: values))
-      case .grpo: objective = .grpo(GRPOSettings(stage: values))
-      }
-      steps = values.int("steps")
-      data = values.string("data")
-      microBatch = values.int("micro_batch")
-      self.optimizer = Optimizer(values.section("optimizer"), fallback: optimizer)
     }
   }
 }

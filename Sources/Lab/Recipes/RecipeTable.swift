@@ -1,5 +1,6 @@
 import Core
 import Models
+import Objectives
 
 /// Every key that a recipe may hold. The parser, its errors, the defaults, `explain` and the reference page are all
 /// read from this one table.
@@ -90,7 +91,7 @@ public enum RecipeTable {
   ]
 
   /// The optimizer's rows, once at the root with defaults, once in each stage where the root's values are the defaults.
-  private static func optimizer(in parent: String, perStage: Bool) -> [RecipeKey] {
+  static func optimizer(in parent: String, perStage: Bool) -> [RecipeKey] {
     let root: [RecipeKey] = [
       row("learning_rate", .number, .value(1e-6), in: .within(0, 1000), "Peak learning rate of AdamW."),
       row(
@@ -155,22 +156,32 @@ public enum RecipeTable {
   private static let data: [RecipeKey] = {
     let digits = RecipeKey.Condition(key: "kind", values: ["digits"])
     let rows = RecipeKey.Condition(key: "kind", values: ["jsonl"])
+    let files = RecipeKey.Condition(key: "kind", values: ["digits", "jsonl"])
     return [
       section("data", as: .namedSections, "Data sources by name; `train` and `eval` are the names used by default."),
-      row("data.*.kind", choice(Recipe.Source.Kind.self), .required, "What the file holds."),
+      row("data.*.kind", choice(Recipe.Source.Kind.self), .required, "What the file holds, or that there is none."),
       row(
-        "data.*.file", .path(.file), .required,
+        "data.*.file", .path(.file), .required, only: files,
         "jsonl: one sample a line. digits: a CSV of handwritten digits, a label and 64 intensities a line."),
       row(
-        "data.*.count", .int, .value(0), in: count(from: 0),
+        "data.*.count", .int, .value(0), in: count(from: 0), only: files,
         "Samples to take; 0 takes all of jsonl, and endless digits."),
       row("data.*.seed", .int, .sameAs(".seed"), in: .within(0, 0x1p63), "Randomness of this source alone."),
       row("data.*.prompt", .string, .value("prompt"), only: rows, "Column with the prompt: a text, or messages."),
       row("data.*.completion", .string, .value("completion"), only: rows, "Column with the completion to learn."),
+      row("data.*.chosen", .string, .value("chosen"), only: rows, "Column with the better completion of a pair."),
+      row("data.*.rejected", .string, .value("rejected"), only: rows, "Column with the worse completion of a pair."),
+      row(
+        "data.*.label", .string, .value("label"), only: rows,
+        "Column that says whether a completion is desirable: true or false, yes or no, 1 or 0."),
+      row(
+        "data.*.margin", .string, .value("margin"), only: rows,
+        "Column with a number: how much better the chosen completion is. `a - b` is the difference of two columns."),
       row("data.*.reference", .string, .value("reference"), only: rows, "Column with the reference answer."),
       row("data.*.images", .string, .value("images"), only: rows, "Column with the pictures' paths."),
       row(
-        "data.*.system", .string, .unset(meaning: "no system message"), "Text of a system message before each prompt."),
+        "data.*.system", .string, .unset(meaning: "no system message"), only: files,
+        "Text of a system message before each prompt that has none."),
       row(
         "data.*.records", .ints(count: 2, ascending: true), .unset(meaning: "all of them"), in: count(from: 0),
         only: digits,
@@ -213,84 +224,7 @@ public enum RecipeTable {
       row(
         "data.*.answer", .string, .value("<answer>{number}</answer>"), only: digits,
         "Template of the completion; `{number}` is the number."),
-    ]
-  }()
-
-  private static let stages: [RecipeKey] = {
-    let sft = RecipeKey.Condition(key: "objective", values: ["sft"])
-    let grpo = RecipeKey.Condition(key: "objective", values: ["grpo"])
-    func key(
-      _ name: String, _ kind: RecipeKey.Kind, _ fallback: RecipeKey.Default, in bounds: RecipeKey.Bounds? = nil,
-      only condition: RecipeKey.Condition? = nil, _ summary: String
-    ) -> RecipeKey { row("stages[]." + name, kind, fallback, in: bounds, only: condition, summary) }
-
-    return [
-      row("stages", .sections, .required, "What is done to the model, in this order; at least one stage."),
-      key("objective", choice(Recipe.Stage.ObjectiveName.self), .required, "What the stage optimizes."),
-      key("name", .name, .sameAs("objective"), "The stage's name, unlike any other stage's."),
-      key("steps", .int, .required, in: count(from: 0), "Optimizer steps."),
-      key("data", .string, .value("train"), "Name of the data source."),
-      key("batch", .int, .value(8), in: count(from: 1), only: sft, "Sequences in one step."),
-      key("prompts", .int, .value(8), in: count(from: 1), only: grpo, "Prompts in one step."),
-      key(
-        "generations", .int, .value(8), in: .within(2, 1_000_000), only: grpo, "Completions of each prompt: the group."),
-      key("max_new_tokens", .int, .value(512), in: .within(1, 10_000_000), only: grpo, "Longest completion, tokens."),
-      key(
-        "temperature", .number, .value(1.0), in: .above(0, upTo: 1000), only: grpo,
-        "Sampling temperature; log-probabilities are taken at it too."),
-      key("top_k", .int, .value(0), in: count(from: 0), only: grpo, "Sample from the k likeliest ids; 0 from all."),
-      key(
-        "top_p", .number, .value(1.0), in: .above(0, upTo: 1), only: grpo,
-        "Sample from the likeliest ids that hold p together."),
-      key(
-        "min_p", .number, .value(0), in: .within(0, 1), only: grpo,
-        "Sample from ids at least this likely, as a fraction of the likeliest."),
-      key(
-        "iterations", .int, .value(1), in: .within(1, 1_000_000), only: grpo,
-        "Optimizer passes over each batch of rollouts."),
-      key(
-        "micro_batch", .int, .value(0), in: count(from: 0),
-        "Trees (sequences or groups) that are computed at once; 0 as many as make about 512 rows. Results don't depend on it."
-      ),
-    ]
-      + optimizer(in: "stages[].", perStage: true)
-      + [
-        section("stages[].sft", only: sft, "Settings of supervised fine-tuning."),
-        key(
-          "sft.loss", choice(Recipe.Stage.SFTSettings.Loss.self), .value("nll"),
-          "Token loss: plain, or weighted by probability."),
-        key("sft.label_smoothing", .number, .value(0), in: .below(1), "Weight of the uniform distribution; nll only."),
-        section("stages[].grpo", only: grpo, "Settings of group-relative policy optimization."),
-        key(
-          "grpo.loss_type", choice(Recipe.Stage.GRPOSettings.LossType.self), .value("dapo"),
-          "How token losses are averaged: over all tokens, or within each completion first."),
-        key(
-          "grpo.beta", .number, .value(0), in: .atLeast(0),
-          "Weight of the KL term to the reference model; 0 loads none."),
-        key("grpo.epsilon", .number, .value(0.2), in: .below(1), "Clip range below 1."),
-        key("grpo.epsilon_high", .number, .sameAs("epsilon"), in: .atLeast(0), "Clip range above 1."),
-        key(
-          "grpo.delta", .number, .unset(meaning: "no bound"), in: .above(1),
-          "Upper bound of the ratio for negative advantages."),
-        key(
-          "grpo.scale_rewards", choice(Recipe.Stage.GRPOSettings.RewardScale.self), .value("group"),
-          "Whose standard deviation divides the advantages."),
-        key(
-          "grpo.importance_sampling_level", choice(Recipe.Stage.GRPOSettings.ImportanceLevel.self), .value("token"),
-          "One ratio a token, or one a completion (GSPO)."),
-        key(
-          "grpo.multi_objective", choice(Recipe.Stage.GRPOSettings.RewardCombination.self),
-          .value("sum_then_normalize"),
-          "Whether several rewards are added before or after they are normalised."),
-        key(
-          "grpo.mask_truncated_completions", .bool, .value(false),
-          "Leave completions that hit the length limit out of the loss."),
-        key("grpo.use_bias_correction_kl", .bool, .value(true), "Multiply the KL term by the ratio."),
-        key(
-          "grpo.top_entropy_quantile", .number, .value(1.0), in: .within(0, 1),
-          "Learn from this fraction of tokens, highest entropy first."),
-        key("grpo.entropy_coef", .number, .value(0), in: .atLeast(0), "Weight of the entropy bonus."),
-      ]
+    ] + sampled
   }()
 
   private static let evaluation: [RecipeKey] = [

@@ -86,7 +86,7 @@ public struct Rescoring: Sendable {
     var reader = try Reader(store: store, recipe: recipe, runID: id, reward.descriptor)
     var rows: [Row] = []
     for (index, stage) in recipe.stages.enumerated() where request.stage == nil || request.stage == index {
-      guard case .grpo(let settings) = stage.objective else { continue }
+      guard stage.rollouts != nil else { continue }
       for step in try store.stepsWithRollouts(stage: index) where request.steps?.contains(step) ?? true {
         let recorded = try reader.step(step, stage: index)
         // Group by group, as in the run.
@@ -95,16 +95,17 @@ public struct Rescoring: Sendable {
           outcomes += try reward.score(
             group, context: recorded.context(timeout: plan.specification.timeoutSeconds, group))
         }
-        rows += try plan.rows(recorded, outcomes, settings, stageName: stage.name)
+        rows += try plan.rows(recorded, outcomes, stage)
       }
     }
     guard !rows.isEmpty else {
-      let stages = recipe.stages.filter { $0.objective.name == .grpo }.map(\.name)
+      let stages = recipe.stages.filter { $0.rollouts != nil }.map(\.name)
       throw AttuneError.request(
         "run \(id) has no samples\(request.steps.map { " in steps \($0.lowerBound) to \($0.upperBound)" } ?? "")",
         at: .init(file: folder.path),
         hint: stages.isEmpty
-          ? "only grpo stages sample, and it has none" : "its sampling stages: \(stages.joined(separator: ", "))")
+          ? "only stages whose objective samples have any, and it has none"
+          : "its sampling stages: \(stages.joined(separator: ", "))")
     }
     run = id
     name = plan.rule.name
@@ -145,7 +146,8 @@ extension Rescoring {
       specification.name = name
       specification.source = own?.source ?? request.source
       for (key, value) in request.parameters.entries { specification.parameters[key] = value }
-      let old = recipe.rewards.map(ScoringRule.init)
+      var old = recipe.rewards.map(ScoringRule.init)
+      for i in old.indices where old[i].failure == .abort { old[i].failure = .skip }
       var new = old
       if let place { new[place] = rule } else { new.append(rule) }
       for i in new.indices where new[i].failure == .abort { new[i].failure = .skip }
@@ -158,20 +160,26 @@ extension Rescoring {
 
     /// The samples of a step before and after.
     func rows(
-      _ step: Reader.Step, _ outcomes: [RewardOutcome], _ settings: Recipe.Stage.GRPOSettings, stageName: String
+      _ step: Reader.Step, _ outcomes: [RewardOutcome], _ stage: Recipe.Stage
     ) throws -> [Row] {
+      let finishReasons = step.rollouts.map(\.completion.finishReason)
       var columns = oldRules.map { rule in step.rollouts.map { $0.outcome(of: rule.name) } }
+      // An advantage that a critic or a reference has a part in is none that rewards alone give: both are then compared as they are.
+      let isPlain = stage.policyObjective.map { !$0.usesValues && !$0.usesReferenceInReward } ?? true
+      let before =
+        isPlain
+        ? nil : try stage.compare(RewardMatrix(oldRules, outcomes: columns, finishReasons: finishReasons)).advantages
       if let place { columns[place] = outcomes } else { columns.append(outcomes) }
       let matrix = try RewardMatrix(
-        newRules, outcomes: columns, finishReasons: step.rollouts.map(\.completion.finishReason))
-      let advantages = try settings.advantages(of: matrix).advantages
+        newRules, outcomes: columns, finishReasons: finishReasons)
+      let advantages = try stage.compare(matrix).advantages
       return step.rollouts.enumerated().map { row, rollout in
         let old = rollout.outcome(of: rule.name)
         return Row(
-          place: rollout.place, stageName: stageName, completion: rollout.completion.rawText,
+          place: rollout.place, stageName: stage.name, completion: rollout.completion.rawText,
           before: Worth(
             score: old.score, status: old.status, log: old.log, total: rollout.reward,
-            advantage: rollout.advantage ?? 0),
+            advantage: before?[row] ?? rollout.advantage ?? 0),
           after: Worth(
             score: outcomes[row].score, status: outcomes[row].status, log: outcomes[row].log,
             total: matrix.total(row), advantage: advantages[row]))

@@ -1,4 +1,5 @@
 import Core
+import Objectives
 import Rewards
 
 /// The scores of a batch of completions that were compared with each other, one column after another.
@@ -14,7 +15,7 @@ struct RewardBatch: Sendable {
     var statuses: [RewardStatus]
   }
 
-  /// Groups are runs of so many completions.
+  /// Groups, whose completions are compared with each other, are runs of so many.
   var groupSize: Int
   var columns: [Column]
   /// Tokens of each completion.
@@ -51,17 +52,23 @@ struct RewardBatch: Sendable {
 extension RewardBatch {
   /// - Parameter outcomes: `[reward][completion]`.
   init(
-    _ matrix: RewardMatrix, outcomes: [[RewardOutcome]], lengths: [Int],
-    _ settings: Recipe.Stage.GRPOSettings
+    _ matrix: RewardMatrix, outcomes: [[RewardOutcome]], lengths: [Int], _ stage: Recipe.Stage
   ) {
     self.init(
-      groupSize: settings.generations,
+      groupSize: stage.comparedCompletions(of: lengths.count),
       columns: matrix.columns.enumerated().map { k, column in
         Column(
           name: column.name, weight: column.weight, scores: matrix.values.map { $0[k] },
           statuses: outcomes[column.reward].map(\.status))
       },
       lengths: lengths, totals: matrix.values.indices.map { matrix.total($0) ?? .nan },
-      normalizesFirst: settings.multiObjective == .normalizeThenSum)
+      normalizesFirst: stage.normalizesRewardsFirst)
+  }
+}
+
+extension Recipe.Stage {
+  /// True if each reward is normalised within its group before rewards are added.
+  fileprivate var normalizesRewardsFirst: Bool {
+    (objective as? GRPO)?.configuration.aggregation == .normalizeThenSum
   }
 }

@@ -13,7 +13,7 @@ final class RewardWatch {
 
   private let recipe: Recipe
   private let scoring: [ScoringRule]
-  private let rules: AlarmRules
+  private var rules: AlarmRules
   /// How commands name the run.
   private let run: String
   private var history: MetricHistory
@@ -35,10 +35,11 @@ final class RewardWatch {
   /// - Parameter stepsDone: steps of the stage that are done already.
   func begin(stage index: Int, stepsDone: Int, store: RunStore) throws {
     stage = (index, recipe.stages[index].name)
+    rules.parameters = Set(recipe.stages[index].entry.objective.parameters.map(\.name))
     history = MetricHistory(window: recipe.watch.window)
     evaluations = [:]
     active = []
-    guard stepsDone > 0, case .grpo(let settings) = recipe.stages[index].objective else { return }
+    guard stepsDone > 0, let settings = recipe.stages[index].rollouts else { return }
     let samples = settings.prompts * settings.generations
     let known = try store.evaluationCounts(stage: index)
     for (step, metrics) in try store.metricsByStep(stage: index) where step < stepsDone {
@@ -50,8 +51,9 @@ final class RewardWatch {
 
   /// Adds what the step's rewards say together to its metrics, and returns the alarms that they raise.
   func observe(_ record: inout StepRecord) throws -> [RewardAlarm] {
-    guard case .grpo(let settings) = recipe.stages[record.stage].objective, !record.prompts.isEmpty else { return [] }
-    let batch = try batch(record, settings)
+    let stage = recipe.stages[record.stage]
+    guard stage.rollouts != nil, !record.prompts.isEmpty else { return [] }
+    let batch = try batch(record, stage)
     record.metrics += Self.metrics(batch).filter(\.value.isFinite)
     let samples = batch.lengths.count
     // The drift belongs to the step, and is known only with the steps before it.
@@ -74,12 +76,12 @@ final class RewardWatch {
     return raise(evaluation: metrics, count: record.answers.count, step: record.step)
   }
 
-  private func batch(_ record: StepRecord, _ settings: Recipe.Stage.GRPOSettings) throws -> RewardBatch {
+  private func batch(_ record: StepRecord, _ stage: Recipe.Stage) throws -> RewardBatch {
     let rollouts = record.prompts.flatMap(\.rollouts)
     let outcomes = scoring.indices.map { k in rollouts.map { $0.outcomes[k].outcome } }
     let matrix = try RewardMatrix(
       scoring, outcomes: outcomes, finishReasons: rollouts.map(\.completion.finishReason))
-    return RewardBatch(matrix, outcomes: outcomes, lengths: rollouts.map(\.completion.ids.count), settings)
+    return RewardBatch(matrix, outcomes: outcomes, lengths: rollouts.map(\.completion.ids.count), stage)
   }
 
   /// What the watch adds to what `RewardStatistics` says in a step's metrics.

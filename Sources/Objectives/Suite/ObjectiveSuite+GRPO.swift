@@ -139,7 +139,7 @@ extension ObjectiveSuite {
     guard given.shape == [shape[0]] || given.shape == shape else {
       throw AttuneError.request("'advantages' has shape \(given.shape), expected [\(shape[0])] or \(shape)")
     }
-    let advantages: GRPO.Advantages = given.shape == shape ? .perToken(given.data) : .perRow(given.data)
+    let advantages: Advantages = given.shape == shape ? .perToken(given.data) : .perRow(given.data)
     let normalization = try normalization(c, itemCount: c.inputInteger("num_items_in_batch"))
 
     var controller = configuration.adaptiveEntropy.map { AdaptiveEntropy($0) }

@@ -67,6 +67,10 @@ private let question = [Message(role: "user", text: "q")]
     #expect(halves.map(\.label) == [true, false])
     #expect(halves.map(\.rejected) == [nil, nil])
     #expect(halves.map(\.id) == [0, 1])
+
+    // Whoever imitates imitates the better one.
+    let imitated = try samples(row, .sft)
+    #expect(imitated.count == 1 && imitated[0].prompt == question && imitated[0].completion == "good")
   }
 
   /// The prompt of two dialogues ends with their last common message, never inside one.
@@ -233,6 +237,27 @@ private let question = [Message(role: "user", text: "q")]
     refuse(
       #"{"chosen":"\n\nHuman: q\n\nAssistant: a","rejected":"\n\nHuman: r\n\nAssistant: b"}"#, .preference,
       "first 0 agree")
+  }
+
+  /// A sample that is written as a row is read as the same sample, its original columns beside it.
+  @Test func rowsComeBack() throws {
+    let rows = [
+      #"{"prompt":"see <image>","chosen":"a <image> tag","rejected":"bad","images":["b.png"],"margin":0.1,"answer":["7","seven"],"k":{"x":1}}"#,
+      #"{"messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"image","image":"a.png"},{"type":"text","text":"<image>?"},{"type":"image","image":"b.png"}]}],"chosen":"good","rejected":"bad"}"#,
+      #"{"query":"in code `<image>`","history":[["q","a"]],"response":"a","label":"no"}"#,
+      #"{"question":"q","answer":"a"}"#,
+    ]
+    for (row, task) in zip(rows, [SampleTask.preference, .preference, .unpaired, .sft]) {
+      let sample = try samples(row, task)[0]
+      let written = sample.row(images: sample.pictureFiles.map { String($0.split(separator: "/").last ?? "") })
+      let again = try samples(JSON(.object(written)).text(), task)[0]
+      #expect(again.prompt == sample.prompt && again.pictures == sample.pictures)
+      #expect(again.completion == sample.completion && again.rejected == sample.rejected)
+      #expect(again.label == sample.label && again.margin == sample.margin && again.reference == sample.reference)
+      for (name, value) in sample.columns.entries {
+        #expect(again.columns[name] == value || again.columns["columns"]?[name] == value, "\(name)")
+      }
+    }
   }
 
   @Test func decisionsSayHowPairsWereRead() throws {

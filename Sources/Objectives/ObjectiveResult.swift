@@ -41,14 +41,21 @@ public struct StreamGradients: Sendable {
   public var entropy: [Float]?
   public var logSumExp: [Float]?
   public var meanLogit: [Float]?
+  /// For the values of the policy's value head.
+  public var value: [Float]?
+  /// For the policy's logprobs of the prompts' tokens, one value per token of `PromptStreams`.
+  public var promptLogprob: [Float]?
 
   public init(
-    logprob: [Float], entropy: [Float]? = nil, logSumExp: [Float]? = nil, meanLogit: [Float]? = nil
+    logprob: [Float], entropy: [Float]? = nil, logSumExp: [Float]? = nil, meanLogit: [Float]? = nil,
+    value: [Float]? = nil, promptLogprob: [Float]? = nil
   ) {
     self.logprob = logprob
     self.entropy = entropy
     self.logSumExp = logSumExp
     self.meanLogit = meanLogit
+    self.value = value
+    self.promptLogprob = promptLogprob
   }
 
   /// The gradients of some of the tokens.

@@ -62,6 +62,7 @@ public struct StreamGradients: Sendable {
   public func slice(_ tokens: Range<Int>) -> StreamGradients {
     StreamGradients(
       logprob: Array(logprob[tokens]), entropy: entropy.map { Array($0[tokens]) },
-      logSumExp: logSumExp.map { Array($0[tokens]) }, meanLogit: meanLogit.map { Array($0[tokens]) })
+      logSumExp: logSumExp.map { Array($0[tokens]) }, meanLogit: meanLogit.map { Array($0[tokens]) },
+      value: value.map { Array($0[tokens]) })
   }
 }

@@ -118,6 +118,7 @@ public struct TokenStreams: Sendable {
     oldLogprobs = joined(oldLogprobs, other.oldLogprobs)
     samplingLogprobs = joined(samplingLogprobs, other.samplingLogprobs)
     referenceLogprobs = joined(referenceLogprobs, other.referenceLogprobs)
+    values = joined(values, other.values)
   }
 
   /// The stream, or an error that says who needed it.

@@ -49,6 +49,8 @@ extension Trainer {
   }
 
   /// What rewards see of a group; its numbers count through all stages.
+  ///
+  /// - Parameter group: within the step, through all rounds of dynamic sampling.
   func inputs(
     _ stage: Recipe.Stage, _ settings: Recipe.Stage.Rollouts, group: Int, _ sample: Sample,
     _ prompt: Policy.Prompt, _ completions: [Completion]
@@ -56,10 +58,10 @@ extension Trainer {
     var (groups, samples) = (0, 0)
     for earlier in recipe.stages.prefix(position.stage) {
       guard let settings = earlier.rollouts else { continue }
-      groups += earlier.steps * settings.prompts
-      samples += earlier.steps * settings.prompts * settings.generations
+      groups += earlier.steps * settings.mostPrompts
+      samples += earlier.steps * settings.mostPrompts * settings.generations
     }
-    let own = position.step * settings.prompts + group
+    let own = position.step * settings.mostPrompts + group
     return rewardInputs.group(
       sample, prompt, completions,
       at: .init(
@@ -91,10 +93,10 @@ extension Trainer {
         return RolloutRecord(
           completion: completion, reward: reward.isNaN ? nil : reward,
           advantage: credit.meanAdvantage(row: row, streams),
-          outcomes: zip(rewards.entries, batch.scored.outcomes).map { ($0.settings.name, $1[row]) })
+          outcomes: zip(rewards.entries, batch.outcomes).map { ($0.settings.name, $1[row]) })
       }
       return PromptRecord(
-        number: batch.firstPrompt + i, text: batch.prompts[i].text, messages: .array(sample.prompt.map(\.json)),
+        number: batch.positions[i], text: batch.prompts[i].text, messages: .array(sample.prompt.map(\.json)),
         reference: sample.reference, columns: JSON(.object(sample.columns)), pictures: sample.pictures,
         rollouts: rollouts)
     }

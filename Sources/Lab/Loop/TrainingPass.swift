@@ -174,6 +174,8 @@ struct MetricMeans {
     for metric in metrics { add(metric.name, metric.value, weight: metric.weight ?? weight) }
   }
 
+  func has(_ name: String) -> Bool { sums[name] != nil }
+
   mutating func add(_ other: MetricMeans) {
     for name in other.names { if let own = other.sums[name] { add(name, own.sum / own.weight, weight: own.weight) } }
   }

@@ -108,11 +108,7 @@ enum RecipeChecks {
     let section = path + "." + entry.objective.name
     do {
       let objective = try Recipe.Stage.objective(entry, stage.object ?? JSON.Object())
-      if (objective as? any PolicyObjective)?.comparesGroups == true, stage["generations"]?.int == 1 {
-        reader.add(
-          "\(path).generations: found 1, but \(entry.name) compares the completions of a prompt; it needs at least 2",
-          at: path + ".generations")
-      }
+      if let objective = objective as? any PolicyObjective { checkGroups(entry, objective, stage, path, &reader) }
       if let grpo = (objective as? GRPO)?.configuration, let delta = grpo.delta, delta <= 1 + grpo.upperEpsilon {
         reader.add(
           "\(section).delta: found \(delta), expected more than 1 + epsilon_high = \(1 + grpo.upperEpsilon)",
@@ -124,6 +120,28 @@ enum RecipeChecks {
       let key = entry.objective.parameters.first { error.message.hasPrefix($0.name + " ") }
       let place = key.map { section + "." + $0.name } ?? section
       reader.add("\(section): \(error.message)", at: place, hint: error.hint)
+    }
+  }
+
+  /// What is to be compared must be there.
+  private static func checkGroups(
+    _ entry: ObjectiveEntry, _ objective: any PolicyObjective, _ stage: JSON, _ path: String,
+    _ reader: inout RecipeReader
+  ) {
+    guard stage["generations"]?.int == 1 else { return }
+    let place = path + ".generations"
+    if objective.comparesGroups {
+      reader.add(
+        "\(place): found 1, but \(entry.name) compares the completions of a prompt; it needs at least 2", at: place)
+    } else if stage["dynamic_sampling"]?.bool == true {
+      reader.add(
+        "\(place): found 1, but dynamic_sampling looks for prompts whose completions differ; it needs at least 2",
+        at: place, hint: "set generations to 2 or more, or dynamic_sampling to false")
+    } else if stage["prompts"]?.int == 1 {
+      reader.add(
+        "\(place): found 1 completion of 1 prompt, with nothing to be compared with; a step needs at least 2",
+        at: place,
+        hint: "raise prompts or generations")
     }
   }
 

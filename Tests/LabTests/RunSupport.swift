@@ -60,7 +60,7 @@ enum RunSupport {
       \(more)
       data: {train: {kind: jsonl, file: \(Fixtures.root)/recipes/data/sums/sums.jsonl}}
       stages:
-        - {steps: \(steps), prompts: 4, max_new_tokens: 6, \(stage)}
+        - {steps: \(steps), prompts: 4, \(stage.contains("max_new_tokens") ? "" : "max_new_tokens: 6, ")\(stage)}
       rewards:
         - {name: brief, source: length, isolation: inline, parameters: {unit: characters, max: 4, decay: 16}}
       watch: {before: false}

@@ -75,3 +75,10 @@ public struct StreamGradients: Sendable {
       value: value.map { Array($0[tokens]) })
   }
 }
+
+extension ObjectiveResult {
+  /// A loss of 0 without gradients and metrics, to be added to.
+  init(tokens: Int) {
+    self.init(loss: 0, gradients: StreamGradients(logprob: [Float](repeating: 0, count: tokens)), metrics: [])
+  }
+}

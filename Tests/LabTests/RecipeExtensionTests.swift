@@ -32,11 +32,12 @@ import Testing
         extends: ../base.yaml
         seed: 7
         data: {train: {length: [3, 4]}}
+        add: {stages: [{name: more, objective: sft, steps: 3}]}
         set: {stages.warm-up.steps: 2, stages.grpo.grpo.beta: 0.2, stages.1.steps: 1}
         """,
       ], in: folder)
     let recipe = try Recipe.load(path: folder.path + "/smoke/small.yaml", overrides: ["stages.warm-up.batch=3"])
-    #expect(recipe.name == "small" && recipe.seed == 7 && recipe.stages.map(\.steps) == [2, 1])
+    #expect(recipe.name == "small" && recipe.seed == 7 && recipe.stages.map(\.steps) == [2, 1, 3])
     #expect(recipe.stages[0].batch == 3 && recipe.rewards.map(\.name) == ["exact_match"])
     // The base's paths are read from its own folder.
     let source = try #require(recipe.source("train"))
@@ -72,6 +73,8 @@ import Testing
     try refuse("extends: broken.yaml", "broken.yaml:5:", "unknown key 'stepz'")
     try refuse("extends: base.yaml\nsed: 5", "own.yaml:2:1", "unknown key 'sed'")
     try refuse("extends: base.yaml\nset: {stages.warmup.steps: 5}", "own.yaml:2:7", "did you mean 'warm-up'?")
+    try refuse("extends: base.yaml\nadd: {model: [5]}", "own.yaml:2:", "expected a list for a key that holds one")
+    try refuse("extends: base.yaml\nset: 5", "own.yaml:2:1", "set: found 5, expected a mapping")
     try refuse("extends: a.yaml", "leads back to a recipe that extends this one")
   }
 }

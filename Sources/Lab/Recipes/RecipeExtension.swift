@@ -3,11 +3,13 @@ import Foundation
 
 /// Recipes that build on another: `extends: base.yaml` takes all that the base says, and changes what is written beside it.
 ///
-/// Mappings are merged key by key, everything else is replaced. `set:` reaches into lists, with key paths as `--set` takes them:
-/// `{stages.warm-up.steps: 10}`. Paths that the base wrote are read from the base's folder.
+/// Mappings are merged key by key, everything else is replaced. `add:` puts elements behind those of a list, `{stages: [...]}`;
+/// `set:` then reaches into lists, with key paths as `--set` takes them: `{stages.warm-up.steps: 10}`. Paths that the base wrote
+/// are read from the base's folder.
 enum RecipeExtension {
   static let key = "extends"
   private static let changes = "set"
+  private static let additions = "add"
   /// A chain longer than this is a mistake.
   private static let longestChain = 8
 
@@ -41,8 +43,28 @@ enum RecipeExtension {
     let own = try YAML.node([UInt8](bytes), file: path)
     var base = moved(try resolve(own, file: path, chain: chain + [here], problems: &problems), to: path)
     var changed: [RecipeNode.Entry] = []
+    var added: [RecipeNode.Entry] = []
     for entry in root.entries ?? [] where entry.key != key {
-      if entry.key == changes { changed += entry.value.entries ?? [] } else { base = merged(base, entry) }
+      switch entry.key {
+      case changes, additions:
+        guard let inner = entry.value.entries else {
+          problems.add("\(entry.key): found \(entry.value.found), expected a mapping of keys", at: entry.place)
+          continue
+        }
+        if entry.key == changes { changed += inner } else { added += inner }
+      default: base = merged(base, entry)
+      }
+    }
+    for addition in added {
+      guard let items = addition.value.items, base[addition.key] == nil || base[addition.key]?.items != nil else {
+        problems.add(
+          "add: \(addition.key): found \(addition.value.found), expected a list for a key that holds one",
+          at: addition.value.place)
+        continue
+      }
+      let all = (base[addition.key]?.items ?? []) + items
+      base = merged(
+        base, .init(key: addition.key, place: addition.place, value: RecipeNode(.list(all), at: addition.value.place)))
     }
     for change in changed {
       do { base = try RecipeOverrides.setting(change, in: base) } catch let error as AttuneError {

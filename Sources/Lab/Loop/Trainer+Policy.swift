@@ -92,7 +92,7 @@ extension Trainer {
               prompt: $1.encoded, completions: settings.generations, step: position.globalStep,
               promptNumber: firstPrompt + $0)
           },
-          settings.sampling(stopIDs: policy.endIDs), isCancelled: isCancelled
+          settings.sampling(stopIDs: policy.stopIDs), isCancelled: isCancelled
         ) { group, completions in
           let inputs = inputs(stage, settings, group: group, samples[group], prompts[group], completions)
           seen += inputs

@@ -33,7 +33,7 @@ final class Trainer {
   let services: HostServices
   let isCancelled: () -> Bool
   var position = RunPosition()
-  private var optimizer: Optimizer?
+  var optimizer: Optimizer?
   private(set) var reference: ReferencePolicy?
   let engine: LocalEngine
   let clock: PhaseClock
@@ -93,8 +93,7 @@ final class Trainer {
     while position.stage < recipe.stages.count {
       let stage = recipe.stages[position.stage]
       try emit(.stageStarted(index: position.stage, stage))
-      let optimizer = Optimizer(policy.model.trainedParameters, on: backend)
-      self.optimizer = optimizer
+      let optimizer = freshOptimizer()
       if let saved, saved.position == position, position.step > 0 {
         try optimizer.restore(saved.optimizerState(), step: saved.optimizerStep)
       }
@@ -134,6 +133,14 @@ final class Trainer {
       .memory(
         phases: clock.phases.map { ($0.name, $0.mebibytes) }, held: Double(backend.highWaterBytes) / 1_048_576))
     return .finished
+  }
+
+  /// The optimizer of a stage that begins; that of the one before is gone before it takes memory.
+  func freshOptimizer() -> Optimizer {
+    optimizer = nil
+    let fresh = Optimizer(policy.model.trainedParameters, on: backend)
+    optimizer = fresh
+    return fresh
   }
 
   private func interrupt() throws -> RunEnding {
@@ -182,11 +189,11 @@ final class Trainer {
     try emit(.checkpoint(folder: folder))
   }
 
-  private func iterations(of stage: Recipe.Stage) -> Int {
+  func iterations(of stage: Recipe.Stage) -> Int {
     stage.rollouts?.iterations ?? 1
   }
 
-  private func step(_ stage: Recipe.Stage, _ rates: LearningRates, _ optimizer: Optimizer) throws -> StepRecord {
+  func step(_ stage: Recipe.Stage, _ rates: LearningRates, _ optimizer: Optimizer) throws -> StepRecord {
     do {
       switch stage.objective {
       case let objective as any SupervisedObjective: return try supervisedStep(stage, objective, rates, optimizer)
@@ -216,7 +223,7 @@ final class Trainer {
 
   /// The model that KL terms are taken against: a frozen copy of the weights at the stage's begin, kept in a file so that
   /// a stage that is gone on with in its middle has it too. With an adapter it is the policy with the adapter off.
-  private func prepareReference(for stage: Recipe.Stage) throws {
+  func prepareReference(for stage: Recipe.Stage) throws {
     reference = nil
     guard stage.objective.usesReference || stage.policyObjective?.usesReferenceInReward == true else { return }
     guard policy.model.adapter == nil else {
@@ -229,8 +236,11 @@ final class Trainer {
         policy.model.parameters.map { ($0.name, $0.value) }, metadata: [:], to: path, from: backend)
     }
     let weights = try SafeTensors(path)
-    let model = try makeReference()
-    for parameter in model.parameters { parameter.setValue(try weights.mappedTensor(parameter.name, on: backend)) }
+    let model = try backend.making(.reference) {
+      let model = try makeReference()
+      for parameter in model.parameters { parameter.setValue(try weights.mappedTensor(parameter.name, on: backend)) }
+      return model
+    }
     reference = ReferencePolicy(policy: policy.model, copy: model, clock: clock)
   }
 

@@ -1,0 +1,121 @@
+import AttuneTensor
+import Core
+import Foundation
+import Models
+import TestSupport
+import Testing
+
+@testable import Lab
+
+/// An estimate is made, the same recipe is run, and what was measured must lie near it.
+@Suite(.serialized) struct MemoryEstimateTests {
+  private static let folder = NSTemporaryDirectory() + "/attune-memory-\(UUID().uuidString)"
+
+  /// Rows of different lengths.
+  private static func data(words: Int, answer: Int) throws -> String {
+    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    let path = folder + "/\(words)-\(answer).jsonl"
+    let lines = (0..<40).map { row -> String in
+      let prompt = (0..<max(1, words - row % 5)).map { "word\($0 % 7)" }.joined(separator: " ")
+      let completion = (0..<max(1, answer - row % 3)).map { "\($0 % 10)" }.joined(separator: " ")
+      return JSON.object([("prompt", .string(prompt)), ("completion", .string(completion))]).text()
+    }
+    try (lines.joined(separator: "\n") + "\n").write(toFile: path, atomically: true, encoding: .utf8)
+    return path
+  }
+
+  private static let digits = """
+    {kind: digits, file: \(Fixtures.root)/recipes/data/digits/digits.csv, count: 40, length: [2, 3], canvas: [64, 16],
+      placement: cells, digit_size: 15, question: Which number is written here?}
+    """
+
+  private static let sft = "{name: s, objective: sft, steps: 3, batch: 8}"
+  private static let grpo = "{name: s, objective: grpo, steps: 2, prompts: 4, generations: 4, max_new_tokens: 24}"
+
+  /// A recipe for a preset and a stage.
+  private static func recipe(
+    _ preset: String, _ stage: String, _ overrides: [String] = [], words: Int = 12, answer: Int = 8
+  ) throws -> Recipe {
+    let sees = try Preset.named(preset).vision
+    let file = try data(words: words, answer: answer)
+    let text = """
+      name: memory
+      threads: 2
+      output: \(folder)
+      model: {path: 'preset:\(preset)'}
+      data:
+        train: \(sees ? digits : "{kind: jsonl, file: \(file)}")
+      optimizer: {learning_rate: 0}
+      watch: {before: false}
+      checkpoint: {every: 0}
+      rewards: [{name: length, source: 'libc.so.6: size_t strlen(const char *completion)', isolation: inline}]
+      stages: [\(stage)]
+      """
+    return try Recipe.parse(text, file: folder + "/recipe.yaml", overrides: overrides)
+  }
+
+  private final class Listener: RunObserver {
+    var phases: [(name: String, mebibytes: Double)] = []
+    var held = 0.0
+    func handle(_ event: RunEvent) throws {
+      if case .memory(let phases, let held) = event { (self.phases, self.held) = (phases, held) }
+    }
+  }
+
+  /// Estimates, runs, and compares every phase and what the arena held.
+  private func compare(_ recipe: Recipe, _ label: String) throws {
+    let clock = ContinuousClock()
+    var estimate: MemoryEstimate?
+    let spent = try clock.measure { estimate = try Rehearsal.estimate(recipe) }
+    let expected = try #require(estimate)
+    let listener = Listener()
+    let run = try Run.start(recipe, output: Self.folder + "/\(UUID().uuidString)")
+    _ = try run.execute(observers: [listener], workerCommand: [], isCancelled: { false }, report: { _ in })
+    var words: [String] = []
+    for (name, measured) in listener.phases {
+      let bytes = try #require(expected.peak(of: name), "\(label): the phase \(name) is missing")
+      let ratio = Double(bytes) / 1_048_576 / measured
+      words.append("\(name) \(String(format: "%.3f", ratio))")
+      #expect(abs(ratio - 1) <= 0.15, "\(label), \(name): \(bytes) bytes estimated, \(measured) MiB measured")
+    }
+    let ratio = Double(expected.tensorBytes) / 1_048_576 / listener.held
+    #expect(abs(ratio - 1) <= 0.15, "\(label): \(expected.tensorBytes) bytes estimated, \(listener.held) MiB held")
+    for phase in expected.phases { #expect(phase.parts.values.reduce(0, +) == phase.bytes) }
+    print(label, String(format: "%.1f MiB, held %.3f:", listener.held, ratio), words.joined(separator: ", "), spent)
+  }
+
+  @Test(arguments: Preset.all.map(\.name), [sft, grpo])
+  func everyPresetTrainsInWhatWasEstimated(_ preset: String, _ stage: String) throws {
+    try compare(try Self.recipe(preset, stage), "\(preset) \(stage.prefix(26))")
+  }
+
+  @Test(
+    arguments: [
+      ["dtype=bf16"], ["model.train=lora"], ["model.train=lora", "dtype=bf16"],
+      ["model.train=lora", "dtype=bf16", "model.weights=int8"],
+      ["model.train=lora", "dtype=bf16", "model.weights=int4"],
+      ["model.train=lora", "model.lora.dora=true"], ["stages.s.micro_batch=1"], ["stages.s.micro_batch=8"],
+    ], ["mini", "tiny-moe", "tiny-deepseek", "tiny-vl"])
+  func everyWayToHoldWeightsIsEstimated(_ overrides: [String], _ preset: String) throws {
+    for stage in [Self.sft, Self.grpo] {
+      try compare(
+        try Self.recipe(preset, stage, overrides), "\(preset) \(stage.prefix(26)) \(overrides)")
+    }
+  }
+
+  @Test(arguments: [(2, 30), (8, 30), (32, 30), (8, 200)])
+  func everySizeIsEstimated(_ batch: Int, _ words: Int) throws {
+    let stage = "{name: s, objective: sft, steps: 2, batch: \(batch)}"
+    for overrides in [[], ["model.train=lora", "dtype=bf16"]] {
+      try compare(
+        try Self.recipe("mini", stage, overrides, words: words, answer: words / 2),
+        "mini batch \(batch), \(words) words \(overrides)")
+    }
+  }
+
+  @Test func aReferenceModelIsEstimated() throws {
+    try compare(try Self.recipe("mini", Self.grpo, ["stages.s.grpo.beta=0.1"]), "mini with a reference")
+    try compare(
+      try Self.recipe("mini", Self.grpo, ["stages.s.grpo.beta=0.1", "model.train=lora"]), "mini, adapter off")
+  }
+}

@@ -6,19 +6,51 @@ import Core
 public struct ColumnMapping: Sendable {
   public var prompt: String?
   public var completion: String?
+  public var chosen: String?
+  public var rejected: String?
+  public var label: String?
+  /// A column, or the difference of two: `score_chosen - score_rejected`.
+  public var margin: String?
   public var reference: String?
   public var images: String?
   public var system: String?
 
   public init(
-    prompt: String? = nil, completion: String? = nil, reference: String? = nil, images: String? = nil,
-    system: String? = nil
+    prompt: String? = nil, completion: String? = nil, chosen: String? = nil, rejected: String? = nil,
+    label: String? = nil, margin: String? = nil, reference: String? = nil, images: String? = nil, system: String? = nil
   ) {
     self.prompt = prompt
     self.completion = completion
+    self.chosen = chosen
+    self.rejected = rejected
+    self.label = label
+    self.margin = margin
     self.reference = reference
     self.images = images
     self.system = system
+  }
+
+  /// A mapping of fields by their names in recipes.
+  ///
+  /// - Throws: `.request` with the nearest name for a field that there is not.
+  public init(_ columns: [(field: String, column: String)]) throws {
+    self.init()
+    for (field, column) in columns {
+      guard let path = ColumnMapping.fields.first(where: { $0.name == field })?.path else {
+        let names = ColumnMapping.fields.map(\.name)
+        throw AttuneError.request(
+          "there is no field '\(field)', expected one of \(listed(names))",
+          hint: nearestName(to: field, among: names).map { "did you mean '\($0)'?" })
+      }
+      self[keyPath: path] = column
+    }
+  }
+
+  private static var fields: [(name: String, path: WritableKeyPath<ColumnMapping, String?>)] {
+    [
+      ("prompt", \.prompt), ("completion", \.completion), ("chosen", \.chosen), ("rejected", \.rejected),
+      ("label", \.label), ("margin", \.margin), ("reference", \.reference), ("images", \.images), ("system", \.system),
+    ]
   }
 
   // The names in common use, best first; compared without regard to case.
@@ -26,6 +58,10 @@ public struct ColumnMapping: Sendable {
     "messages", "prompt", "conversations", "conversation", "query", "question", "problem", "instruction", "input",
   ]
   static let completionNames = ["completion", "response", "output"]
+  static let chosenNames = ["chosen", "chosen_response", "response_j"]
+  static let rejectedNames = ["rejected", "rejected_response", "rejected_messages", "response_k"]
+  static let labelNames = ["label", "kto_tag"]
+  static let marginNames = ["margin"]
   static let referenceNames = ["reference", "ground_truth", "reward_model.ground_truth"]
   /// Compared with in reinforcement learning, imitated in supervised fine-tuning if there is no completion.
   static let answerNames = ["answer", "target", "label", "answer_key", "answers", "targets", "solution"]
@@ -34,6 +70,13 @@ public struct ColumnMapping: Sendable {
   static let imageNames = ["images", "image"]
   static let systemNames = ["system", "system_prompt"]
 
+  /// Whether a column of this name may be taken for a field without being mapped to it.
+  public static func isRead(_ column: String) -> Bool { readNames.contains(column.lowercased()) }
+  private static let readNames = Set(
+    promptNames + completionNames + chosenNames + rejectedNames + labelNames + marginNames + referenceNames
+      + answerNames
+      + imageNames + systemNames + ["history", "rejected_images"])
+
   /// A field of a row that a mapping or a common name led to.
   struct Field {
     var name: String
@@ -41,7 +84,9 @@ public struct ColumnMapping: Sendable {
   }
 
   /// The columns that the user named; no common name may claim them for something else.
-  var named: [String] { [prompt, completion, reference, images, system].compactMap { $0 } }
+  var named: [String] {
+    [prompt, completion, chosen, rejected, label, margin, reference, images, system].compactMap { $0 }
+  }
 
   /// The mapped column (an error if the row lacks it), or the first of the common names, `taken` ones left out, that
   /// the row has with a value.

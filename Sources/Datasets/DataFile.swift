@@ -20,6 +20,12 @@ enum DataFile {
     }
   }
 
+  /// The folder that a relative path in a file begins at.
+  static func folder(of file: String) -> String {
+    guard let slash = file.lastIndex(of: "/") else { return "." }
+    return slash == file.startIndex ? "/" : String(file[..<slash])
+  }
+
   /// The hint for a file that is not there: the most similar name in its folder.
   static func nearestFile(to path: String) -> String? {
     let url = URL(fileURLWithPath: path)

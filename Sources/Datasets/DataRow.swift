@@ -25,30 +25,33 @@ enum DataRows {
     try rows(of: DataFile.read(file, what: "rows of data"), file: file)
   }
 
-  static func rows(of bytes: [UInt8], file: String) throws -> [DataRow] {
+  static func rows(of bytes: [UInt8], file: String) throws -> [DataRow] { try contents(of: bytes, file: file).rows }
+
+  /// The rows, and what they stood in, in words.
+  static func contents(of bytes: [UInt8], file: String) throws -> (rows: [DataRow], container: String) {
     let name = file.lowercased()
-    let rows: [DataRow]
+    let (rows, container): ([DataRow], String)
     if name.hasSuffix(".csv") {
-      rows = try CSV.rows(of: bytes, separator: UInt8(ascii: ","), file: file)
+      (rows, container) = (try CSV.rows(of: bytes, separator: UInt8(ascii: ","), file: file), "CSV")
     } else if name.hasSuffix(".tsv") {
-      rows = try CSV.rows(of: bytes, separator: UInt8(ascii: "\t"), file: file)
+      (rows, container) = (try CSV.rows(of: bytes, separator: UInt8(ascii: "\t"), file: file), "TSV")
     } else if firstByte(of: bytes) == UInt8(ascii: "[") {
-      rows = try array(JSON.parse(bytes, file: file), file: file)
+      (rows, container) = (try array(JSON.parse(bytes, file: file), file: file), "a JSON list")
     } else if name.hasSuffix(".json"), let whole = try? JSON.parse(bytes, file: file) {
       // A mapping around one list of rows is a habit of exporters.
       let lists = whole.object?.values.filter { $0.array != nil } ?? []
       if lists.count == 1, lists[0].array?.first?.object?.isEmpty == false {
-        rows = try array(lists[0], file: file)
+        (rows, container) = (try array(lists[0], file: file), "a JSON mapping around a list")
       } else {
-        rows = try array(.array([whole]), file: file)
+        (rows, container) = (try array(.array([whole]), file: file), "one JSON mapping")
       }
     } else {
-      rows = try lines(bytes, file: file)
+      (rows, container) = (try lines(bytes, file: file), "JSON lines")
     }
     guard !rows.isEmpty else {
       throw AttuneError.request("the file has no rows, expected at least one", at: .init(file: file))
     }
-    return rows
+    return (rows, container)
   }
 
   private static func firstByte(of bytes: [UInt8]) -> UInt8? {

@@ -4,7 +4,8 @@ import Core
 ///
 /// A row is `{messages: […]}`, `{prompt, completion}` or `{query | question | …, response | answer | …}`; prompts and
 /// completions are texts or lists of messages (`role` and `content`, or `from` and `value`), contents texts or typed
-/// parts. Pictures come from an `images` column, in the order of `<image>` placeholders in texts of prompts and of typed
+/// parts. A pair is `{prompt, chosen, rejected}`, two whole dialogues `{chosen, rejected}`, `{messages,
+/// rejected_response}` or `{question, response_j, response_k}`; a judged completion has a `label` or `kto_tag`. Pictures come from an `images` column, in the order of `<image>` placeholders in texts of prompts and of typed
 /// parts without a source of their own, or from the parts themselves.
 ///
 /// Everything but the pictures' pixels is checked when the source is made, so a bad row stops a run before it starts.
@@ -18,7 +19,9 @@ public struct JSONLSource: SampleSource {
   public var count: Int? { rows.count }
 
   /// - Parameters:
-  ///   - task: whether an answer column is the completion (`sft`) or the reference (`rl`).
+  ///   - task: what a row must hold, and whether an answer column is the completion (`sft`, `unpaired`) or the reference.
+  ///     Pairs that are read for `unpaired` give two samples a row, the chosen completion and then the rejected one;
+  ///     those that are read for `sft` give the chosen one.
   ///   - mapping: columns named by the user; the rest is found by the names in common use.
   ///   - imageFolder: where relative picture paths begin; nil is the file's own folder.
   ///   - loadPicture: decodes one picture file.
@@ -27,17 +30,18 @@ public struct JSONLSource: SampleSource {
     file: String, task: SampleTask, mapping: ColumnMapping = ColumnMapping(), imageFolder: String? = nil,
     loadPicture: @escaping PictureLoader
   ) throws {
-    let importer = RowImporter(task: task, mapping: mapping, imageFolder: imageFolder ?? folder(of: file))
+    let importer = RowImporter(
+      task: task, mapping: mapping, imageFolder: imageFolder ?? DataFile.folder(of: file))
     let data = try DataRows.read(file)
     var imported: [ImportedRow] = []
     imported.reserveCapacity(data.count)
-    var readings: [String] = []
-    var counts: [String: Int] = [:]
+    var readings: [RowReading] = []
+    var counts: [RowReading: Int] = [:]
     for row in data {
       let result = try importer.importRow(row)
       if counts[result.reading] == nil { readings.append(result.reading) }
       counts[result.reading, default: 0] += 1
-      imported.append(result.row)
+      imported += result.rows
     }
     rows = imported
     decisions = readings.map { "\($0) (\(counts[$0] ?? 0) rows)" }
@@ -57,16 +61,6 @@ public struct JSONLSource: SampleSource {
         throw error.located(in: path)
       }
     }
-    var sample = Sample(
-      id: index, prompt: row.prompt, pictures: pictures, completion: row.completion, reference: row.reference,
-      referenceColumn: row.referenceColumn, columns: row.columns)
-    sample.pictureFiles = row.pictures
-    return sample
+    return row.sample(id: index, pictures: pictures)
   }
-}
-
-/// The folder that a relative path in `file` begins at.
-private func folder(of file: String) -> String {
-  guard let slash = file.lastIndex(of: "/") else { return "." }
-  return slash == file.startIndex ? "/" : String(file[..<slash])
 }

@@ -7,8 +7,14 @@ public struct Sample: Sendable, Equatable {
   /// Everything before the answer. An `.image(i)` part is `pictures[i]`.
   public var prompt: [Message]
   public var pictures: [Picture]
-  /// The answer to imitate (supervised fine-tuning), or nil if the data has none.
+  /// The answer to imitate, the chosen one of a pair, or the one that `label` judges; nil if the data has none.
   public var completion: String?
+  /// The worse answer to the same prompt, of a preference pair.
+  public var rejected: String?
+  /// Whether `completion` is desirable, of unpaired preference data.
+  public var label: Bool?
+  /// By how much the chosen answer is better, in the units of whoever judged; of a preference pair, where it is known.
+  public var margin: Double?
   /// What a correct answer must agree with, for rewards; never the text to imitate.
   public var reference: String?
   /// The column that the reference was read from, or nil if no column holds it as it is.
@@ -19,13 +25,17 @@ public struct Sample: Sendable, Equatable {
   public var columns: JSON.Object
 
   public init(
-    id: Int, prompt: [Message], pictures: [Picture] = [], completion: String? = nil, reference: String? = nil,
+    id: Int, prompt: [Message], pictures: [Picture] = [], completion: String? = nil,
+    rejected: String? = nil, label: Bool? = nil, margin: Double? = nil, reference: String? = nil,
     referenceColumn: String? = nil, columns: JSON.Object = JSON.Object()
   ) {
     self.id = id
     self.prompt = prompt
     self.pictures = pictures
     self.completion = completion
+    self.rejected = rejected
+    self.label = label
+    self.margin = margin
     self.reference = reference
     self.referenceColumn = referenceColumn
     self.columns = columns
@@ -33,6 +43,7 @@ public struct Sample: Sendable, Equatable {
 
   public static func == (a: Sample, b: Sample) -> Bool {
     a.id == b.id && a.prompt == b.prompt && a.pictures == b.pictures && a.completion == b.completion
-      && a.reference == b.reference && JSON(.object(a.columns)) == JSON(.object(b.columns))
+      && a.rejected == b.rejected && a.label == b.label && a.margin == b.margin && a.reference == b.reference
+      && JSON(.object(a.columns)) == JSON(.object(b.columns))
   }
 }

@@ -21,6 +21,10 @@ public typealias PictureLoader = @Sendable (_ path: String) throws -> Picture
 public enum SampleTask: String, Sendable, CaseIterable {
   /// Supervised fine-tuning: every sample must have a completion.
   case sft
+  /// Learning from pairs: every sample has a completion and a rejected one.
+  case preference
+  /// Learning from single judged completions: every sample has a completion and a label.
+  case unpaired
   /// Reinforcement learning or evaluation: an answer column is the reference.
   case rl
 }

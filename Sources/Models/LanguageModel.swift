@@ -9,6 +9,8 @@ public final class LanguageModel {
   public let configuration: ModelConfiguration
   public let backend: any Backend
   public let precision: Precision
+  /// False for the trunk of a classifier or critic, of which only hidden states may be asked for.
+  public let hasHead: Bool
   /// All parameters of the checkpoint, in the order of the model's parts.
   public let parameters: [Parameter]
   /// Tensors of the checkpoint that hold several of the parameters.
@@ -33,6 +35,7 @@ public final class LanguageModel {
     self.configuration = configuration
     backend = source.backend
     precision = source.precision
+    self.hasHead = hasHead
     vision =
       switch configuration.vision {
       case .qwen3VL(let vision): try Qwen3VLVision(vision, prefix: "model.visual", from: source)
@@ -105,8 +108,22 @@ public final class LanguageModel {
     _ tape: Tape, _ batch: TrainingBatch, temperature: Double, wanted: Set<HeadStream>,
     _ options: PassOptions = PassOptions()
   ) -> Tensor {
-    let rows = tape.gatherRows(hidden(tape, batch.batch, options), batch.predictingRows)
-    return tape.head(rows, head, targets: batch.targets, temperature: temperature, wanted: wanted)
+    let states = predictingStates(tape, batch, options)
+    return streams(tape, states, targets: batch.targets, temperature: temperature, wanted: wanted)
+  }
+
+  /// For every target of a batch the hidden state that predicts it, `[targets, hidden]`.
+  public func predictingStates(
+    _ tape: Tape, _ batch: TrainingBatch, _ options: PassOptions = PassOptions()
+  ) -> Tensor {
+    tape.gatherRows(hidden(tape, batch.batch, options), batch.predictingRows)
+  }
+
+  /// The streams of the targets that hidden states predict, `[6, targets]`.
+  public func streams(
+    _ tape: Tape, _ states: Tensor, targets: [Int32], temperature: Double, wanted: Set<HeadStream>
+  ) -> Tensor {
+    tape.head(states, head, targets: targets, temperature: temperature, wanted: wanted)
   }
 
   // MARK: Prompts

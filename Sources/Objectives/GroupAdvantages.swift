@@ -89,18 +89,7 @@ public struct GroupAdvantages: Sendable {
   public func compute(rewards: [[Double]], names: [String]) throws -> Scores {
     try configuration.validate(generationBatch: rewards.count)
     let weights = configuration.rewardWeights ?? [Double](repeating: 1, count: names.count)
-    guard weights.count == names.count else {
-      throw AttuneError.request("reward_weights has \(weights.count) values for \(names.count) rewards")
-    }
-    for (i, row) in rewards.enumerated() {
-      guard row.count == names.count else {
-        throw AttuneError.work("completion \(i) has \(row.count) rewards, expected \(names.count)")
-      }
-      if let k = row.firstIndex(where: \.isInfinite) {
-        throw AttuneError.work("reward '\(names[k])' of completion \(i) is \(row[k]); a reward must be finite or NaN")
-      }
-    }
-    let totals = rewards.map { weightedSum($0, weights) }
+    let totals = try RewardTotals(rewards, names: names, weights: configuration.rewardWeights).values
     let size = configuration.groupSize
     let groups = stride(from: 0, to: totals.count, by: size).map { $0..<($0 + size) }
     let spread = Spread(totals)
@@ -143,28 +132,49 @@ public struct GroupAdvantages: Sendable {
       flatShare = whole.isFlat && whole.count > 1 ? 1 : 0
     }
 
-    var metrics: [ObjectiveResult.Metric] = []
-    for (k, name) in names.enumerated() {
-      let own = Spread(rewards.lazy.map { $0[k] })
-      metrics.append(.init("rewards/\(name)/mean", own.mean))
-      metrics.append(.init("rewards/\(name)/std", own.deviation))
-    }
-    metrics.append(.init("reward", spread.mean))
-    metrics.append(.init("reward_std", spread.deviation))
+    var metrics = RewardTotals.metrics(rewards, names: names, totals: totals)
     metrics.append(.init("frac_reward_zero_std", flatShare))
     return Scores(
       advantages: advantages, rewards: totals, groupIsFlat: groupSpreads.map(\.isFlat), metrics: metrics)
   }
+}
 
-  /// NaN if every entry is.
-  private func weightedSum(_ row: [Double], _ weights: [Double]) -> Double {
-    var sum = 0.0
-    var applies = false
-    for (reward, weight) in zip(row, weights) where !reward.isNaN {
-      sum += weight * reward
-      applies = true
+/// The weighted sum `ρ` of each completion's rewards.
+struct RewardTotals {
+  /// One per completion; NaN where no reward applies.
+  let values: [Double]
+
+  /// - Throws: `AttuneError` if shapes disagree or a reward is infinite.
+  init(_ rewards: [[Double]], names: [String], weights: [Double]?) throws {
+    let weights = weights ?? [Double](repeating: 1, count: names.count)
+    guard weights.count == names.count else {
+      throw AttuneError.request("reward_weights has \(weights.count) values for \(names.count) rewards")
     }
-    return applies ? sum : .nan
+    for (i, row) in rewards.enumerated() {
+      guard row.count == names.count else {
+        throw AttuneError.work("completion \(i) has \(row.count) rewards, expected \(names.count)")
+      }
+      if let k = row.firstIndex(where: \.isInfinite) {
+        throw AttuneError.work("reward '\(names[k])' of completion \(i) is \(row[k]); a reward must be finite or NaN")
+      }
+    }
+    values = rewards.map { row in
+      let known = zip(row, weights).filter { !$0.0.isNaN }
+      return known.isEmpty ? .nan : known.reduce(0) { $0 + $1.1 * $1.0 }
+    }
+  }
+
+  /// `rewards/<name>/mean` and `/std`, `reward`, `reward_std`.
+  static func metrics(_ rewards: [[Double]], names: [String], totals: [Double]) -> [ObjectiveResult.Metric] {
+    let own = names.enumerated().flatMap { k, name in
+      let spread = Spread(rewards.lazy.map { $0[k] })
+      return [
+        ObjectiveResult.Metric("rewards/\(name)/mean", spread.mean),
+        ObjectiveResult.Metric("rewards/\(name)/std", spread.deviation),
+      ]
+    }
+    let spread = Spread(totals)
+    return own + [.init("reward", spread.mean), .init("reward_std", spread.deviation)]
   }
 }
 

@@ -57,7 +57,9 @@ extension KTO {
       let slope = Float(sign * weight * beta * PortableMath.sigmoidSlope(z) / divisor)
       for t in streams.row(i) where streams.mask[t] { gradients.logprob[t] = slope }
     }
-    let metrics = metrics(streams, desirable: desirable, ratios: ratios, referencePoint: referencePoint)
+    let metrics =
+      [.init("kl", referencePoint, weight: Double(desirable.count))]
+      + KTO.labelMetrics(streams, desirable: desirable, rewards: ratios.map { beta * $0 })
     return ObjectiveResult(loss: loss, gradients: gradients, metrics: metrics)
   }
 
@@ -74,7 +76,7 @@ extension KTO {
   }
 
   /// `u` of every row.
-  private static func logRatios(_ streams: TokenStreams) throws -> [Double] {
+  static func logRatios(_ streams: TokenStreams) throws -> [Double] {
     let reference = try streams.required(streams.referenceLogprobs, "reference logprobs", by: "KTO")
     return (0..<streams.rowCount).map { i in
       streams.row(i).reduce(0) {
@@ -83,26 +85,33 @@ extension KTO {
     }
   }
 
-  private func metrics(
-    _ streams: TokenStreams, desirable: [Bool], ratios: [Double], referencePoint: Double
+  /// What objectives of labelled completions log; a label that no row has is left out.
+  ///
+  /// - Parameter rewards: `βu`, one per row.
+  static func labelMetrics(
+    _ streams: TokenStreams, desirable: [Bool], rewards: [Double]
   ) -> [ObjectiveResult.Metric] {
-    var metrics: [ObjectiveResult.Metric] = [.init("kl", referencePoint)]
-    var rewards: [Double] = []
+    var metrics: [ObjectiveResult.Metric] = []
+    var means: [Double] = []
     for (name, label) in [("chosen", true), ("rejected", false)] {
       let rows = desirable.indices.filter { desirable[$0] == label }
       guard !rows.isEmpty else { continue }
-      func mean(_ value: (Int) -> Double) -> Double { rows.reduce(0) { $0 + value($1) } / Double(rows.count) }
-      rewards.append(mean { configuration.beta * ratios[$0] })
-      metrics.append(.init("rewards/\(name)", rewards[rewards.count - 1]))
-      let sums = mean { i in
-        streams.row(i).reduce(0) { streams.mask[$1] ? $0 + Double(streams.policyLogprobs[$1]) : $0 }
+      let count = Double(rows.count)
+      means.append(rows.reduce(0) { $0 + rewards[$1] } / count)
+      metrics.append(.init("rewards/\(name)", means[means.count - 1], weight: count))
+      let sums = rows.reduce(0.0) { sum, i in
+        sum + streams.row(i).reduce(0) { streams.mask[$1] ? $0 + Double(streams.policyLogprobs[$1]) : $0 }
       }
-      metrics.append(.init("logps/\(name)", sums))
+      metrics.append(.init("logps/\(name)", sums / count, weight: count))
       if let logits = streams.meanLogits {
-        metrics.append(.init("logits/\(name)", streams.maskedMean(logits, rows: rows)))
+        let tokens = rows.reduce(0) { $0 + streams.maskedCount(inRow: $1) }
+        metrics.append(
+          .init("logits/\(name)", streams.maskedMean(logits, rows: rows), weight: Double(max(1, tokens))))
       }
     }
-    if rewards.count == 2 { metrics.append(.init("rewards/margins", rewards[0] - rewards[1])) }
+    if means.count == 2 {
+      metrics.append(.init("rewards/margins", means[0] - means[1], weight: Double(desirable.count)))
+    }
     if let entropies = streams.entropies { metrics.append(.init("entropy", streams.maskedMean(entropies))) }
     return metrics
   }

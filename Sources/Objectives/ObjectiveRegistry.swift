@@ -68,8 +68,15 @@ public enum ObjectiveRegistry {
   /// In the order of the documentation.
   public static let all: [ObjectiveEntry] = [
     .init(SFT.self),
+    .init(RewardModelObjective.self),
     .init(DPO.self),
+    .init(CPO.self),
+    .init(
+      "simpo", "CPO with length-normalised rewards, a margin, and no imitation", CPO.self,
+      ["loss_type": "simpo", "cpo_alpha": 0, "beta": 2.0, "simpo_gamma": 1.0]),
+    .init(ORPO.self),
     .init(KTO.self),
+    .init(BCO.self),
     .init(GRPO.self),
     .init(
       "dapo", "GRPO with a higher upper clip, a token mean, refilled batches and overlong filtering", GRPO.self,
@@ -88,6 +95,9 @@ public enum ObjectiveRegistry {
       ["loss_type": "cispo", "epsilon_high": 5]),
     .init(
       "sapo", "GRPO with a soft gate instead of the clip", GRPO.self, ["loss_type": "sapo"]),
+    .init(RLOO.self, stage: ["generations": 2]),
+    .init(ReinforcePlusPlus.self),
+    .init(PPO.self, stage: ["generations": 1, "iterations": 4]),
   ]
 
   /// The entry of that name.

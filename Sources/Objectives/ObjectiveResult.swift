@@ -41,20 +41,35 @@ public struct StreamGradients: Sendable {
   public var entropy: [Float]?
   public var logSumExp: [Float]?
   public var meanLogit: [Float]?
+  /// For the values of the policy's value head.
+  public var value: [Float]?
+  /// For the policy's logprobs of the prompts' tokens, one value per token of `PromptStreams`.
+  public var promptLogprob: [Float]?
 
   public init(
-    logprob: [Float], entropy: [Float]? = nil, logSumExp: [Float]? = nil, meanLogit: [Float]? = nil
+    logprob: [Float], entropy: [Float]? = nil, logSumExp: [Float]? = nil, meanLogit: [Float]? = nil,
+    value: [Float]? = nil, promptLogprob: [Float]? = nil
   ) {
     self.logprob = logprob
     self.entropy = entropy
     self.logSumExp = logSumExp
     self.meanLogit = meanLogit
+    self.value = value
+    self.promptLogprob = promptLogprob
   }
 
   /// The gradients of some of the tokens.
   public func slice(_ tokens: Range<Int>) -> StreamGradients {
     StreamGradients(
       logprob: Array(logprob[tokens]), entropy: entropy.map { Array($0[tokens]) },
-      logSumExp: logSumExp.map { Array($0[tokens]) }, meanLogit: meanLogit.map { Array($0[tokens]) })
+      logSumExp: logSumExp.map { Array($0[tokens]) }, meanLogit: meanLogit.map { Array($0[tokens]) },
+      value: value.map { Array($0[tokens]) })
+  }
+}
+
+extension ObjectiveResult {
+  /// A loss of 0 without gradients and metrics, to be added to.
+  init(tokens: Int) {
+    self.init(loss: 0, gradients: StreamGradients(logprob: [Float](repeating: 0, count: tokens)), metrics: [])
   }
 }

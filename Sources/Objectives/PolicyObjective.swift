@@ -87,6 +87,8 @@ public struct Credit: Sendable {
   public var advantages: Advantages
   /// Per token what the value should have been; nil without a critic.
   public var returns: [Double]?
+  /// Per token what the critic said when the completions were sampled; nil without a critic.
+  public var values: [Double]?
   /// The weighted sum `ρ` per completion; NaN where no reward applies.
   public var rewards: [Double]
   /// One per group: true when its rewards give no signal.
@@ -94,9 +96,10 @@ public struct Credit: Sendable {
   public var metrics: [ObjectiveResult.Metric]
 
   public init(
-    advantages: Advantages, returns: [Double]? = nil, rewards: [Double], groupIsFlat: [Bool],
-    metrics: [ObjectiveResult.Metric]
+    advantages: Advantages, returns: [Double]? = nil, values: [Double]? = nil, rewards: [Double],
+    groupIsFlat: [Bool], metrics: [ObjectiveResult.Metric]
   ) {
+    self.values = values
     self.advantages = advantages
     self.returns = returns
     self.rewards = rewards
@@ -116,7 +119,8 @@ public struct Credit: Sendable {
     case .perRow(let values): part.advantages = .perRow(rows.map { values[$0] })
     case .perToken(let values): part.advantages = .perToken(tokens.map { values[$0] })
     }
-    part.returns = returns.map { values in tokens.map { values[$0] } }
+    part.returns = returns.map { all in tokens.map { all[$0] } }
+    part.values = values.map { all in tokens.map { all[$0] } }
     part.rewards = rows.map { rewards[$0] }
     return part
   }

@@ -31,11 +31,16 @@ public struct TokenStreams: Sendable {
   public var samplingLogprobs: [Float]?
   /// Log-probability under the frozen reference model.
   public var referenceLogprobs: [Float]?
+  /// What the policy's value head says of the state before the token.
+  public var values: [Float]?
+  /// The prompts' own tokens.
+  public var prompts: PromptStreams?
 
   public init(
     rowOffsets: [Int], mask: [Bool], policyLogprobs: [Float], entropies: [Float]? = nil, logSumExps: [Float]? = nil,
     meanLogits: [Float]? = nil, logSumSquaredProbs: [Float]? = nil, isTop1: [Bool]? = nil,
-    oldLogprobs: [Float]? = nil, samplingLogprobs: [Float]? = nil, referenceLogprobs: [Float]? = nil
+    oldLogprobs: [Float]? = nil, samplingLogprobs: [Float]? = nil, referenceLogprobs: [Float]? = nil,
+    values: [Float]? = nil, prompts: PromptStreams? = nil
   ) {
     self.rowOffsets = rowOffsets
     self.mask = mask
@@ -48,6 +53,8 @@ public struct TokenStreams: Sendable {
     self.oldLogprobs = oldLogprobs
     self.samplingLogprobs = samplingLogprobs
     self.referenceLogprobs = referenceLogprobs
+    self.values = values
+    self.prompts = prompts
   }
 
   public var rowCount: Int { max(0, rowOffsets.count - 1) }
@@ -85,11 +92,12 @@ public struct TokenStreams: Sendable {
       ("mask", mask.count), ("entropies", entropies?.count), ("log-sum-exps", logSumExps?.count),
       ("mean logits", meanLogits?.count), ("log Σp²", logSumSquaredProbs?.count), ("is-top-1", isTop1?.count),
       ("old logprobs", oldLogprobs?.count), ("sampling logprobs", samplingLogprobs?.count),
-      ("reference logprobs", referenceLogprobs?.count),
+      ("reference logprobs", referenceLogprobs?.count), ("values", values?.count),
     ]
     for case (let name, let count?) in counts where count != tokenCount {
       throw AttuneError.work("the stream '\(name)' has \(count) values for \(tokenCount) tokens")
     }
+    try prompts?.validate()
   }
 
   /// Puts the rows of another batch behind these. A stream that either lacks is dropped.
@@ -110,6 +118,7 @@ public struct TokenStreams: Sendable {
     oldLogprobs = joined(oldLogprobs, other.oldLogprobs)
     samplingLogprobs = joined(samplingLogprobs, other.samplingLogprobs)
     referenceLogprobs = joined(referenceLogprobs, other.referenceLogprobs)
+    values = joined(values, other.values)
   }
 
   /// The stream, or an error that says who needed it.
@@ -132,5 +141,39 @@ public struct TokenStreams: Sendable {
       }
     }
     return count == 0 ? 0 : sum / Double(count)
+  }
+}
+
+/// The numbers of the prompts of a micro-batch: one row per prompt, one value per token that has one before it.
+///
+/// Values where `mask` is false may be anything: they are never read.
+public struct PromptStreams: Sendable {
+  /// Where each prompt begins, and at the end the number of tokens.
+  public var rowOffsets: [Int]
+  /// True at tokens that the loss sees; places of pictures are not among them.
+  public var mask: [Bool]
+  /// Log-probability of the token under the policy, in nats.
+  public var policyLogprobs: [Float]
+
+  public init(rowOffsets: [Int], mask: [Bool], policyLogprobs: [Float]) {
+    self.rowOffsets = rowOffsets
+    self.mask = mask
+    self.policyLogprobs = policyLogprobs
+  }
+
+  public var rowCount: Int { max(0, rowOffsets.count - 1) }
+  public var tokenCount: Int { policyLogprobs.count }
+
+  /// The tokens of row `i`.
+  public func row(_ i: Int) -> Range<Int> { rowOffsets[i]..<rowOffsets[i + 1] }
+
+  /// - Throws: `AttuneError` if the rows do not cover the tokens, or the mask has another length.
+  public func validate() throws {
+    guard rowOffsets.first == 0, rowOffsets.last == tokenCount, zip(rowOffsets, rowOffsets.dropFirst()).allSatisfy(<=),
+      mask.count == tokenCount
+    else {
+      throw AttuneError.work(
+        "prompts with \(tokenCount) tokens have rows up to \(rowOffsets.last ?? 0) and \(mask.count) mask values")
+    }
   }
 }

@@ -38,7 +38,8 @@ public protocol Backend: AnyObject, Sendable {
   func withHostBytes<R>(_ tensor: Tensor, _ body: (UnsafeRawBufferPointer) throws -> R) rethrows -> R
   func copy(_ y: Tensor, _ x: Tensor)
   func fillZero(_ y: Tensor)
-  /// f32 to bf16 (to nearest even, subnormals to zero), bf16 to f32, or f16 to either (exactly to f32).
+  /// f32 to bf16 (to nearest even, subnormals to zero), bf16 to f32, f16 to either (exactly to f32), any of them exactly to f64, or
+  /// f64 to f32 (to nearest even).
   func convert(_ y: Tensor, _ x: Tensor)
 
   /// The bytes of a mapped file behind `tensor` need not stay in memory; they come back when they are read.

@@ -53,6 +53,8 @@ extension CPUBackend {
         logits.rows, logits.width, temperature)
     }
     withExtendedLifetime(scratch) {}
+    // What equal logits give.
+    if !computes { ids = uniforms.map { Int32($0 * Double(logits.width)) } }
     return (ids, logprobs.dtype == .f64 ? doubles(logprobs).map { Float($0) } : floats(logprobs))
   }
 

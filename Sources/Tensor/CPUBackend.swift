@@ -184,6 +184,18 @@ public final class CPUBackend: Backend, @unchecked Sendable {
       let wide = empty(x.shape, .f32)
       convert(wide, x)
       convert(y, wide)
+    case (.f32, .f64):
+      guard computes else { return }
+      let (from, to) = (p(x), raw(y).assumingMemoryBound(to: Double.self))
+      for i in 0..<x.count { to[i] = Double(from[i]) }
+    case (.bf16, .f64), (.f16, .f64):
+      let wide = empty(x.shape, .f32)
+      convert(wide, x)
+      convert(y, wide)
+    case (.f64, .f32):
+      guard computes else { return }
+      let (from, to) = (raw(x).assumingMemoryBound(to: Double.self), p(y))
+      for i in 0..<x.count { to[i] = Float(from[i]) }
     default: copy(y, x)
     }
   }

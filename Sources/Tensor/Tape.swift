@@ -2,7 +2,7 @@
 public enum DifferentiableOperation: String, CaseIterable, Sendable {
   case linear, embedding, add, gatherRows, putRows, addRows, rmsNorm, layerNorm, swiGLU, gelu
   case attention, latentAttention, split, groupRows, head, mixRows, recomputed
-  case route, expertRows, expertLinear, combineExperts
+  case route, expertRows, expertLinear, combineExperts, scores
 }
 
 /// Runs operations, and remembers them so that gradients can flow back.

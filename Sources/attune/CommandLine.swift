@@ -132,6 +132,7 @@ enum CommandLineInterface {
     + [scoreCommand, generateCommand, tokenizeCommand, renderCommand, preprocessCommand]
     + [objectiveEvalCommand]
     + rewardCommands
+    + [dataInspectCommand, dataConvertCommand, dataPairsCommand]
     + runsCommands
     + [
       adapterMergeCommand, adapterExportCommand, adapterCombineCommand, benchKernelsCommand, benchRolloutCommand,

@@ -6,7 +6,8 @@ import Testing
 @Suite struct DocumentationTests {
   private static let pages = [
     "README.md", "docs/start.md", "docs/rewards.md", "docs/watching.md", "docs/built-in-rewards.md",
-    "docs/functions.md", "docs/reward-abi.md", "docs/reward-models.md", "docs/recipes.md", "docs/models.md",
+    "docs/data.md", "docs/functions.md", "docs/reward-abi.md", "docs/reward-models.md", "docs/recipes.md",
+    "docs/models.md",
     "docs/adapters.md", "rewards/reasoning_steps/README.md",
   ]
 

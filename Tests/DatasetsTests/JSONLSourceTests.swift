@@ -90,7 +90,7 @@ private func refuse(
     #expect(compared.completion == nil && compared.reference == "42")
     #expect(compared.columns["answer"]?.int == 42)
 
-    for task in SampleTask.allCases {
+    for task in [SampleTask.sft, .rl] {
       let both = try samples(#"{"question":"q","answer":"4","response":"two and two is 4"}"#, task: task)[0]
       #expect(both.completion == "two and two is 4" && both.reference == "4")
     }

@@ -9,6 +9,8 @@ import Testing
 
 /// An estimate is made, the same recipe is run, and what was measured must lie near it.
 @Suite(.serialized) struct MemoryEstimateTests {
+  /// `ATTUNE_PRINT_MEMORY=1` shows the ratios.
+  private static let prints = ProcessInfo.processInfo.environment["ATTUNE_PRINT_MEMORY"] != nil
   private static let folder = NSTemporaryDirectory() + "/attune-memory-\(UUID().uuidString)"
 
   /// Rows of different lengths.
@@ -18,7 +20,10 @@ import Testing
     let lines = (0..<40).map { row -> String in
       let prompt = (0..<max(1, words - row % 5)).map { "word\($0 % 7)" }.joined(separator: " ")
       let completion = (0..<max(1, answer - row % 3)).map { "\($0 % 10)" }.joined(separator: " ")
-      return JSON.object([("prompt", .string(prompt)), ("completion", .string(completion))]).text()
+      return JSON.object([
+        ("prompt", .string(prompt)), ("completion", .string(completion)), ("chosen", .string(completion)),
+        ("rejected", .string(String(completion.dropLast(2)) + "x")), ("label", .bool(row % 2 == 0)),
+      ]).text()
     }
     try (lines.joined(separator: "\n") + "\n").write(toFile: path, atomically: true, encoding: .utf8)
     return path
@@ -64,24 +69,19 @@ import Testing
 
   /// Estimates, runs, and compares every phase and what the arena held.
   private func compare(_ recipe: Recipe, _ label: String) throws {
-    let clock = ContinuousClock()
-    var estimate: MemoryEstimate?
-    let spent = try clock.measure { estimate = try Rehearsal.estimate(recipe) }
-    let expected = try #require(estimate)
+    let expected = try Rehearsal.estimate(recipe)
     let listener = Listener()
     let run = try Run.start(recipe, output: Self.folder + "/\(UUID().uuidString)")
     _ = try run.execute(observers: [listener], workerCommand: [], isCancelled: { false }, report: { _ in })
-    var words: [String] = []
     for (name, measured) in listener.phases {
       let bytes = try #require(expected.peak(of: name), "\(label): the phase \(name) is missing")
       let ratio = Double(bytes) / 1_048_576 / measured
-      words.append("\(name) \(String(format: "%.3f", ratio))")
       #expect(abs(ratio - 1) <= 0.15, "\(label), \(name): \(bytes) bytes estimated, \(measured) MiB measured")
     }
     let ratio = Double(expected.tensorBytes) / 1_048_576 / listener.held
     #expect(abs(ratio - 1) <= 0.15, "\(label): \(expected.tensorBytes) bytes estimated, \(listener.held) MiB held")
     for phase in expected.phases { #expect(phase.parts.values.reduce(0, +) == phase.bytes) }
-    print(label, String(format: "%.1f MiB, held %.3f:", listener.held, ratio), words.joined(separator: ", "), spent)
+    if Self.prints { print("\(label): \(Int(listener.held)) MiB held, \(ratio) of it estimated") }
   }
 
   @Test(arguments: Preset.all.map(\.name), [sft, grpo])
@@ -111,6 +111,24 @@ import Testing
         try Self.recipe("mini", stage, overrides, words: words, answer: words / 2),
         "mini batch \(batch), \(words) words \(overrides)")
     }
+  }
+
+  /// Objectives that learn from pairs and labels, with their reference models, and a critic beside the policy.
+  @Test(arguments: [
+    "{name: s, objective: dpo, steps: 2, batch: 4}", "{name: s, objective: kto, steps: 2, batch: 4}",
+    "{name: s, objective: orpo, steps: 2, batch: 4}",
+  ])
+  func preferencesAreEstimated(_ stage: String) throws {
+    for overrides in [[], ["model.train=lora", "dtype=bf16"]] {
+      try compare(try Self.recipe("mini", stage, overrides, words: 40, answer: 20), "mini \(stage) \(overrides)")
+    }
+  }
+
+  @Test(arguments: ["critic: {kind: head}", "critic: {kind: checkpoint}"])
+  func aCriticIsEstimated(_ critic: String) throws {
+    let stage =
+      "{name: s, objective: ppo, steps: 2, prompts: 4, generations: 2, max_new_tokens: 24, \(critic)}"
+    try compare(try Self.recipe("mini", stage), "mini \(stage)")
   }
 
   @Test func aReferenceModelIsEstimated() throws {

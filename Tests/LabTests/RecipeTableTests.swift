@@ -15,7 +15,14 @@ import Testing
       if row.hasKeys { known.insert(row.components) }
       #expect(row.summary.hasSuffix("."), "\(row.path)")
     }
-    #expect(Set(RecipeTable.keys.map(\.path)).count == RecipeTable.keys.count)
+    // A key may mean something else under another condition, never two things under one.
+    var conditions: [String: [String]] = [:]
+    for row in RecipeTable.keys {
+      let words = row.condition?.values ?? ["anywhere"]
+      let others = conditions[row.path] ?? []
+      #expect(others.allSatisfy { !words.contains($0) && $0 != "anywhere" } || others.isEmpty, "\(row.path)")
+      conditions[row.path] = others + words
+    }
   }
 
   @Test func defaultsLieWithinTheirBounds() {
@@ -47,10 +54,12 @@ import Testing
     }
     #expect(RecipeTable.explain("optimizer.learning_rate")?.contains("default  1e-06") == true)
     #expect(RecipeTable.explain("model.lora")?.contains("rank_stabilized") == true)
-    #expect(RecipeTable.explain("data.train.kind")?.contains("digits, jsonl") == true)
+    #expect(RecipeTable.explain("data.train.kind")?.contains("digits, jsonl, sampled") == true)
     #expect(RecipeTable.explain("data.train")?.contains("digit_size") == true)
     #expect(RecipeTable.explain("stages[].grpo.delta")?.contains("only with") == false)
     #expect(RecipeTable.explain("stages[].prompts")?.contains("only with objective: grpo") == true)
+    let margins = try #require(RecipeTable.explain("data.train.margin"))
+    #expect(margins.contains("only with kind: jsonl") && margins.contains("only with kind: sampled"))
     #expect(RecipeTable.explain("optimizer.learing_rate") == nil)
     #expect(RecipeTable.explain("") == nil)
     #expect(RecipeTable.nearestKeyPath(to: "optimizer.learing_rate") == "optimizer.learning_rate")

@@ -278,6 +278,12 @@ private struct GradientCase: Sendable {
         tape.combineExperts(x[0], x[1], evenExperts)
       },
     ],
+    .scores: [
+      GradientCase(name: "one, with a bias", inputs: [[7, 21]], parameters: [[1, 21], [1]]) {
+        $0.scores($1[0], $2[0], bias: $2[1])
+      },
+      GradientCase(name: "three", inputs: [[4, 6]], parameters: [[3, 6]]) { $0.scores($1[0], $2[0]) },
+    ],
     .head: [
       GradientCase(name: "all streams", inputs: [[5, 6]], parameters: [[21, 6]]) { tape, x, p in
         tape.head(

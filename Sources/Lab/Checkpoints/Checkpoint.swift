@@ -25,6 +25,14 @@ struct CheckpointStore {
   let folder: String
 
   private static let manifest = "manifest.json"
+  private static let criticWeights = "critic.safetensors"
+  private static let criticOptimizer = "critic-optimizer.safetensors"
+
+  /// What is trained beside the policy.
+  struct Part {
+    var parameters: [Parameter]
+    var optimizer: Optimizer
+  }
 
   init(runFolder: String) { folder = runFolder + "/checkpoints" }
 
@@ -38,12 +46,14 @@ struct CheckpointStore {
   /// Saves the state; older checkpoints beyond `keep` are removed afterwards.
   ///
   /// - Parameters:
+  ///   - critic: the stage's critic, if it has one.
   ///   - rewardStates: what rewards keep between calls, by their names.
   ///   - components: the components that rewards were seen to report.
   /// - Returns: the new folder.
   @discardableResult
   func save(
-    _ position: RunPosition, parameters: [Parameter], optimizer: Optimizer?, rewardStates: [String: [UInt8]] = [:],
+    _ position: RunPosition, parameters: [Parameter], optimizer: Optimizer?, critic: Part? = nil,
+    rewardStates: [String: [UInt8]] = [:],
     components: JSON = [:], on backend: any Backend, keep: Int
   ) throws -> String {
     let name =
@@ -60,10 +70,18 @@ struct CheckpointStore {
       parameters.map { ($0.name, $0.value) }, metadata: [:], to: temporary + "/weights.safetensors", from: backend)
     try SafeTensors.write(
       optimizer?.state ?? [], metadata: [:], to: temporary + "/optimizer.safetensors", from: backend)
+    if let critic {
+      try SafeTensors.write(
+        critic.parameters.map { ($0.name, $0.value) }, metadata: [:], to: temporary + "/" + Self.criticWeights,
+        from: backend)
+      try SafeTensors.write(
+        critic.optimizer.state, metadata: [:], to: temporary + "/" + Self.criticOptimizer, from: backend)
+    }
     let state: JSON = [
       "version": 1, "stage": .int(position.stage), "step": .int(position.step),
       "global_step": .int(position.globalStep),
       "optimizer_step": .int(optimizer?.step ?? 0),
+      "critic_optimizer_step": critic.map { .int($0.optimizer.step) } ?? .null,
       "memory": .object(
         position.memory.sorted { $0.key < $1.key }.map { ($0.key, .int(Int64(bitPattern: $0.value.bitPattern))) }),
       "cursors": .object(position.cursors.sorted { $0.key < $1.key }.map { ($0.key, .int($0.value)) }),
@@ -73,7 +91,8 @@ struct CheckpointStore {
     for (name, state) in rewardStates { try AtomicFile.write(temporary + "/" + Self.stateFile(name), bytes: state) }
     var hashes = JSON.Object()
     let states = rewardStates.keys.sorted().map(Self.stateFile)
-    for file in ["weights.safetensors", "optimizer.safetensors", "state.json"] + states {
+    let criticFiles = critic == nil ? [] : [Self.criticWeights, Self.criticOptimizer]
+    for file in ["weights.safetensors", "optimizer.safetensors"] + criticFiles + ["state.json"] + states {
       hashes[file] = .string(try Self.hash(temporary + "/" + file))
     }
     try AtomicFile.write(temporary + "/" + Self.manifest, text: JSON(.object(hashes)).text(.pretty) + "\n")
@@ -113,6 +132,7 @@ struct CheckpointStore {
     let path: String
     let position: RunPosition
     let optimizerStep: Int
+    private let criticStep: Int?
     /// The components that rewards were seen to report.
     let components: JSON
     /// Names of rewards with a saved state.
@@ -155,6 +175,7 @@ struct CheckpointStore {
         stage: try number("stage"), step: try number("step"), globalStep: try number("global_step"), cursors: cursors,
         memory: memory)
       optimizerStep = try number("optimizer_step")
+      criticStep = state["critic_optimizer_step"]?.int
       components = state["components"] ?? [:]
       rewardNames = (state["reward_states"]?.array ?? []).compactMap(\.string)
       for name in rewardNames where hashes[CheckpointStore.stateFile(name)] == nil {
@@ -164,7 +185,20 @@ struct CheckpointStore {
 
     /// Puts the saved values into the parameters.
     func restore(_ parameters: [Parameter], on backend: any Backend) throws {
-      let tensors = try SafeTensors(path + "/weights.safetensors")
+      try restore(parameters, from: "weights.safetensors", on: backend)
+    }
+
+    /// Puts the saved values into a critic's parameters and its optimizer.
+    func restoreCritic(_ critic: Part, on backend: any Backend) throws {
+      guard let criticStep else {
+        throw AttuneError.work("the checkpoint has no critic, which its stage needs", at: .init(file: path))
+      }
+      try restore(critic.parameters, from: CheckpointStore.criticWeights, on: backend)
+      try critic.optimizer.restore(SafeTensors(path + "/" + CheckpointStore.criticOptimizer), step: criticStep)
+    }
+
+    private func restore(_ parameters: [Parameter], from file: String, on backend: any Backend) throws {
+      let tensors = try SafeTensors(path + "/" + file)
       for parameter in parameters {
         let entry = try tensors.require(parameter.name)
         guard entry.shape == parameter.shape else {

@@ -22,8 +22,13 @@ public enum Rehearsal {
     try FileManager.default.createDirectory(atPath: folder + "/reference", withIntermediateDirectories: true)
     var recipe = recipe
     let evaluated = recipe.evaluation.count
-    // One batch of an evaluation is as large as the next.
+    // One batch of an evaluation is as large as the next, and one of sampled preferences.
     recipe.evaluation.count = evaluated > 0 ? min(evaluated, 128) : 128
+    for i in recipe.data.indices {
+      guard case .sampled(var sampled) = recipe.data[i].content else { continue }
+      sampled.settings.prompts = min(max(1, sampled.settings.prompts), Trainer.rehearsedSamples)
+      recipe.data[i].content = .sampled(sampled)
+    }
     let backend = try CPUBackend(threads: recipe.threads, rehearsal: rates)
     let trainer = try trainer(recipe, rewards, backend, folder)
     let stages = try trainer.rehearse()
@@ -41,14 +46,13 @@ public enum Rehearsal {
   private static func trainer(
     _ recipe: Recipe, _ rewards: [RewardDescriptor], _ backend: CPUBackend, _ folder: String
   ) throws -> Trainer {
-    let start: String
-    if let preset = recipe.model.preset {
-      start = folder + "/start"
-      try Preset.named(preset).write(to: start, seed: recipe.seed, isOutline: true)
-    } else {
-      start = recipe.model.path
+    func outline(_ preset: String, _ name: String) throws -> String {
+      let path = folder + "/" + name
+      try Preset.named(preset).write(to: path, seed: recipe.seed, isOutline: true)
+      return path
     }
-    let (precision, weights) = (recipe.productPrecision, recipe.model.weightFormat)
+    let start = try recipe.model.preset.map { try outline($0, "start") } ?? recipe.model.path
+    let (precision, weights) = (recipe.productPrecision, recipe.weightFormat)
     let policy = try Policy(folder: start, backend: backend, precision: precision, weights: weights)
     try Run.prepare(policy, recipe)
     let run = RunFolder(id: "rehearsal", path: folder)
@@ -63,6 +67,11 @@ public enum Rehearsal {
       referenceFolder: folder + "/reference",
       makeReference: {
         try LanguageModel.load(folder: start, backend: backend, precision: precision, weights: weights)
+      },
+      makeCritic: { critic in
+        try Critic.load(
+          critic, folder: critic.preset.map { try outline($0, "critic") } ?? critic.path ?? start, for: policy,
+          recipe: recipe)
       })
   }
 
@@ -80,17 +89,6 @@ public enum Rehearsal {
 extension Recipe {
   /// What products are computed in.
   var productPrecision: AttuneTensor.Precision { dtype == .bf16 ? .bf16 : .full }
-}
-
-extension Recipe.Model {
-  /// How products hold frozen weights.
-  var weightFormat: WeightFormat {
-    switch weights {
-    case .bf16: .plain
-    case .int8: .int8
-    case .int4: .int4
-    }
-  }
 }
 
 extension LanguageModel {

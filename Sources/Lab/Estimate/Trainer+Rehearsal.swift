@@ -33,15 +33,19 @@ extension Trainer {
       position.memory = [:]
       clock.reset()
       let optimizer = freshOptimizer()
+      try prepareCritic(for: stage)
       if index == 0 { try evaluate(stage: -1, step: 0, label: "start") }
       try prepareReference(for: stage)
+      try prepareData(for: stage)
       let rates = stage.optimizer.learningRates(steps: max(1, stage.steps * iterations(of: stage)))
       let samples = max(1, stage.rollouts?.prompts ?? stage.batch)
       // The second step finds the panels of the first, and the third what the second found.
       let steps = min(stage.steps, stage.rollouts == nil ? max(2, Self.rehearsedSamples / samples) : 2)
       let start = backend.seconds
       var tokens = 0
-      for _ in 0..<steps {
+      for number in 0..<steps {
+        // What a stage does in its last step alone is done in that of the rehearsal.
+        if number == steps - 1 { position.step = stage.steps - 1 }
         let record = try step(stage, rates, optimizer)
         tokens += record.trainedTokens
         position.step += 1
@@ -49,6 +53,7 @@ extension Trainer {
       }
       let seconds = steps > 0 ? (backend.seconds - start) / Double(steps) : 0
       try evaluate(stage: index, step: max(0, steps - 1), label: "after \(stage.name)")
+      critic = nil
       stages.append(
         RehearsedStage(
           name: stage.name, phases: clock.phases, seconds: seconds, steps: stage.steps,

@@ -18,6 +18,23 @@ public final class HostServices: RewardServices {
     public var droppedLines = 0
     /// Means over what was given under one name, in the order of first appearance.
     public var metrics: [(name: String, value: Double)] = []
+
+    /// The lines for a person, each once, debug lines left out, and how many more there were.
+    var notes: [String] {
+      var counts: [String: Int] = [:]
+      var lines: [String] = []
+      for line in self.lines where line.level > 0 {
+        let text = "\(line.reward): \(line.text)"
+        if counts[text] == nil { lines.append(text) }
+        counts[text, default: 0] += 1
+      }
+      let shown = lines.prefix(20).map { line in
+        let count = counts[line] ?? 1
+        return line + (count > 1 ? " (\(count) times)" : "")
+      }
+      let more = lines.count - shown.count + droppedLines
+      return more > 0 ? shown + ["and \(more) more lines of rewards"] : shown
+    }
   }
 
   private struct State {

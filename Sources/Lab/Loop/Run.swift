@@ -127,6 +127,13 @@ public struct Run {
     }
     try checkParts(recipe, present: seesPictures ? Set(ModelPart.allCases) : [.language])
     try recipe.checkJudges()
+    for critic in recipe.stages.compactMap(\.critic) where critic.kind == .checkpoint {
+      if let preset = critic.preset {
+        _ = try Preset.named(preset)
+      } else if let path = critic.path {
+        _ = try ModelConfiguration.load(folder: path)
+      }
+    }
     let rewards = try RewardSet(recipe, workerCommand: workerCommand, copies: nil)
     defer { rewards.close() }
     try rewards.checkColumns(recipe, streams)
@@ -175,11 +182,14 @@ public struct Run {
     let precision = recipe.productPrecision
     let checkpoints = CheckpointStore(runFolder: folder.path)
     let start = try startFolder()
-    let weights = recipe.model.weightFormat
+    let weights = recipe.weightFormat
     let policy = try Policy(folder: start, backend: backend, precision: precision, weights: weights)
     for remark in policy.remarks { report("note: \(remark)") }
     try Run.prepare(policy, recipe)
     if let remark = policy.model.adapter?.remark { report("note: \(remark)") }
+    for critic in recipe.stages.compactMap(\.critic) where critic.kind == .checkpoint {
+      try Critic.check(folder: criticFolder(critic), for: policy)
+    }
     let saved = isNew ? nil : try checkpoints.newest(report: report)
     let streams = try DataSources.open(recipe)
     let rewards = try RewardSet(recipe, workerCommand: workerCommand, copies: folder.path + "/rewards")
@@ -206,6 +216,9 @@ public struct Run {
       services: services, isCancelled: isCancelled, referenceFolder: references,
       makeReference: {
         try LanguageModel.load(folder: start, backend: backend, precision: precision, weights: weights)
+      },
+      makeCritic: { critic in
+        try Critic.load(critic, folder: criticFolder(critic), for: policy, recipe: recipe)
       })
     hasBegun = true
     let ending = try trainer.run(from: saved)
@@ -225,8 +238,8 @@ public struct Run {
   private func discard() {
     let files = FileManager.default
     let own = [
-      Run.startFile, "run.sqlite", "run.sqlite-wal", "run.sqlite-shm", "run.lock", "start", "reference", "rewards",
-      "pause",
+      Run.startFile, "run.sqlite", "run.sqlite-wal", "run.sqlite-shm", "run.lock", "start", "critic-start", "reference",
+      "rewards", "pause",
     ]
     for name in own { try? files.removeItem(atPath: folder.path + "/" + name) }
     if (try? files.contentsOfDirectory(atPath: folder.path))?.isEmpty == true {
@@ -237,7 +250,16 @@ public struct Run {
   /// The checkpoint folder that training starts from; a preset is written into the run's folder first.
   private func startFolder() throws -> String {
     guard let name = recipe.model.preset else { return recipe.model.path }
-    let start = folder.path + "/start"
+    return try written(preset: name, to: folder.path + "/start")
+  }
+
+  /// The checkpoint folder that a critic with a model of its own starts from.
+  private func criticFolder(_ critic: Recipe.Stage.Critic) throws -> String {
+    guard let name = critic.preset else { return critic.path ?? recipe.model.path }
+    return try written(preset: name, to: folder.path + "/critic-start/" + name)
+  }
+
+  private func written(preset name: String, to start: String) throws -> String {
     let preset = try Preset.named(name)
     // Written whole again if an earlier attempt was stopped in the middle; the same seed gives the same bytes.
     if !FileManager.default.fileExists(atPath: start + "/model.safetensors") || isNew {

@@ -28,12 +28,15 @@ package struct StepGradients {
   /// Adds the gradients of some trees.
   ///
   /// - Parameters:
+  ///   - values: a critic with a model of its own, and the same trees as it reads them: its values are put into the streams, and
+  ///     their gradients go back through it.
   ///   - recording: false computes the loss and no gradients.
   ///   - needsWholeStep: `evaluate` must see all trees at once.
   ///   - prepare: puts the streams that do not come from the policy into those of a run of trees.
   ///   - evaluate: the loss of a run of trees.
   package mutating func add(
-    _ trees: [PromptTree], recording: Bool = true, needsWholeStep: Bool = false,
+    _ trees: [PromptTree], values: (pass: ScorePass, trees: [PromptTree])? = nil, recording: Bool = true,
+    needsWholeStep: Bool = false,
     prepare: (Range<Int>, inout TokenStreams) throws -> Void,
     evaluate: (Range<Int>, TokenStreams) throws -> ObjectiveResult
   ) throws {
@@ -41,17 +44,20 @@ package struct StepGradients {
     guard needsWholeStep, parts.count > 1 else {
       for part in parts {
         let forward = self.forward(trees, part, recording: recording)
+        let critic = self.values(values, part, recording: recording)
         var streams = pass.streams(forward)
+        if let critic { streams.values = critic.scores }
         try prepare(part, &streams)
         let result = try evaluate(part, streams)
         try note(result, tokens: streams.maskedCount)
-        if recording { clock.measure("backward") { pass.backward(forward, result.gradients) } }
+        if recording { backward(forward, critic, values?.pass, result.gradients) }
       }
       return
     }
     var whole: TokenStreams?
     for part in parts {
-      let streams = pass.streams(forward(trees, part, recording: false))
+      var streams = pass.streams(forward(trees, part, recording: false))
+      if let critic = self.values(values, part, recording: false) { streams.values = critic.scores }
       if whole == nil { whole = streams } else { whole?.append(streams) }
     }
     guard var whole else { return }
@@ -63,7 +69,7 @@ package struct StepGradients {
     for part in parts {
       let forward = self.forward(trees, part, recording: true)
       let own = first..<first + forward.tokenCount
-      clock.measure("backward") { pass.backward(forward, result.gradients.slice(own)) }
+      backward(forward, self.values(values, part, recording: true), values?.pass, result.gradients.slice(own))
       first = own.upperBound
     }
   }
@@ -71,6 +77,26 @@ package struct StepGradients {
   private func forward(_ trees: [PromptTree], _ part: Range<Int>, recording: Bool) -> TrainingPass.Forward {
     clock.measure("forward") {
       pass.forward(Array(trees[part]), recording: recording, firstTree: part.lowerBound, dropout: dropout)
+    }
+  }
+
+  private func values(
+    _ values: (pass: ScorePass, trees: [PromptTree])?, _ part: Range<Int>, recording: Bool
+  ) -> ScorePass.Forward? {
+    values.map { values in
+      clock.measure("critic") {
+        values.pass.values(Array(values.trees[part]), recording: recording, firstTree: part.lowerBound)
+      }
+    }
+  }
+
+  private func backward(
+    _ forward: TrainingPass.Forward, _ critic: ScorePass.Forward?, _ criticPass: ScorePass?,
+    _ gradients: StreamGradients
+  ) {
+    clock.measure("backward") {
+      pass.backward(forward, gradients)
+      if let critic, let criticPass, let values = gradients.value { criticPass.backward(critic, values) }
     }
   }
 

@@ -49,6 +49,8 @@ extension Trainer {
   }
 
   /// What rewards see of a group; its numbers count through all stages.
+  ///
+  /// - Parameter group: within the step, through all rounds of dynamic sampling.
   func inputs(
     _ stage: Recipe.Stage, _ settings: Recipe.Stage.Rollouts, group: Int, _ sample: Sample,
     _ prompt: Policy.Prompt, _ completions: [Completion]
@@ -56,10 +58,10 @@ extension Trainer {
     var (groups, samples) = (0, 0)
     for earlier in recipe.stages.prefix(position.stage) {
       guard let settings = earlier.rollouts else { continue }
-      groups += earlier.steps * settings.prompts
-      samples += earlier.steps * settings.prompts * settings.generations
+      groups += earlier.steps * settings.mostPrompts
+      samples += earlier.steps * settings.mostPrompts * settings.generations
     }
-    let own = position.step * settings.prompts + group
+    let own = position.step * settings.mostPrompts + group
     return rewardInputs.group(
       sample, prompt, completions,
       at: .init(
@@ -70,14 +72,7 @@ extension Trainer {
   func combine(
     _ outcomes: [[RewardOutcome]], _ finishReasons: [FinishReason], occasion: String
   ) throws -> RewardMatrix {
-    for (entry, outcomes) in zip(rewards.entries, outcomes) {
-      let failed = outcomes.filter(\.isFailure)
-      guard let first = failed.first else { continue }
-      try emit(
-        .note(
-          "\(entry.settings.name): \(failed.count) of \(outcomes.count) samples \(first.status.rawValue): \(first.log)")
-      )
-    }
+    for line in rewards.failures(outcomes) { try emit(.note(line)) }
     let matrix = try RewardMatrix(rewards.rules, outcomes: outcomes, finishReasons: finishReasons)
     try componentNames.note(rewards.rules, outcomes, file: recipe.file)
     try recipe.rewardLimits.check(rewards.rules, outcomes, matrix, occasion: occasion)
@@ -86,20 +81,7 @@ extension Trainer {
 
   /// Tells what rewards wrote to the log, each line once, debug lines left out.
   func noteLines(_ record: HostServices.Record) throws {
-    var counts: [String: Int] = [:]
-    var lines: [String] = []
-    for line in record.lines where line.level > 0 {
-      let text = "\(line.reward): \(line.text)"
-      if counts[text] == nil { lines.append(text) }
-      counts[text, default: 0] += 1
-    }
-    let shown = 20
-    for line in lines.prefix(shown) {
-      let count = counts[line] ?? 1
-      try emit(.note(line + (count > 1 ? " (\(count) times)" : "")))
-    }
-    let more = max(0, lines.count - shown) + record.droppedLines
-    if more > 0 { try emit(.note("and \(more) more lines of rewards")) }
+    for line in record.notes { try emit(.note(line)) }
   }
 
   func record(_ batch: RolloutBatch, _ credit: Credit, _ streams: TokenStreams) -> [PromptRecord] {
@@ -111,10 +93,10 @@ extension Trainer {
         return RolloutRecord(
           completion: completion, reward: reward.isNaN ? nil : reward,
           advantage: credit.meanAdvantage(row: row, streams),
-          outcomes: zip(rewards.entries, batch.scored.outcomes).map { ($0.settings.name, $1[row]) })
+          outcomes: zip(rewards.entries, batch.outcomes).map { ($0.settings.name, $1[row]) })
       }
       return PromptRecord(
-        number: batch.firstPrompt + i, text: batch.prompts[i].text, messages: .array(sample.prompt.map(\.json)),
+        number: batch.positions[i], text: batch.prompts[i].text, messages: .array(sample.prompt.map(\.json)),
         reference: sample.reference, columns: JSON(.object(sample.columns)), pictures: sample.pictures,
         rollouts: rollouts)
     }

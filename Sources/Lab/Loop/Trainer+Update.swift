@@ -4,15 +4,21 @@ import Models
 import Objectives
 
 extension Trainer {
-  /// The gradients of a step that learns from data, to be filled.
-  func stepGradients(_ stage: Recipe.Stage, _ objective: any Objective, temperature: Double = 1) -> StepGradients {
+  /// The gradients of a step, to be filled.
+  ///
+  /// - Parameter valueHead: of a critic on the policy's trunk.
+  func stepGradients(
+    _ stage: Recipe.Stage, _ objective: any Objective, temperature: Double = 1, valueHead: ScoreHead? = nil
+  ) -> StepGradients {
     // On-policy objectives are refused with dropout, so what is dropped never differs from what was sampled.
     let dropout =
       policy.model.adapter.map { $0.configuration.dropout > 0 } ?? false
       ? DropoutPass(seed: recipe.seed, step: position.globalStep) : nil
+    // The entropy of a policy that samples is watched whatever the objective is.
+    let wanted = objective.statistics.union(stage.rollouts == nil ? [] : [.entropy])
     return StepGradients(
       pass: TrainingPass(
-        model: policy.model, temperature: temperature, wanted: TrainingPass.headStreams(objective.statistics)),
+        model: policy.model, temperature: temperature, wanted: TrainingPass.headStreams(wanted), valueHead: valueHead),
       microBatch: stage.microBatch, dropout: dropout, clock: clock)
   }
 

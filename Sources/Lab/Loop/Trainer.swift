@@ -21,7 +21,7 @@ public enum RunEnding: Sendable, Equatable {
 final class Trainer {
   let recipe: Recipe
   let policy: Policy
-  let streams: [String: DataStream]
+  var streams: [String: DataStream]
   let rewards: RewardSet
   private(set) var rewardInputs: RewardInputs
   let checkpoints: CheckpointStore
@@ -35,11 +35,13 @@ final class Trainer {
   var position = RunPosition()
   var optimizer: Optimizer?
   private(set) var reference: ReferencePolicy?
+  var critic: Critic?
   let engine: LocalEngine
   let clock: PhaseClock
   var componentNames = ComponentNames()
   let watch: RewardWatch
   private let makeReference: () throws -> LanguageModel
+  private let makeCritic: (Recipe.Stage.Critic) throws -> RewardModel
   /// Where reference weights are kept.
   private let referenceFolder: String
 
@@ -48,7 +50,8 @@ final class Trainer {
     folder: RunFolder, journal: OutcomeJournal, observers: [any RunObserver], services: HostServices,
     isCancelled: @escaping () -> Bool,
     referenceFolder: String,
-    makeReference: @escaping () throws -> LanguageModel
+    makeReference: @escaping () throws -> LanguageModel,
+    makeCritic: @escaping (Recipe.Stage.Critic) throws -> RewardModel
   ) {
     self.recipe = recipe
     self.policy = policy
@@ -63,6 +66,7 @@ final class Trainer {
     self.services = services
     self.isCancelled = isCancelled
     self.makeReference = makeReference
+    self.makeCritic = makeCritic
     self.referenceFolder = referenceFolder
     clock = PhaseClock(on: policy.model.backend)
     watch = RewardWatch(recipe, run: journal.store.folder.path)
@@ -94,12 +98,17 @@ final class Trainer {
       let stage = recipe.stages[position.stage]
       try emit(.stageStarted(index: position.stage, stage))
       let optimizer = freshOptimizer()
+      try prepareCritic(for: stage)
       if let saved, saved.position == position, position.step > 0 {
         try optimizer.restore(saved.optimizerState(), step: saved.optimizerStep)
+        try critic?.restore(saved)
       }
       if position.stage == 0, position.step == 0 { try evaluate(stage: -1, step: 0, label: "start") }
       try prepareReference(for: stage)
-      do { try surveyRewards(stage) } catch is CancellationError { return try interrupt() }
+      do {
+        try prepareData(for: stage)
+        try surveyRewards(stage)
+      } catch is CancellationError { return try interrupt() }
       try watch.begin(stage: position.stage, stepsDone: position.step, store: journal.store)
       let rates = stage.optimizer.learningRates(steps: stage.steps * iterations(of: stage))
       while position.step < stage.steps {
@@ -123,6 +132,8 @@ final class Trainer {
         }
       }
       try evaluate(stage: position.stage, step: max(0, stage.steps - 1), label: "after \(stage.name)")
+      try critic?.save(to: folder.path + "/critic")
+      critic = nil
       try emit(.stageFinished(index: position.stage))
       position.stage += 1
       position.step = 0
@@ -184,7 +195,7 @@ final class Trainer {
     try emit(.checkpointBegins)
     try rewards.saveStates(all: true)
     let folder = try checkpoints.save(
-      position, parameters: policy.model.trainedParameters, optimizer: optimizer,
+      position, parameters: policy.model.trainedParameters, optimizer: optimizer, critic: critic?.state,
       rewardStates: rewards.states, components: componentNames.json, on: backend, keep: recipe.checkpoint.keep)
     try emit(.checkpoint(folder: folder))
   }
@@ -225,23 +236,40 @@ final class Trainer {
   /// a stage that is gone on with in its middle has it too. With an adapter it is the policy with the adapter off.
   func prepareReference(for stage: Recipe.Stage) throws {
     reference = nil
-    guard stage.objective.usesReference || stage.policyObjective?.usesReferenceInReward == true else { return }
-    guard policy.model.adapter == nil else {
-      reference = ReferencePolicy(policy: policy.model, copy: nil, clock: clock)
-      return
-    }
-    let path = referenceFolder + "/stage-\(position.stage).safetensors"
-    if position.step == 0 {
+    let isUsed = stage.objective.usesReference || stage.policyObjective?.usesReferenceInReward == true
+    let isWatched = (stage.rollouts?.klEvery ?? 0) > 0 && stage.steps > 0
+    guard isUsed || isWatched else { return }
+    if policy.model.adapter == nil, position.step == 0 {
       try SafeTensors.write(
-        policy.model.parameters.map { ($0.name, $0.value) }, metadata: [:], to: path, from: backend)
+        policy.model.parameters.map { ($0.name, $0.value) }, metadata: [:], to: referencePath, from: backend)
     }
-    let weights = try SafeTensors(path)
+    if isUsed { reference = try loadReference() }
+  }
+
+  private var referencePath: String { referenceFolder + "/stage-\(position.stage).safetensors" }
+
+  /// The reference of the stage; one that is only looked at now and then stays in memory for the look alone.
+  func loadReference() throws -> ReferencePolicy {
+    if let reference { return reference }
+    guard policy.model.adapter == nil else { return ReferencePolicy(policy: policy.model, copy: nil, clock: clock) }
+    let weights = try SafeTensors(referencePath)
     let model = try backend.making(.reference) {
       let model = try makeReference()
       for parameter in model.parameters { parameter.setValue(try weights.mappedTensor(parameter.name, on: backend)) }
       return model
     }
-    reference = ReferencePolicy(policy: policy.model, copy: model, clock: clock)
+    return ReferencePolicy(policy: policy.model, copy: model, clock: clock)
+  }
+
+  func prepareCritic(for stage: Recipe.Stage) throws {
+    critic = nil
+    critic = try backend.making(.auxiliary) {
+      try stage.critic.map { settings in
+        Critic(
+          settings, model: settings.kind == .checkpoint ? try makeCritic(settings) : nil, policy: policy,
+          seed: recipe.seed, optimizer: stage.optimizer, updates: stage.steps * iterations(of: stage))
+      }
+    }
   }
 
   /// A sample's prompt for the policy.

@@ -10,12 +10,21 @@ package struct TrainingPass {
   let wanted: Set<HeadStream>
   /// Keep only each layer's input for the way back: less memory, a third more work.
   let recomputesLayers: Bool
+  /// Reads a value at every completion token off the hidden state that predicts it: policy and critic share their trunk.
+  let valueHead: ScoreHead?
+  /// Scores the prompts' own tokens too.
+  let scoresPrompts: Bool
 
-  package init(model: LanguageModel, temperature: Double, wanted: Set<HeadStream>, recomputesLayers: Bool = false) {
+  package init(
+    model: LanguageModel, temperature: Double, wanted: Set<HeadStream>, recomputesLayers: Bool = false,
+    valueHead: ScoreHead? = nil, scoresPrompts: Bool = false
+  ) {
     self.model = model
     self.temperature = temperature
     self.wanted = wanted
     self.recomputesLayers = recomputesLayers
+    self.valueHead = valueHead
+    self.scoresPrompts = scoresPrompts
   }
 
   /// Rows of a forward pass that keep products at full speed; more only take memory.
@@ -46,12 +55,26 @@ package struct TrainingPass {
     let tape: Tape
     let output: Tensor
     package let batch: TrainingBatch
-    let values: [Float]
+    /// `[6, targets]`.
+    let numbers: [Float]
+    /// `[targets, 1]`.
+    let valueOutput: Tensor?
+    /// One per completion token, of the state before it; nil without a value head.
+    package let values: [Float]?
+    /// False at places of pictures, one per scored token of a prompt.
+    let promptMask: [Bool]
 
     /// One value per completion token.
-    package func stream(_ stream: HeadStream) -> [Float] {
+    package func stream(_ stream: HeadStream) -> [Float] { numbers(stream, at: batch.completionRanges) }
+
+    /// One per token of the prompts from each one's second on; nil unless prompts are scored.
+    package var promptLogprobs: [Float]? {
+      batch.promptRanges.isEmpty ? nil : numbers(.logprob, at: batch.promptRanges)
+    }
+
+    private func numbers(_ stream: HeadStream, at ranges: [Range<Int>]) -> [Float] {
       let first = stream.rawValue * batch.targets.count
-      return batch.completionRanges.flatMap { values[first + $0.lowerBound..<first + $0.upperBound] }
+      return ranges.flatMap { numbers[first + $0.lowerBound..<first + $0.upperBound] }
     }
 
     /// Completion tokens.
@@ -64,15 +87,31 @@ package struct TrainingPass {
   package func forward(
     _ trees: [PromptTree], recording: Bool, firstTree: Int = 0, dropout: DropoutPass? = nil
   ) -> Forward {
-    let batch = TrainingBatch(trees, firstTree: firstTree)
+    let batch = TrainingBatch(trees, firstTree: firstTree, scoresPrompts: scoresPrompts)
     let tape = Tape(model.backend, recording: recording)
     var options = PassOptions(recomputesLayers: recomputesLayers)
     options.dropout = dropout
-    let output = model.streams(tape, batch, temperature: temperature, wanted: wanted, options)
-    return Forward(tape: tape, output: output, batch: batch, values: model.backend.floats(output))
+    let states = model.predictingStates(tape, batch, options)
+    let output = model.streams(
+      tape, states, targets: batch.targets, temperature: temperature, wanted: wanted)
+    let valueOutput = valueHead?.scores(tape, states)
+    return Forward(
+      tape: tape, output: output, batch: batch, numbers: model.backend.floats(output), valueOutput: valueOutput,
+      values: valueOutput.map { output in
+        let all = model.backend.floats(output)
+        return batch.completionRanges.flatMap { all[$0] }
+      }, promptMask: scoresPrompts ? trees.flatMap { Self.textMask($0.prompt) } : [])
   }
 
-  /// The streams as an objective reads them; every completion token counts unless `mask` says otherwise.
+  /// True at the tokens of a prompt from its second on that stand for no place of a picture.
+  private static func textMask(_ prompt: EncodedPrompt) -> [Bool] {
+    var mask = [Bool](repeating: true, count: prompt.ids.count)
+    for row in prompt.pictureRows { mask[Int(row)] = false }
+    return Array(mask.dropFirst())
+  }
+
+  /// The streams as an objective reads them; every completion token counts unless `mask` says otherwise, and of scored prompts
+  /// every token that is no place of a picture.
   package func streams(_ forward: Forward, mask: [Bool]? = nil) -> TokenStreams {
     let lengths = forward.batch.completionRanges.map(\.count)
     func optional(_ stream: HeadStream) -> [Float]? { wanted.contains(stream) ? forward.stream(stream) : nil }
@@ -81,28 +120,47 @@ package struct TrainingPass {
       mask: mask ?? [Bool](repeating: true, count: forward.tokenCount),
       policyLogprobs: forward.stream(.logprob), entropies: optional(.entropy), logSumExps: optional(.logSumExp),
       meanLogits: optional(.meanLogit), logSumSquaredProbs: optional(.logSumSquares),
-      isTop1: optional(.top1)?.map { $0 != 0 })
+      isTop1: optional(.top1)?.map { $0 != 0 }, values: forward.values,
+      prompts: forward.promptLogprobs.map { logprobs in
+        PromptStreams(
+          rowOffsets: TokenStreams.offsets(ofLengths: forward.batch.promptRanges.map(\.count)),
+          mask: forward.promptMask, policyLogprobs: logprobs)
+      })
   }
 
-  /// Adds the gradients of the streams to the parameters' gradients.
+  /// Adds the gradients of the streams to the parameters' gradients, those of values and prompts in the same way back.
   package func backward(_ forward: Forward, _ gradients: StreamGradients) {
-    let count = forward.batch.targets.count
+    let batch = forward.batch
+    let count = batch.targets.count
     var seed = [Float](repeating: 0, count: HeadStream.allCases.count * count)
-    func put(_ stream: HeadStream, _ values: [Float]?) {
+    func put(_ stream: HeadStream, _ values: [Float]?, at ranges: [Range<Int>]) {
       guard let values else { return }
-      var from = 0
-      for range in forward.batch.completionRanges {
-        let first = stream.rawValue * count + range.lowerBound
-        seed.replaceSubrange(first..<first + range.count, with: values[from..<from + range.count])
-        from += range.count
-      }
+      Self.put(values, into: &seed, at: ranges, from: stream.rawValue * count)
     }
-    put(.logprob, gradients.logprob)
-    put(.entropy, gradients.entropy)
-    put(.logSumExp, gradients.logSumExp)
-    put(.meanLogit, gradients.meanLogit)
-    forward.tape.backward(
-      from: forward.output, seed: model.backend.upload(seed, [HeadStream.allCases.count, count]))
+    put(.logprob, gradients.logprob, at: batch.completionRanges)
+    put(.entropy, gradients.entropy, at: batch.completionRanges)
+    put(.logSumExp, gradients.logSumExp, at: batch.completionRanges)
+    put(.meanLogit, gradients.meanLogit, at: batch.completionRanges)
+    if !batch.promptRanges.isEmpty { put(.logprob, gradients.promptLogprob, at: batch.promptRanges) }
+    forward.tape.seed(
+      forward.output, with: model.backend.upload(seed, [HeadStream.allCases.count, count]))
+    if let output = forward.valueOutput, let values = gradients.value {
+      var seed = [Float](repeating: 0, count: count)
+      Self.put(values, into: &seed, at: batch.completionRanges)
+      forward.tape.seed(output, with: model.backend.upload(seed, output.shape))
+    }
+    forward.tape.backward()
+  }
+
+  /// Puts values, one range's behind the other's, to those ranges of a stream that begins at `start`.
+  static func put(_ values: [Float], into seed: inout [Float], at ranges: [Range<Int>], from start: Int = 0) {
+    var from = 0
+    for range in ranges {
+      let first = start + range.lowerBound
+      seed.replaceSubrange(first..<first + range.count, with: values[from..<from + range.count])
+      from += range.count
+    }
+    precondition(from == values.count, "\(values.count) gradients for \(from) tokens")
   }
 }
 
@@ -115,6 +173,8 @@ struct MetricMeans {
   mutating func add(_ metrics: [ObjectiveResult.Metric], weight: Double = 1) {
     for metric in metrics { add(metric.name, metric.value, weight: metric.weight ?? weight) }
   }
+
+  func has(_ name: String) -> Bool { sums[name] != nil }
 
   mutating func add(_ other: MetricMeans) {
     for name in other.names { if let own = other.sums[name] { add(name, own.sum / own.weight, weight: own.weight) } }

@@ -66,6 +66,11 @@ package final class Optimizer {
     return norm
   }
 
+  /// Forgets gradients that are not to be followed.
+  func clearGradients() {
+    for parameter in parameters { parameter.clearGradient() }
+  }
+
   /// Moments by parameter name, for a checkpoint.
   var state: [(name: String, tensor: Tensor)] {
     parameters.indices.flatMap {

@@ -16,14 +16,20 @@ extension Policy {
 
   /// Writes a checkpoint in Hugging Face's layout, the active adapter folded in: one file, or shards and their index.
   ///
-  /// Weights are of one type, which `config.json` names; tensors of the original that the model has no place for are carried
+  /// Weights are of one type, which `config.json` names (a score head apart); tensors of the original that the model has no place for are carried
   /// over as they are. The weights appear last, so a folder in which writing stopped midway is refused by whoever reads it.
   ///
   /// - Parameters:
   ///   - shardSize: bytes of a file at most; a tensor that is larger has a file of its own.
   ///   - dtype: f32 or bf16; nil takes f32, or bf16 when products are bf16.
+  ///   - scoreHead: the head of a reward model or critic: a classifier's is among the weights, which `config.json` says, a value
+  ///     head in TRL's file beside them. It is f32.
+  ///   - padding: the token that fills a classifier's batches up, behind which it is not read.
   /// - Throws: `.request` if the target is the model's own folder.
-  public func save(to target: String, shardSize: Int = Policy.shardSize, dtype: DType? = nil) throws {
+  public func save(
+    to target: String, shardSize: Int = Policy.shardSize, dtype: DType? = nil, scoreHead: ScoreHead? = nil,
+    padding: Int32? = nil
+  ) throws {
     let files = FileManager.default
     try files.createDirectory(atPath: target, withIntermediateDirectories: true)
     func real(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().path }
@@ -43,11 +49,16 @@ extension Policy {
         try? files.removeItem(atPath: target + "/" + name)
       }
     }
-    let config = model.configuration.json(for: dtype)
-    try AtomicFile.write(
-      target + "/config.json", text: (model.adapterUntiesHead ? untied(config) : config).text(.pretty) + "\n")
-    try SafeTensors.write(
-      try model.writtenWeights(as: dtype) + source.unusedToWrite(), toFolder: target, shardSize: shardSize)
+    var config = model.configuration.json(for: dtype)
+    if model.adapterUntiesHead { config = untied(config) }
+    let isClassifier = scoreHead?.layout == .classification
+    if isClassifier { config = model.configuration.classifier(config, padding: padding) }
+    try AtomicFile.write(target + "/config.json", text: config.text(.pretty) + "\n")
+    try ScoreHead.writeValueFile(scoreHead, folder: target)
+    var tensors = try model.writtenWeights(as: dtype)
+    tensors += source.unusedToWrite().filter { scoreHead == nil || !ScoreHead.isPart($0.name) }
+    if let scoreHead, isClassifier { tensors += scoreHead.written }
+    try SafeTensors.write(tensors, toFolder: target, shardSize: shardSize)
   }
 
   /// The configuration of a model whose head an adapter has told apart from its embedding.

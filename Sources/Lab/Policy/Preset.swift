@@ -103,7 +103,10 @@ public struct Preset: Sendable {
     let vocabulary = max(self.vocabulary, (ids.vocabularySize + 15) / 16 * 16)
     let end = try id("<|im_end|>")
     var config = try configuration(vocabulary: vocabulary, end: end, id: id)
-    if head == .reward { config = Self.classifier(config, padding: try id("<|endoftext|>")) }
+    if head == .reward {
+      config = try ModelConfiguration(json: config, file: folder + "/config.json").classifier(
+        config, padding: ids.id(of: "<|endoftext|>"))
+    }
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     for (name, text) in tokenizer.files { try AtomicFile.write(folder + "/" + name, text: text) }
     try AtomicFile.write(folder + "/chat_template.jinja", text: Self.template)
@@ -127,19 +130,6 @@ public struct Preset: Sendable {
         ("score.weight", backend.upload((0..<width).map { _ in Float(stream.normal() * deviation) }, [1, width])))
     }
     try SafeTensors.write(tensors, to: folder + "/model.safetensors", from: backend)
-  }
-
-  /// The configuration of the same model with a head for one label.
-  private static func classifier(_ config: JSON, padding: JSON) -> JSON {
-    var object = config.object ?? .init()
-    var name = object["architectures"]?[0]?.string ?? ""
-    for ending in ["ForCausalLM", "ForConditionalGeneration"] where name.hasSuffix(ending) {
-      name = String(name.dropLast(ending.count))
-    }
-    object["architectures"] = [.string(name + "ForSequenceClassification")]
-    object["num_labels"] = 1
-    object["pad_token_id"] = padding
-    return JSON(.object(object))
   }
 
   /// Texts whose common words become tokens.

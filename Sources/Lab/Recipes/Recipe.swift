@@ -1,3 +1,4 @@
+import AttuneTensor
 import Core
 import Foundation
 import Models
@@ -88,7 +89,8 @@ public struct Recipe: Sendable, Equatable {
 
   private init(_ root: RecipeNode, text: String, file: String, overrides: [String], checkFiles: Bool) throws {
     var problems = RecipeProblems(file: file)
-    let tree = RecipeOverrides.apply(overrides, to: root, problems: &problems)
+    let whole = try RecipeExtension.resolve(root, file: file, problems: &problems)
+    let tree = RecipeOverrides.apply(overrides, to: whole, problems: &problems)
     var reader = RecipeReader(tree, file: file, checkFiles: checkFiles, problems: problems)
     RecipeChecks.run(&reader)
     if let error = reader.problems.error { throw error }
@@ -158,6 +160,15 @@ extension Recipe {
       adapter = values.optionalString("adapter")
       freeze = Set(values.json("freeze").array?.compactMap { $0.string.flatMap(ModelPart.init) } ?? [])
       lora = LoRAConfiguration(recipe: values.section("lora"))
+    }
+  }
+
+  /// How the model's frozen weights are held, in the words of the room that holds them.
+  public var weightFormat: WeightFormat {
+    switch model.weights {
+    case .bf16: .plain
+    case .int8: .int8
+    case .int4: .int4
     }
   }
 

@@ -43,6 +43,9 @@ enum RecipeChecks {
 
   private static func checkData(_ recipe: JSON, _ reader: inout RecipeReader) {
     for (name, source) in recipe["data"]?.object?.entries.map({ ($0, $1) }) ?? [] {
+      if source["kind"]?.string == Recipe.Source.Kind.sampled.rawValue {
+        checkSampled(source, "data." + name, recipe, &reader)
+      }
       guard source["kind"]?.string == Recipe.Source.Kind.digits.rawValue else { continue }
       let path = "data." + name
       if let from = source["records"]?[0]?.int, from == source["records"]?[1]?.int {
@@ -58,6 +61,26 @@ enum RecipeChecks {
       if let answer = source["answer"]?.string, !answer.contains("{number}") {
         reader.add("\(path).answer: '{number}' is missing from '\(answer)'", at: path + ".answer")
       }
+    }
+  }
+
+  private static func checkSampled(_ source: JSON, _ path: String, _ recipe: JSON, _ reader: inout RecipeReader) {
+    checkSource(source["from"], recipe, path + ".from", &reader)
+    if recipe["rewards"]?.array?.isEmpty == true {
+      reader.add(
+        "\(path): completions are compared by rewards, and the recipe has none", at: path + ".kind",
+        hint: "add 'rewards: [{source: exact_match}]', or the source file of your own")
+    }
+    guard let from = source["from"]?.string, let prompts = recipe["data"]?[from] else { return }
+    let kind = prompts["kind"]?.string
+    if kind == Recipe.Source.Kind.sampled.rawValue {
+      reader.add(
+        "\(path).from: '\(from)' is sampled itself, expected a source of another kind", at: path + ".from")
+    }
+    if kind == Recipe.Source.Kind.digits.rawValue, prompts["count"]?.int == 0, source["prompts"]?.int == 0 {
+      reader.add(
+        "\(path).prompts: the source '\(from)' is endless, so all of it cannot be sampled", at: path + ".prompts",
+        hint: "set \(path).prompts, or data.\(from).count")
     }
   }
 
@@ -85,10 +108,11 @@ enum RecipeChecks {
     let section = path + "." + entry.objective.name
     do {
       let objective = try Recipe.Stage.objective(entry, stage.object ?? JSON.Object())
-      if (objective as? any PolicyObjective)?.comparesGroups == true, stage["generations"]?.int == 1 {
+      if let objective = objective as? any PolicyObjective { checkGroups(entry, objective, stage, path, &reader) }
+      if let grpo = (objective as? GRPO)?.configuration, let delta = grpo.delta, delta <= 1 + grpo.upperEpsilon {
         reader.add(
-          "\(path).generations: found 1, but \(entry.name) compares the completions of a prompt; it needs at least 2",
-          at: path + ".generations")
+          "\(section).delta: found \(delta), expected more than 1 + epsilon_high = \(1 + grpo.upperEpsilon)",
+          at: section + ".delta")
       }
     } catch {
       // A key that could not be read has been told of; its neighbours then stand without it.
@@ -96,6 +120,28 @@ enum RecipeChecks {
       let key = entry.objective.parameters.first { error.message.hasPrefix($0.name + " ") }
       let place = key.map { section + "." + $0.name } ?? section
       reader.add("\(section): \(error.message)", at: place, hint: error.hint)
+    }
+  }
+
+  /// What is to be compared must be there.
+  private static func checkGroups(
+    _ entry: ObjectiveEntry, _ objective: any PolicyObjective, _ stage: JSON, _ path: String,
+    _ reader: inout RecipeReader
+  ) {
+    guard stage["generations"]?.int == 1 else { return }
+    let place = path + ".generations"
+    if objective.comparesGroups {
+      reader.add(
+        "\(place): found 1, but \(entry.name) compares the completions of a prompt; it needs at least 2", at: place)
+    } else if stage["dynamic_sampling"]?.bool == true {
+      reader.add(
+        "\(place): found 1, but dynamic_sampling looks for prompts whose completions differ; it needs at least 2",
+        at: place, hint: "set generations to 2 or more, or dynamic_sampling to false")
+    } else if stage["prompts"]?.int == 1 {
+      reader.add(
+        "\(place): found 1 completion of 1 prompt, with nothing to be compared with; a step needs at least 2",
+        at: place,
+        hint: "raise prompts or generations")
     }
   }
 

@@ -8,6 +8,8 @@ struct RecipeNode: Sendable {
   /// Where a key or a value was written.
   enum Place: Sendable, Equatable {
     case file(line: Int, column: Int)
+    /// In the recipe that this one extends.
+    case base(file: String, line: Int, column: Int)
     /// The text after `--set`.
     case override(String)
     case unknown
@@ -118,6 +120,7 @@ extension RecipeNode.Place {
   func location(in file: String) -> AttuneError.Location {
     switch self {
     case .file(let line, let column): .init(file: file, line: line, column: column)
+    case .base(let base, let line, let column): .init(file: base, line: line, column: column)
     case .override(let text): .init(file: "--set \(text)")
     case .unknown: .init(file: file)
     }

@@ -16,6 +16,13 @@ enum RecipeOverrides {
     }
   }
 
+  /// The tree with the value at a key path replaced.
+  static func setting(_ change: RecipeNode.Entry, in root: RecipeNode) throws -> RecipeNode {
+    let components = RecipeTree.split(change.key)
+    guard !components.isEmpty else { throw AttuneError.request("expected a key path, found nothing") }
+    return try replacing(root, RecipeTree.root, components[...], path: "", with: change.value, at: change.place)
+  }
+
   private static func apply(_ text: String, to root: RecipeNode) throws -> RecipeNode {
     guard let equals = text.firstIndex(of: "=") else {
       throw AttuneError.request("expected key.path=value", hint: "for example: --set optimizer.learning_rate=1e-6")

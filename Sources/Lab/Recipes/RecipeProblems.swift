@@ -34,6 +34,7 @@ struct RecipeProblems {
     switch item.element.place {
     case .unknown: (0, 0, item.offset)
     case .file(let line, let column): (line, column, item.offset)
+    case .base(_, let line, let column): (.max - 1, line * 1000 + min(column, 999), item.offset)
     case .override: (.max, 0, item.offset)
     }
   }

@@ -50,20 +50,19 @@ struct RecipeReader {
     for entry in entries where tree[entry.key] == nil { refuse(entry, in: tree, path: path) }
     var out = JSON.Object()
     for child in tree.children {
-      guard let key = child.key else { continue }
+      guard let first = child.key else { continue }
       let entry = entries.first { $0.key == child.name }
-      if let condition = key.condition {
-        // A condition whose key could not be read says nothing about this one.
-        guard let actual = out[condition.key]?.string else { continue }
-        guard condition.values.contains(actual) else {
-          if let entry {
-            problems.add(
-              "'\(child.name)' goes with \(condition.key): \(condition.values.joined(separator: " or "))"
-                + "; here \(condition.key) is \(actual)", at: entry.place,
-              hint: nearestKey(to: child.name, in: tree, with: out))
-          }
-          continue
+      // A condition whose key could not be read says nothing about this one.
+      if let condition = first.condition, out[condition.key]?.string == nil { continue }
+      guard let key = child.key(beside: out) else {
+        if let entry, let condition = first.condition {
+          let values = child.keys.flatMap { $0.condition?.values ?? [] }
+          problems.add(
+            "'\(child.name)' goes with \(condition.key): \(values.joined(separator: " or "))"
+              + "; here \(condition.key) is \(out[condition.key]?.string ?? "")", at: entry.place,
+            hint: nearestKey(to: child.name, in: tree, with: out))
         }
+        continue
       }
       let childPath = path.isEmpty ? child.name : path + "." + child.name
       if let entry { places[childPath] = entry.value.place }
@@ -91,8 +90,7 @@ struct RecipeReader {
   /// A key of the same mapping that does apply and has a similar name.
   private func nearestKey(to name: String, in tree: RecipeTree, with siblings: JSON.Object) -> String? {
     let candidates = tree.children.filter { child in
-      guard child.name != name, let condition = child.key?.condition else { return false }
-      return condition.values.contains(siblings[condition.key]?.string ?? "")
+      child.name != name && child.key?.condition != nil && child.key(beside: siblings) != nil
     }
     return nearestName(to: name, among: candidates.map(\.name)).map { "did you mean '\($0)'?" }
   }
@@ -301,9 +299,10 @@ struct RecipeReader {
     }
     guard case .path(let role) = key.kind, role != .output, let text = value.string else { return value }
     let folder: String
-    if case .override = node.place {
-      folder = FileManager.default.currentDirectoryPath
-    } else {
+    switch node.place {
+    case .override: folder = FileManager.default.currentDirectoryPath
+    case .base(let base, _, _): folder = RecipePaths.absolute("..", from: base)
+    case .file, .unknown:
       folder = RecipePaths.absolute(
         "..", from: RecipePaths.absolute(file, from: FileManager.default.currentDirectoryPath))
     }

@@ -1,16 +1,17 @@
 extension Recipe {
   /// Where samples come from.
   public struct Source: Sendable, Equatable {
-    public enum Kind: String, Sendable, CaseIterable { case digits, jsonl }
+    public enum Kind: String, Sendable, CaseIterable { case digits, jsonl, sampled }
 
     /// What depends on the kind.
     public enum Content: Sendable, Equatable {
       case digits(Digits)
       case jsonl(Columns)
+      case sampled(Sampled)
     }
 
     public var name: String
-    /// An absolute path.
+    /// An absolute path; empty for what is sampled.
     public var file: String
     /// Samples to take; 0 takes all of jsonl, and endless digits.
     public var count: Int
@@ -21,15 +22,41 @@ extension Recipe {
 
     init(name: String, _ values: RecipeValues) {
       self.name = name
-      file = values.string("file")
-      count = values.int("count")
+      file = values.optionalString("file") ?? ""
+      count = values.optionalInt("count") ?? 0
       seed = UInt64(values.int("seed"))
       system = values.optionalString("system")
       let kind: Kind = values.choice("kind")
       switch kind {
       case .digits: content = .digits(Digits(values))
       case .jsonl: content = .jsonl(Columns(values))
+      case .sampled: content = .sampled(Sampled(values, seed: seed))
       }
+    }
+  }
+
+  /// Preferences among the policy's own completions, made when the first stage that reads them begins.
+  public struct Sampled: Sendable, Equatable {
+    /// The source of the prompts.
+    public var from: String
+    public var settings: PreferenceSettings
+
+    init(_ values: RecipeValues, seed: UInt64) {
+      from = values.string("from")
+      settings = PreferenceSettings()
+      settings.prompts = values.int("prompts")
+      settings.completions = values.int("completions")
+      settings.maxNewTokens = values.int("max_new_tokens")
+      settings.temperature = values.number("temperature")
+      settings.topK = values.int("top_k")
+      settings.topP = values.number("top_p")
+      settings.minP = values.number("min_p")
+      settings.pairing = values.choice("pairs")
+      settings.margin = values.number("margin")
+      settings.maxPairs = values.int("max_pairs")
+      settings.threshold = values.number("threshold")
+      settings.dropsTruncated = values.bool("drop_truncated")
+      settings.seed = seed
     }
   }
 
@@ -37,12 +64,21 @@ extension Recipe {
   public struct Columns: Sendable, Equatable {
     public var prompt: String
     public var completion: String
+    public var chosen: String
+    public var rejected: String
+    public var label: String
+    /// A column, or the difference of two: `a - b`.
+    public var margin: String
     public var reference: String
     public var images: String
 
     init(_ values: RecipeValues) {
       prompt = values.string("prompt")
       completion = values.string("completion")
+      chosen = values.string("chosen")
+      rejected = values.string("rejected")
+      label = values.string("label")
+      margin = values.string("margin")
       reference = values.string("reference")
       images = values.string("images")
     }

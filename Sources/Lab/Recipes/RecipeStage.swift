@@ -16,6 +16,8 @@ extension Recipe {
     public var batch: Int
     /// How the policy samples; nil for objectives that learn from data as it is.
     public var rollouts: Rollouts?
+    /// What values come from; nil for objectives that read none.
+    public var critic: Critic?
     /// Trees that are computed at once; 0 is as many as make about 512 rows.
     public var microBatch: Int
     public var optimizer: Optimizer
@@ -34,6 +36,7 @@ extension Recipe {
       data = values.string("data")
       microBatch = values.int("micro_batch")
       rollouts = entry.kind == .rollouts ? Rollouts(values) : nil
+      critic = Critic.objectives.contains(entry.name) ? Critic(values.section("critic")) : nil
       batch = entry.kind == .rollouts ? 0 : values.int("batch")
       self.optimizer = Optimizer(values.section("optimizer"), fallback: optimizer)
       self.values = JSON(.object(values.object))
@@ -73,6 +76,8 @@ extension Recipe {
       public var isDynamic: Bool
       /// Rounds of dynamic sampling, the first included.
       public var rounds: Int
+      /// Steps between looks at the KL to the reference where the objective has no such term; 0 never looks.
+      public var klEvery: Int
 
       init(_ values: RecipeValues) {
         prompts = values.int("prompts")
@@ -86,6 +91,7 @@ extension Recipe {
         masksTruncated = values.bool("mask_truncated_completions")
         isDynamic = values.bool("dynamic_sampling")
         rounds = values.int("max_resample_times")
+        klEvery = values.int("kl_every")
       }
     }
   }

@@ -10,6 +10,11 @@ extension RecipeTable {
     // An element of a list is explained by the list.
     let row = tree.key ?? RecipeTree.root.find(components.dropLast()[...])?.key
     guard let row else { return nil }
+    let others = tree.keys.dropFirst().map { "\n" + explanation(of: $0, tree) }
+    return ([explanation(of: row, tree)] + others).joined(separator: "\n")
+  }
+
+  private static func explanation(of row: RecipeKey, _ tree: RecipeTree) -> String {
     var lines = [row.path, "  " + row.summary]
     if let condition = row.condition {
       lines.append("  only with \(condition.key): \(condition.values.joined(separator: " or "))")
@@ -69,7 +74,7 @@ extension RecipeTable {
       text += "\n\n"
     }
     text += "| key | takes | default | meaning |\n| --- | --- | --- | --- |\n"
-    for key in tree.children.compactMap(\.key) {
+    for key in tree.children.flatMap(\.keys) {
       text += "| `\(key.name)` | \(cell(takes(key))) | \(cell(defaultCell(key))) | \(cell(meaning(key))) |\n"
     }
     return text

@@ -3,7 +3,7 @@ import Core
 extension RecipeTable {
   /// What is scored, how outcomes become a total, and what the code may take.
   static let rewards: [RecipeKey] = [
-    section("rewards", as: .sections, "Rewards, for grpo stages and for evaluation."),
+    section("rewards", as: .sections, "Rewards, for stages that sample and for evaluation."),
     row(
       "rewards[].source", .path(.reward), .required,
       "A source file (.c, .swift), a library (.so, .so:name), a reward model's folder, a shipped reward's name, or 'LIBRARY: C SIGNATURE'."

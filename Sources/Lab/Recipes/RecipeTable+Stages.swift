@@ -16,7 +16,8 @@ extension RecipeTable {
         "micro_batch", .int, .value(0), in: count(from: 0),
         "Trees (a prompt with its completions) that are computed at once; 0 as many as make about 512 rows. Results don't depend on it."
       )
-    ] + optimizer(in: "stages[].", perStage: true) + ObjectiveRegistry.objectives.flatMap(settings)
+    ] + optimizer(in: "stages[].", perStage: true) + Recipe.Stage.Critic.keys
+    + ObjectiveRegistry.objectives.flatMap(settings)
 
   /// Objectives that learn from data as it is.
   private static let learners = RecipeKey.Condition(
@@ -87,7 +88,11 @@ extension RecipeTable {
       "Sample again for groups whose rewards are all equal, until the batch is full."),
     stage(
       "max_resample_times", .int, .value(3), in: .within(1, 1000), only: samplers,
-      "Rounds of dynamic sampling, the first included."),
+      "Rounds of dynamic sampling, the first included; each samples as many prompts as the step has."),
+    stage(
+      "kl_every", .int, .value(10), in: count(from: 0), only: samplers,
+      "Steps between looks at the KL to the reference where the objective has no KL term, and after the last; 0 never. A look costs a forward pass over the step's completions, and with `train: full` a copy of the weights: on disk through the stage, in memory during the look."
+    ),
   ]
 
   /// The section of an objective, with a row for each of its parameters.

@@ -6,7 +6,7 @@ extension RecipeTable {
     section("watch", "How rewards are looked at. Nothing here changes a step."),
     row(
       "watch.before", .bool, .value(true),
-      "Sample and score a few groups before a grpo stage, and stop if nothing can be learnt from them."),
+      "Sample and score a few groups before a stage that samples, and stop if nothing can be learnt from them."),
     row(
       "watch.groups", .int, .value(4), in: .within(1, 10_000),
       "Groups to sample; up to eight times as many while none has spread."),
@@ -33,6 +33,9 @@ extension RecipeTable {
     row(
       "watch.alarms.entropy", .number, .value(0.1), in: .within(0, 1),
       "The policy's entropy fallen to this share of what it was, with a reward in the lower half."),
+    row(
+      "watch.alarms.kl", .number, .value(1), in: .above(0),
+      "Nats a token between the policy and its reference, as `kl` measures them."),
     row(
       "watch.alarms.opposition", .number, .value(5), in: .above(0),
       "Standard errors by which the total rises while a reward of weight 0, or a held-out value, falls."),

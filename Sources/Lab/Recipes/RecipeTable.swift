@@ -156,22 +156,32 @@ public enum RecipeTable {
   private static let data: [RecipeKey] = {
     let digits = RecipeKey.Condition(key: "kind", values: ["digits"])
     let rows = RecipeKey.Condition(key: "kind", values: ["jsonl"])
+    let files = RecipeKey.Condition(key: "kind", values: ["digits", "jsonl"])
     return [
       section("data", as: .namedSections, "Data sources by name; `train` and `eval` are the names used by default."),
-      row("data.*.kind", choice(Recipe.Source.Kind.self), .required, "What the file holds."),
+      row("data.*.kind", choice(Recipe.Source.Kind.self), .required, "What the file holds, or that there is none."),
       row(
-        "data.*.file", .path(.file), .required,
+        "data.*.file", .path(.file), .required, only: files,
         "jsonl: one sample a line. digits: a CSV of handwritten digits, a label and 64 intensities a line."),
       row(
-        "data.*.count", .int, .value(0), in: count(from: 0),
+        "data.*.count", .int, .value(0), in: count(from: 0), only: files,
         "Samples to take; 0 takes all of jsonl, and endless digits."),
       row("data.*.seed", .int, .sameAs(".seed"), in: .within(0, 0x1p63), "Randomness of this source alone."),
       row("data.*.prompt", .string, .value("prompt"), only: rows, "Column with the prompt: a text, or messages."),
       row("data.*.completion", .string, .value("completion"), only: rows, "Column with the completion to learn."),
+      row("data.*.chosen", .string, .value("chosen"), only: rows, "Column with the better completion of a pair."),
+      row("data.*.rejected", .string, .value("rejected"), only: rows, "Column with the worse completion of a pair."),
+      row(
+        "data.*.label", .string, .value("label"), only: rows,
+        "Column that says whether a completion is desirable: true or false, yes or no, 1 or 0."),
+      row(
+        "data.*.margin", .string, .value("margin"), only: rows,
+        "Column with a number: how much better the chosen completion is. `a - b` is the difference of two columns."),
       row("data.*.reference", .string, .value("reference"), only: rows, "Column with the reference answer."),
       row("data.*.images", .string, .value("images"), only: rows, "Column with the pictures' paths."),
       row(
-        "data.*.system", .string, .unset(meaning: "no system message"), "Text of a system message before each prompt."),
+        "data.*.system", .string, .unset(meaning: "no system message"), only: files,
+        "Text of a system message before each prompt that has none."),
       row(
         "data.*.records", .ints(count: 2, ascending: true), .unset(meaning: "all of them"), in: count(from: 0),
         only: digits,
@@ -214,7 +224,7 @@ public enum RecipeTable {
       row(
         "data.*.answer", .string, .value("<answer>{number}</answer>"), only: digits,
         "Template of the completion; `{number}` is the number."),
-    ]
+    ] + sampled
   }()
 
   private static let evaluation: [RecipeKey] = [

@@ -3,18 +3,19 @@ import Core
 /// The recipe table as a tree: what a mapping may hold, in the table's order.
 final class RecipeTree: Sendable {
   /// The root's children are the recipe's top keys.
-  static let root = RecipeTree(name: "", key: nil, depth: 0, rows: RecipeTable.keys[...])
+  static let root = RecipeTree(name: "", keys: [], depth: 0, rows: RecipeTable.keys[...])
 
   /// The last component of the path: a key, `[]`, or `*`.
   let name: String
-  /// Nil for the root and for the elements of lists and of named mappings.
-  let key: RecipeKey?
+  /// Empty for the root and for the elements of lists and of named mappings; several where a key means something else
+  /// under another condition.
+  let keys: [RecipeKey]
   let children: [RecipeTree]
 
   /// `rows` are those beneath the node, in the table's order.
-  private init(name: String, key: RecipeKey?, depth: Int, rows: ArraySlice<RecipeKey>) {
+  private init(name: String, keys: [RecipeKey], depth: Int, rows: ArraySlice<RecipeKey>) {
     self.name = name
-    self.key = key
+    self.keys = keys
     var names: [String] = []
     var groups: [String: [RecipeKey]] = [:]
     for row in rows {
@@ -25,9 +26,16 @@ final class RecipeTree: Sendable {
     children = names.map { name in
       let rows = groups[name] ?? []
       return RecipeTree(
-        name: name, key: rows.first { $0.components.count == depth + 1 }, depth: depth + 1,
+        name: name, keys: rows.filter { $0.components.count == depth + 1 }, depth: depth + 1,
         rows: rows.filter { $0.components.count > depth + 1 }[...])
     }
+  }
+
+  var key: RecipeKey? { keys.first }
+
+  /// The row that holds beside these values.
+  func key(beside siblings: JSON.Object) -> RecipeKey? {
+    keys.first { key in key.condition.map { $0.values.contains(siblings[$0.key]?.string ?? "") } ?? true }
   }
 
   subscript(name: String) -> RecipeTree? { children.first { $0.name == name } }

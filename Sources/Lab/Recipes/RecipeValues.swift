@@ -19,6 +19,7 @@ struct RecipeValues {
     value(key, T(rawValue: string(key)))
   }
   func optionalString(_ key: String) -> String? { object[key]?.string }
+  func optionalInt(_ key: String) -> Int? { object[key]?.int }
   func optionalNumber(_ key: String) -> Double? { object[key]?.double }
 
   func ints(_ key: String) -> (Int, Int) {

@@ -3,7 +3,7 @@ import Core
 extension Recipe {
   /// How rewards are looked at, before a stage and during it.
   public struct Watch: Sendable, Equatable {
-    /// Sample and score a few groups before each grpo stage.
+    /// Sample and score a few groups before each stage that samples.
     public var before: Bool
     /// Groups at first; more are sampled while there is nothing to learn from.
     public var groups: Int
@@ -24,6 +24,8 @@ extension Recipe {
     public var length: Double
     /// Share of the entropy at the beginning.
     public var entropy: Double
+    /// Nats a token between policy and reference.
+    public var kl: Double
     /// Standard errors by which one rises and another falls.
     public var opposition: Double
     /// Share of samples that cannot be scored.
@@ -44,6 +46,7 @@ extension Recipe {
       dominance = levels.number("dominance")
       length = levels.number("length")
       entropy = levels.number("entropy")
+      kl = levels.number("kl")
       opposition = levels.number("opposition")
       failed = levels.number("failed")
       slow = levels.number("slow")

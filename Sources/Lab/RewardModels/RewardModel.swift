@@ -23,21 +23,34 @@ final class RewardModel {
   let head: ScoreHead
   /// Tokens that the model was made for; nil if its configuration does not say.
   let longest: Int?
-  private let paddingID: Int32?
+  /// A classifier is not read behind the last token other than this one.
+  let padding: Int32?
 
+  /// A reward model's checkpoint, to be read.
+  ///
   /// - Throws: `.request` naming what is wrong in the folder.
-  init(folder: String, backend: any Backend, precision: Precision) throws {
-    policy = try Policy(folder: folder, backend: backend, precision: precision, hasHead: false)
+  convenience init(folder: String, backend: any Backend, precision: Precision) throws {
+    let policy = try Policy(folder: folder, backend: backend, precision: precision, hasHead: false)
     let configuration = policy.model.configuration
-    head = try CheckpointFolder.explaining(folder) {
+    let head = try CheckpointFolder.explaining(folder) {
       try ScoreHead.load(folder: folder, hidden: configuration.text.hiddenSize, on: backend)
     }
-    func setting(_ key: String) -> Int? {
-      let json = configuration.json
-      return json[key]?.int ?? json["text_config"]?[key]?.int ?? json["language_config"]?[key]?.int
-    }
-    longest = setting("max_position_embeddings")
-    paddingID = head.layout == .classification ? setting("pad_token_id").flatMap { Int32(exactly: $0) } : nil
+    let padding = head.layout == .classification ? Self.setting("pad_token_id", configuration)?.int : nil
+    self.init(policy: policy, head: head, padding: padding.flatMap { Int32(exactly: $0) })
+  }
+
+  init(policy: Policy, head: ScoreHead, padding: Int32?) {
+    self.policy = policy
+    self.head = head
+    self.padding = padding
+    longest = Self.setting("max_position_embeddings", policy.model.configuration)?.int
+  }
+
+  /// A value of `config.json`, of the whole or of its language model.
+  static func setting(_ key: String, _ configuration: ModelConfiguration) -> JSON? {
+    let json = configuration.json
+    let sections = [json, json["text_config"], json["language_config"]]
+    return sections.lazy.compactMap { $0?[key] }.first { !$0.isNull }
   }
 
   /// `Qwen3ForSequenceClassification`, or what the family and the head are called.
@@ -81,8 +94,8 @@ final class RewardModel {
 
   /// transformers reads a classifier at the rightmost token that is not `pad_token_id`, and at the first if all are.
   private func readCount(_ ids: [Int32]) -> Int {
-    guard let paddingID else { return ids.count }
-    return max(1, (ids.lastIndex { $0 != paddingID } ?? 0) + 1)
+    guard let padding else { return ids.count }
+    return max(1, (ids.lastIndex { $0 != padding } ?? 0) + 1)
   }
 
   // MARK: From sequences to scores
@@ -104,11 +117,7 @@ final class RewardModel {
       guard !batch.members.isEmpty else { return }
       let tape = Tape(policy.model.backend, recording: false)
       let hidden = tape.gatherRows(policy.model.hidden(tape, batch.packed), batch.lastRows)
-      let values = policy.model.backend.floats(hidden)
-      let width = policy.model.configuration.text.hiddenSize
-      for (i, member) in batch.members.enumerated() {
-        scores[member] = head.score(values[i * width..<(i + 1) * width], label: label)
-      }
+      for (member, score) in zip(batch.members, head.scores(hidden, label: label)) { scores[member] = score }
       batch = PackedSequences()
     }
     for tree in trees(of: sequences) {
@@ -148,7 +157,7 @@ final class RewardModel {
     return trees
   }
 
-  private func shared(_ a: Sequence, _ b: Sequence, upTo limit: Int) -> Int {
+  func shared(_ a: Sequence, _ b: Sequence, upTo limit: Int) -> Int {
     var count = 0
     let end = min(limit, a.count, b.count)
     while count < end, a.encoded.ids[count] == b.encoded.ids[count] { count += 1 }

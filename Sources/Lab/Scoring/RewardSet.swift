@@ -65,6 +65,18 @@ final class RewardSet {
   var rules: [ScoringRule] { entries.map(\.rule) }
   var identities: [RewardIdentity] { entries.map(\.identity) }
 
+  /// A line for each reward that failed on samples: on how many, and what the first failure says.
+  ///
+  /// - Parameter outcomes: `[reward][sample]`.
+  func failures(_ outcomes: [[RewardOutcome]]) -> [String] {
+    zip(entries, outcomes).compactMap { entry, outcomes in
+      let failed = outcomes.filter(\.isFailure)
+      return failed.first.map {
+        "\(entry.settings.name): \(failed.count) of \(outcomes.count) samples \($0.status.rawValue): \($0.log)"
+      }
+    }
+  }
+
   func close() { for entry in entries { entry.reward.close() } }
 
   // MARK: Loading

@@ -16,6 +16,8 @@ struct AlarmRules {
   /// Columns of the reward table, with their weights.
   var rewards: [(name: String, weight: Double)]
   var settings: Recipe.Watch
+  /// Parameters of the stage's objective: what a person can turn.
+  var parameters: Set<String> = []
 
   /// An alarm ends when its level falls below this, so that it does not flicker.
   static let cleared = 0.75
@@ -25,7 +27,7 @@ struct AlarmRules {
   /// - Parameter samples: completions in the step.
   func readings(_ history: MetricHistory, samples: Int) -> [AlarmReading] {
     let weighted = rewards.filter { $0.weight != 0 }
-    var readings = flatness(history) + [length(history), entropy(history)]
+    var readings = flatness(history) + [length(history), entropy(history), kl(history)]
     for reward in rewards {
       readings += [
         jump(reward.name, history, samples: samples), failing(reward.name, history), slow(reward.name, history),
@@ -162,11 +164,14 @@ struct AlarmRules {
 
   /// No group tells its completions apart: at the maximum there is nothing left to learn, below it nothing is learnt.
   private func flatness(_ history: MetricHistory) -> [AlarmReading] {
-    let flat = history.level("frac_reward_zero_std")
+    // Dynamic sampling trains on groups with spread alone: what it left out decides, and what it saw in all.
+    let isDynamic = history.level("dynamic_sampling/flat_share").isFinite
+    let flat = history.level(isDynamic ? "dynamic_sampling/flat_share" : "frac_reward_zero_std")
     guard flat.isFinite else { return [] }
-    let height = height(mean: "reward", "reward", history)
+    let total = isDynamic ? "dynamic_sampling/reward" : "reward"
+    let height = height(mean: total, "reward", history)
     let isDone = height >= 0.9
-    let mean = history.level("reward")
+    let mean = history.level(total)
     var reading = AlarmReading(
       kind: isDone ? .saturation : .collapse, subject: "reward", level: flat / settings.flat,
       numbers: [.init(name: "flat_groups", value: flat), .init(name: "reward", value: mean)],
@@ -220,9 +225,31 @@ struct AlarmRules {
       numbers: [.init(name: "entropy", value: now), .init(name: "at_first", value: first)],
       text:
         "the policy's entropy fell from \(shown(first)) to \(shown(now)) nats a token, with a mean reward of \(shown(history.level("reward"))).",
-      meaning:
-        "It hardly tries anything new: lower the learning rate, or add an entropy bonus (entropy_coef) or a KL term (beta)."
+      meaning: "It hardly tries anything new: lower the learning rate"
+        + remedies(("entropy_coef", "an entropy bonus"), ("beta", "a KL term"), ("kl_coef", "a KL term")) + "."
     )
+  }
+
+  /// A policy that writes what its reference would not: where the KL stands.
+  private func kl(_ history: MetricHistory) -> AlarmReading? {
+    let track = history["kl"]
+    // It may be measured seldom; twice running makes sure that no single token did it.
+    let lastTwo = track.known.suffix(2)
+    guard lastTwo.count == 2, let now = lastTwo.min(), let first = track.opening.first else { return nil }
+    return AlarmReading(
+      kind: .kl, subject: "kl", level: now / settings.kl,
+      numbers: [.init(name: "kl", value: now), .init(name: "at_first", value: first)],
+      text:
+        "the policy has moved \(shown(now)) nats a token away from its reference, \(shown(first)) when it was first measured.",
+      meaning:
+        "It writes what the reference would hardly write; read its completions before the reward is trusted, and lower the learning rate or iterations"
+        + remedies(("beta", "a KL term"), ("kl_coef", "the KL term")) + ".")
+  }
+
+  /// What of the objective's parameters helps: `, or raise an entropy bonus (entropy_coef)`.
+  private func remedies(_ known: (parameter: String, what: String)...) -> String {
+    let own = known.filter { parameters.contains($0.parameter) }.map { "\($0.what) (\($0.parameter))" }
+    return own.isEmpty ? "" : ", or add or raise " + own.joined(separator: " or ")
   }
 
   // MARK: Evaluations

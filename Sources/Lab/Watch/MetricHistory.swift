@@ -31,6 +31,8 @@ struct MetricTrack: Sendable, Equatable {
   var last: Double { values.last ?? .nan }
   /// The last few values that were there.
   var recent: [Double] { values.suffix(recentCount).filter(\.isFinite) }
+  /// The values that were there within two windows, oldest first.
+  var known: [Double] { values.filter(\.isFinite) }
   /// The window that ends before the last value.
   var before: [Double] { values.dropLast().suffix(window).filter(\.isFinite) }
   /// The last window, and the one before it.

@@ -146,7 +146,8 @@ extension Rescoring {
       specification.name = name
       specification.source = own?.source ?? request.source
       for (key, value) in request.parameters.entries { specification.parameters[key] = value }
-      let old = recipe.rewards.map(ScoringRule.init)
+      var old = recipe.rewards.map(ScoringRule.init)
+      for i in old.indices where old[i].failure == .abort { old[i].failure = .skip }
       var new = old
       if let place { new[place] = rule } else { new.append(rule) }
       for i in new.indices where new[i].failure == .abort { new[i].failure = .skip }
@@ -161,10 +162,16 @@ extension Rescoring {
     func rows(
       _ step: Reader.Step, _ outcomes: [RewardOutcome], _ stage: Recipe.Stage
     ) throws -> [Row] {
+      let finishReasons = step.rollouts.map(\.completion.finishReason)
       var columns = oldRules.map { rule in step.rollouts.map { $0.outcome(of: rule.name) } }
+      // An advantage that a critic or a reference has a part in is none that rewards alone give: both are then compared as they are.
+      let isPlain = stage.policyObjective.map { !$0.usesValues && !$0.usesReferenceInReward } ?? true
+      let before =
+        isPlain
+        ? nil : try stage.compare(RewardMatrix(oldRules, outcomes: columns, finishReasons: finishReasons)).advantages
       if let place { columns[place] = outcomes } else { columns.append(outcomes) }
       let matrix = try RewardMatrix(
-        newRules, outcomes: columns, finishReasons: step.rollouts.map(\.completion.finishReason))
+        newRules, outcomes: columns, finishReasons: finishReasons)
       let advantages = try stage.compare(matrix).advantages
       return step.rollouts.enumerated().map { row, rollout in
         let old = rollout.outcome(of: rule.name)
@@ -172,7 +179,7 @@ extension Rescoring {
           place: rollout.place, stageName: stage.name, completion: rollout.completion.rawText,
           before: Worth(
             score: old.score, status: old.status, log: old.log, total: rollout.reward,
-            advantage: rollout.advantage ?? 0),
+            advantage: before?[row] ?? rollout.advantage ?? 0),
           after: Worth(
             score: outcomes[row].score, status: outcomes[row].status, log: outcomes[row].log,
             total: matrix.total(row), advantage: advantages[row]))

@@ -15,6 +15,8 @@ public struct RewardAlarm: Sendable, Equatable {
     case length
     /// A policy that says the same again and again.
     case entropy
+    /// A policy that has left its reference.
+    case kl
     /// A reward that takes much longer than it did.
     case slow
     /// A reward that cannot score many samples.

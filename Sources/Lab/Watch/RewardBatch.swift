@@ -15,7 +15,7 @@ struct RewardBatch: Sendable {
     var statuses: [RewardStatus]
   }
 
-  /// Groups are runs of so many completions.
+  /// Groups, whose completions are compared with each other, are runs of so many.
   var groupSize: Int
   var columns: [Column]
   /// Tokens of each completion.
@@ -55,7 +55,7 @@ extension RewardBatch {
     _ matrix: RewardMatrix, outcomes: [[RewardOutcome]], lengths: [Int], _ stage: Recipe.Stage
   ) {
     self.init(
-      groupSize: stage.rollouts?.generations ?? 1,
+      groupSize: stage.comparedCompletions(of: lengths.count),
       columns: matrix.columns.enumerated().map { k, column in
         Column(
           name: column.name, weight: column.weight, scores: matrix.values.map { $0[k] },

@@ -81,8 +81,10 @@ extension RewardSurvey {
 
   /// Why the stage cannot begin; nil if it can.
   ///
-  /// - Parameter run: how commands name the run.
-  func refusal(temperature: Double, run: String) -> AttuneError? {
+  /// - Parameters:
+  ///   - comparesGroups: whether completions are compared with those of their prompt alone.
+  ///   - run: how commands name the run.
+  func refusal(temperature: Double, comparesGroups: Bool, run: String) -> AttuneError? {
     let what: String
     switch verdict {
     case .learnable: return nil
@@ -90,8 +92,12 @@ extension RewardSurvey {
       what =
         "no reward says anything about any of \(samples) completions of \(groups) prompts\(commonestLog.isEmpty ? "" : "; most often: \(commonestLog)")"
     case .noSpread:
+      let place =
+        comparesGroups
+        ? "in none of \(groups) groups of \(generations) completions"
+        : "of \(samples) completions of \(groups) prompts in none"
       what =
-        "in none of \(groups) groups of \(generations) completions is one rewarded above another (mean reward \(Self.number(total.mean)), highest \(Self.number(total.highest)))"
+        "\(place) is one rewarded above another (mean reward \(Self.number(total.mean)), highest \(Self.number(total.highest)))"
     }
     return .work(
       "stage \(stageName) has nothing to learn from: \(what)",
@@ -138,11 +144,13 @@ extension RewardSurvey {
 
 extension RewardSurvey {
   /// - Parameters:
+  ///   - generations: completions of each prompt.
   ///   - outcomes: `[reward][completion]`.
   ///   - moves: whether training on these completions would have moved anything.
   ///   - texts: prompt and completion of each.
   init(
-    stage: Int, name: String, _ batch: RewardBatch, outcomes: [[RewardOutcome]], rewardNames: [String],
+    stage: Int, name: String, _ batch: RewardBatch, generations: Int, outcomes: [[RewardOutcome]],
+    rewardNames: [String],
     moves: Bool, texts: [(prompt: String, completion: String)]
   ) {
     let total = batch.totalSummary()
@@ -156,7 +164,7 @@ extension RewardSurvey {
       }
     }
     self.init(
-      stage: stage, stageName: name, groups: batch.groups.count, generations: batch.groupSize,
+      stage: stage, stageName: name, groups: batch.lengths.count / generations, generations: generations,
       verdict: moves ? .learnable : total.applicable == 0 ? .nothingApplies : .noSpread,
       rewards: batch.summaries(), total: total, worst: example(total.worst), best: example(total.best),
       commonestLog: total.applicable == 0

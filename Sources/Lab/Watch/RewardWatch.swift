@@ -13,7 +13,7 @@ final class RewardWatch {
 
   private let recipe: Recipe
   private let scoring: [ScoringRule]
-  private let rules: AlarmRules
+  private var rules: AlarmRules
   /// How commands name the run.
   private let run: String
   private var history: MetricHistory
@@ -35,6 +35,7 @@ final class RewardWatch {
   /// - Parameter stepsDone: steps of the stage that are done already.
   func begin(stage index: Int, stepsDone: Int, store: RunStore) throws {
     stage = (index, recipe.stages[index].name)
+    rules.parameters = Set(recipe.stages[index].entry.objective.parameters.map(\.name))
     history = MetricHistory(window: recipe.watch.window)
     evaluations = [:]
     active = []

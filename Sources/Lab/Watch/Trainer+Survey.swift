@@ -27,9 +27,10 @@ extension Trainer {
     // What rewards say about a trial belongs to no step.
     _ = services.takeRecord()
     try emit(.surveyed(survey))
-    guard let refusal = survey.refusal(temperature: settings.temperature, run: journal.store.folder.path) else {
-      return
-    }
+    let refusal = survey.refusal(
+      temperature: settings.temperature, comparesGroups: stage.policyObjective?.comparesGroups ?? true,
+      run: journal.store.folder.path)
+    guard let refusal else { return }
     guard recipe.watch.override else {
       try save()
       throw refusal
@@ -51,17 +52,19 @@ extension Trainer {
     var completions: [Completion] = []
     var outcomes = rewards.entries.map { _ in [RewardOutcome]() }
     let context = rewardContext(.test, epoch: epoch(of: stage, at: first))
+    // Where completions are not compared within a prompt, those of several prompts are.
+    let groupsAtOnce = settings.generations > 1 ? recipe.watch.groups : max(2, recipe.watch.groups)
     while true {
       // A round of groups; a hard task may need several before one differs.
       let start = completions.count / settings.generations
-      let samples = try (start..<start + recipe.watch.groups).map { try stream.sample(at: first + $0) }
+      let samples = try (start..<start + groupsAtOnce).map { try stream.sample(at: first + $0) }
       let prompts = try samples.map { try encode($0) }
       let groups = try engine.generate(
         prompts.enumerated().map {
           RolloutRequest(
             prompt: $1.encoded, completions: settings.generations, step: position.globalStep,
             promptNumber: first + start + $0)
-        }, settings.sampling(stopIDs: policy.endIDs), isCancelled: isCancelled)
+        }, settings.sampling(stopIDs: policy.stopIDs), isCancelled: isCancelled)
       for (i, sample) in samples.enumerated() {
         // Unlike any number of a training sample, or of one of an evaluation.
         let id = 3 << 62 | UInt64(position.globalStep) << 32 | UInt64((start + i) * settings.generations)
@@ -72,7 +75,7 @@ extension Trainer {
       }
       completions += groups.flatMap { $0 }
       let result = try survey(stage, inputs, completions, outcomes)
-      if result.verdict == .learnable || result.groups >= 8 * recipe.watch.groups { return result }
+      if result.verdict == .learnable || result.groups >= 8 * groupsAtOnce { return result }
     }
   }
 
@@ -95,7 +98,8 @@ extension Trainer {
     }
     let batch = RewardBatch(matrix, outcomes: outcomes, lengths: completions.map(\.ids.count), stage)
     return RewardSurvey(
-      stage: position.stage, name: stage.name, batch, outcomes: outcomes, rewardNames: rewards.rules.map(\.name),
+      stage: position.stage, name: stage.name, batch, generations: stage.rollouts?.generations ?? 1,
+      outcomes: outcomes, rewardNames: rewards.rules.map(\.name),
       moves: moves, texts: inputs.map { ($0.prompt, $0.rawCompletion) })
   }
 }

@@ -207,7 +207,7 @@ extension LanguageModel {
     }
   }
 
-  var isTied: Bool { configuration.tiedEmbeddings }
+  var isTied: Bool { configuration.tiedEmbeddings && hasHead }
   /// The head's module: beside the decoder, whatever that is called.
   var headName: String { String(configuration.headName.dropLast(".weight".count)) }
 
@@ -221,7 +221,7 @@ extension LanguageModel {
       parameters.flatMap { parameter -> [String] in
         let words = parameter.name.split(separator: ".").dropLast()
         return words.indices.map { words[...$0].joined(separator: ".") }
-      } + [headName])
+      } + (hasHead ? [headName] : []))
     for target in configuration.modulesToSave {
       // As PEFT: the end of a name, with or without a dot before it.
       let found = modules.filter { $0.hasSuffix(target) }.sorted()

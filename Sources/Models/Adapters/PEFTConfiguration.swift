@@ -151,8 +151,10 @@ struct PEFTConfiguration {
   // MARK: Writing
 
   /// The file's text: PEFT's keys in its order, then those of the file that the adapter came from.
+  ///
+  /// - Parameter task: PEFT's name for what the model is for; nil keeps the file's, `CAUSAL_LM` where there is none.
   static func text(
-    _ c: LoRAConfiguration, kept: JSON.Object?, base: String?
+    _ c: LoRAConfiguration, kept: JSON.Object?, base: String?, task: String? = nil
   ) -> String {
     var keys = defaults
     for (key, value) in kept?.entries ?? JSON.Object().entries { keys[key] = value }
@@ -166,6 +168,7 @@ struct PEFTConfiguration {
       }
     }
     if let base { keys["base_model_name_or_path"] = .string(base) }
+    if let task { keys["task_type"] = .string(task) }
     keys["inference_mode"] = true
     keys["r"] = .int(c.rank)
     keys["lora_alpha"] = number(c.alpha)

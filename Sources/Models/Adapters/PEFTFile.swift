@@ -6,6 +6,8 @@ enum PEFTFile {
   static let prefix = "base_model.model."
   static let configuration = "adapter_config.json"
   static let tensors = "adapter_model.safetensors"
+  /// What PEFT saves whole of every sequence classifier, whichever of them it has.
+  static let scoreModules = ["score", "classifier"]
 }
 
 extension LanguageModel {
@@ -14,18 +16,29 @@ extension LanguageModel {
   /// - Parameters:
   ///   - trainable: false takes no memory for gradients.
   ///   - parts: the parts of the model whose adapters are trained.
+  ///   - scoreHead: the head of a reward model or critic, which takes its values from the adapter's file where
+  ///     `modules_to_save` names it.
   /// - Throws: `.request` naming file and tensor, for a kind of adapter other than LoRA, an option that is not built, or
   ///   tensors that are missing, too many, or do not fit the model.
   public func loadAdapter(
     folder: String, name: String = LanguageModel.defaultAdapterName, trainable: Bool = true,
-    parts: Set<ModelPart> = Set(ModelPart.allCases)
+    parts: Set<ModelPart> = Set(ModelPart.allCases), scoreHead: ScoreHead? = nil
   ) throws {
     let configurationPath = folder + "/" + PEFTFile.configuration
     let file = try PEFTConfiguration(path: configurationPath)
-    let configuration = file.configuration
+    var configuration = file.configuration
+    var headValues: [(Parameter, Tensor)] = []
     let reading = try AdapterReading(SafeTensors(folder + "/" + PEFTFile.tensors))
     do {
       let matching = try ModuleMatching(configuration)
+      if let scoreHead, scoreHead.layout == .classification,
+        configuration.modulesToSave.contains(where: PEFTFile.scoreModules.contains)
+      {
+        configuration.modulesToSave.removeAll(where: PEFTFile.scoreModules.contains)
+        headValues = try scoreHead.parameters.map {
+          ($0, try reading.take(PEFTFile.prefix + $0.name, or: nil, $0.shape, on: backend))
+        }
+      }
       if file.keys["ensure_weight_tying"]?.bool == true, isTied,
         configuration.modulesToSave.contains(where: { $0.hasSuffix("lm_head") || $0.hasSuffix("embed_tokens") })
       {
@@ -55,7 +68,9 @@ extension LanguageModel {
         }
         modules.append(linear.name)
       }
-      guard !modules.isEmpty || !adapter.layers.isEmpty || !configuration.modulesToSave.isEmpty else {
+      guard
+        !modules.isEmpty || !adapter.layers.isEmpty || !configuration.modulesToSave.isEmpty || !headValues.isEmpty
+      else {
         throw AttuneError.request("no tensor ends in .lora_A.weight", at: .init(file: reading.path))
       }
       adapter.fileKeys = file.keys
@@ -77,6 +92,7 @@ extension LanguageModel {
       }
       try reading.expectNothingMore(configuration)
       for (saved, value) in standIns { addStandIn(saved, value, to: adapter) }
+      for (parameter, value) in headValues { parameter.setValue(value) }
       finish(adapter, trainable: trainable)
       for parameter in adapter.standIns.map(\.parameter) where !parts.contains(ModelPart(of: parameter.name)) {
         parameter.setTrainable(false)
@@ -121,7 +137,10 @@ extension LanguageModel {
   // MARK: Writing
 
   /// Writes the active adapter as PEFT does.
-  public func saveAdapter(folder: String, baseModel: String? = nil) throws {
+  ///
+  /// - Parameter scoreHead: the head of a reward model or critic that is trained with it: a classifier's is among the adapter's
+  ///   tensors as PEFT's `modules_to_save` has it (`task_type` SEQ_CLS), a value head in TRL's file beside them.
+  public func saveAdapter(folder: String, baseModel: String? = nil, scoreHead: ScoreHead? = nil) throws {
     guard let adapter else { throw AttuneError.work("the model has no adapter to save") }
     try checkExperts(adapter)
     var tensors = adapter.layers.filter { !$0.module.contains("[") }.flatMap { layer in
@@ -132,11 +151,18 @@ extension LanguageModel {
     if let head = adapter.head, head.isSaved {
       tensors.append((PEFTFile.prefix + head.parameter.name, head.parameter.value))
     }
+    var configuration = try writtenConfiguration(adapter)
+    var task: String?
+    if let scoreHead, scoreHead.layout == .classification {
+      tensors += scoreHead.parameters.map { (PEFTFile.prefix + $0.name, $0.value) }
+      configuration.modulesToSave.append(PEFTFile.scoreModules[0])
+      task = "SEQ_CLS"
+    }
+    try ScoreHead.writeValueFile(scoreHead, folder: folder)
     try SafeTensors.write(tensors, to: folder + "/" + PEFTFile.tensors, from: backend)
     try AtomicFile.write(
       folder + "/" + PEFTFile.configuration,
-      text: PEFTConfiguration.text(
-        try writtenConfiguration(adapter), kept: adapter.fileKeys, base: baseModel))
+      text: PEFTConfiguration.text(configuration, kept: adapter.fileKeys, base: baseModel, task: task))
   }
 }
 

@@ -3,7 +3,8 @@ import Core
 
 extension ModelFamily {
   /// DeepSeek-V2 and V2-Lite: latent attention, routed and shared experts (transformers' `modeling_deepseek_v2.py`).
-  public static let deepSeekV2 = ModelFamily("deepseek_v2") { family, reader in
+  public static let deepSeekV2 = ModelFamily("deepseek_v2", classifier: "DeepseekV2ForSequenceClassification") {
+    family, reader in
     try ModelConfiguration(family, reader, text: try deepSeekText(reader))
   }
 

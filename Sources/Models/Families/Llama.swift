@@ -1,7 +1,7 @@
 extension ModelFamily {
   /// Llama 2 and 3: grouped attention, no norms of heads, biases where the configuration says so (transformers'
   /// `modeling_llama.py`). Llama 3.1 and later scale their rotary frequencies.
-  public static let llama = ModelFamily("llama") { family, reader in
+  public static let llama = ModelFamily("llama", classifier: "LlamaForSequenceClassification") { family, reader in
     var attention = try GroupedAttention(reader)
     let bias = try reader.optionalBool("attention_bias") ?? false
     attention.inputBias = bias

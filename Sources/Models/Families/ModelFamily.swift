@@ -3,10 +3,16 @@
 public struct ModelFamily: Sendable, Equatable {
   /// `model_type`.
   public let name: String
+  /// transformers' class for sequence classification; nil where it has none.
+  public let classifier: String?
   let read: @Sendable (ModelFamily, ConfigurationReader) throws -> ModelConfiguration
 
-  init(_ name: String, _ read: @escaping @Sendable (ModelFamily, ConfigurationReader) throws -> ModelConfiguration) {
+  init(
+    _ name: String, classifier: String? = nil,
+    _ read: @escaping @Sendable (ModelFamily, ConfigurationReader) throws -> ModelConfiguration
+  ) {
     self.name = name
+    self.classifier = classifier
     self.read = read
   }
 

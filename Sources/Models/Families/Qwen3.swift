@@ -1,6 +1,6 @@
 extension ModelFamily {
   /// Qwen3: an RMS norm of every query and key head (transformers' `modeling_qwen3.py`).
-  public static let qwen3 = ModelFamily("qwen3") { family, reader in
+  public static let qwen3 = ModelFamily("qwen3", classifier: "Qwen3ForSequenceClassification") { family, reader in
     try ModelConfiguration(family, reader, text: try qwen3Text(reader, headSize: 128))
   }
 

@@ -1,6 +1,7 @@
 extension ModelFamily {
   /// Qwen3-MoE: Qwen3 whose layers have experts, stored one by one (transformers' `modeling_qwen3_moe.py`).
-  public static let qwen3MoE = ModelFamily("qwen3_moe") { family, reader in
+  public static let qwen3MoE = ModelFamily("qwen3_moe", classifier: "Qwen3MoeForSequenceClassification") {
+    family, reader in
     var text = try qwen3Text(reader, windows: false)
     if try reader.optionalBool("use_sliding_window") ?? false, case .grouped(var attention) = text.attention {
       // Unlike in the dense family, a window that is switched on is in every layer.

@@ -81,12 +81,20 @@ enum CommonFlags {
 
   /// The model that `--model` and `--adapter` name.
   static func policy(_ arguments: Arguments) throws -> Policy {
-    let backend = try backend(arguments)
-    let folder = try modelFolder(arguments)
+    try policy(
+      arguments, folder: modelFolder(arguments), precision: precision(arguments), weights: weights(arguments),
+      adapters: adapters(arguments))
+  }
+
+  /// A model with adapters; what a person should know of it is told.
+  static func policy(
+    _ arguments: Arguments, folder: String, precision: Precision, weights: WeightFormat,
+    adapters: [(name: String, path: String)]
+  ) throws -> Policy {
     let policy = try Policy(
-      folder: folder, backend: backend, precision: precision(arguments), weights: weights(arguments))
+      folder: folder, backend: try backend(arguments), precision: precision, weights: weights)
     for remark in policy.remarks { printNote("note: \(remark)") }
-    for (name, path) in adapters(arguments) {
+    for (name, path) in adapters {
       try policy.model.loadAdapter(folder: path, name: name, trainable: false)
     }
     // Where there are several, the first is the one that computes unless a line says otherwise.
@@ -112,12 +120,17 @@ enum CommonFlags {
   static func modelFolder(_ arguments: Arguments, holding files: [String] = []) throws -> String {
     let path = try arguments.require("--model")
     if files.contains(where: { FileManager.default.fileExists(atPath: path + "/" + $0) }) { return path }
+    return try checkpointFolder(path, seed: seed(arguments))
+  }
+
+  /// A checkpoint's folder by its path or its name; a preset is written to a temporary folder.
+  static func checkpointFolder(_ path: String, seed: UInt64) throws -> String {
     guard path.hasPrefix("preset:") else {
       return try CheckpointFolder.resolve(path)
     }
     let preset = try Preset.named(String(path.dropFirst("preset:".count)))
     let folder = NSTemporaryDirectory() + "attune-\(preset.name)-\(getpid())"
-    try preset.write(to: folder, seed: try seed(arguments))
+    try preset.write(to: folder, seed: seed)
     TemporaryFolders.add(folder)
     return folder
   }

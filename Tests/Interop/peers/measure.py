@@ -4,7 +4,7 @@
     python measure.py rollout CKPT [--pictures]    transformers' generate
     python measure.py vllm CKPT                    vLLM (in its own environment)
     python measure.py train CKPT --lora [--compile]
-    python measure.py trl CKPT --trainer grpo|dpo|kto [--pictures]
+    python measure.py trl CKPT --trainer grpo|rloo|sft|dpo|cpo|orpo|kto [--full] [--pictures]
     python measure.py gguf CKPT OUT.gguf           the checkpoint as llama.cpp reads it
 
 Sizes: mini 8 x 8 completions of 128 + 128 tokens, 8 rows of 256 tokens; half (494 million parameters) 2 x 8 of 128 + 64 and
@@ -231,9 +231,10 @@ def trl(a):
     adapter = LoraConfig(r=16, lora_alpha=32, task_type="CAUSAL_LM", target_modules=inner if a.pictures else TARGETS)
     common = dict(output_dir=tempfile.mkdtemp(), max_steps=a.repeats + 1, learning_rate=1e-5, logging_strategy="no",
                   save_strategy="no", report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False, disable_tqdm=True, seed=0)
-    more = dict(model=model, peft_config=adapter, callbacks=[Clock()], processing_class=tok)
+    more = dict(model=model, peft_config=None if a.full else adapter, callbacks=[Clock()], processing_class=tok)
     steps = a.repeats + 2
-    if a.trainer == "grpo":
+    pairs = {k: [text(128) for _ in range(8 * steps)] for k in ("prompt", "chosen", "rejected")}
+    if a.trainer in ("grpo", "rloo"):
         rows = 4 * steps
         data = {"prompt": [text(64) for _ in range(rows)]}
         if a.pictures:
@@ -243,14 +244,24 @@ def trl(a):
                                for _ in range(rows)],
                     "image": [Image.frombytes("RGB", (224, 224), noise.randbytes(224 * 224 * 3)) for _ in range(rows)]}
             more["processing_class"] = AutoProcessor.from_pretrained(a.ckpt)
-        args = library.GRPOConfig(per_device_train_batch_size=32, num_generations=8, max_completion_length=64, beta=0.04,
-                                  temperature=1.0, generation_kwargs={"min_new_tokens": 64}, **common)
-        trainer = library.GRPOTrainer(
+        config, maker = {"grpo": (library.GRPOConfig, library.GRPOTrainer),
+                         "rloo": (library.RLOOConfig, library.RLOOTrainer)}[a.trainer]
+        args = config(per_device_train_batch_size=32, num_generations=8, max_completion_length=64, beta=0.04,
+                      temperature=1.0, generation_kwargs={"min_new_tokens": 64}, **common)
+        trainer = maker(
             reward_funcs=lambda completions, **_: [float(len(str(c)) % 17) for c in completions], args=args,
             train_dataset=Dataset.from_dict(data), **more)
     elif a.trainer == "dpo":
-        data = {k: [text(128) for _ in range(8 * steps)] for k in ("prompt", "chosen", "rejected")}
         trainer = library.DPOTrainer(args=library.DPOConfig(per_device_train_batch_size=8, max_length=512, **common),
+                                     train_dataset=Dataset.from_dict(pairs), **more)
+    elif a.trainer in ("cpo", "orpo"):
+        from trl.experimental import cpo, orpo
+        config, maker = {"cpo": (cpo.CPOConfig, cpo.CPOTrainer), "orpo": (orpo.ORPOConfig, orpo.ORPOTrainer)}[a.trainer]
+        trainer = maker(args=config(per_device_train_batch_size=8, max_length=512, max_prompt_length=256, **common),
+                        train_dataset=Dataset.from_dict(pairs), **more)
+    elif a.trainer == "sft":
+        data = {"prompt": pairs["prompt"], "completion": pairs["chosen"]}
+        trainer = library.SFTTrainer(args=library.SFTConfig(per_device_train_batch_size=8, max_length=512, **common),
                                      train_dataset=Dataset.from_dict(data), **more)
     else:
         data = {"prompt": [text(128) for _ in range(8 * steps)], "completion": [text(128) for _ in range(8 * steps)],
@@ -313,7 +324,8 @@ def main():
     p.add_argument("--lora", action="store_true")
     p.add_argument("--compile", action="store_true")
     p.add_argument("--pictures", action="store_true")
-    p.add_argument("--trainer", choices=["grpo", "dpo", "kto"], default="grpo")
+    p.add_argument("--trainer", choices=["grpo", "rloo", "sft", "dpo", "cpo", "orpo", "kto"], default="grpo")
+    p.add_argument("--full", action="store_true", help="trl: all weights instead of LoRA")
     p.add_argument("--repeats", type=int, default=3)
     a = p.parse_args()
     {"checkpoints": lambda a: checkpoints(a.ckpt), "rollout": rollout, "vllm": vllm, "train": train, "trl": trl,

@@ -1,0 +1,75 @@
+import AttuneTensor
+import Core
+import Datasets
+import Foundation
+
+extension Trainer {
+  /// Before a stage begins that reads a sampled source: its rows are made with the policy as it is, or read if an earlier
+  /// stage, or an earlier process of this run, has made them. Rewards get their state back, so that a run that is gone on
+  /// with behind this point is the run that was left alone.
+  ///
+  /// - Throws: `AttuneError` if rows cannot be made, or were and are gone. `CancellationError` if the run is asked to stop.
+  func prepareData(for stage: Recipe.Stage) throws {
+    guard streams[stage.data] == nil, position.step < stage.steps, let source = recipe.source(stage.data),
+      case .sampled(let sampled) = source.content, let prompts = recipe.source(sampled.from)
+    else { return }
+    let task = try DataSources.task(of: source.name, in: recipe)
+    let file = SampledFile(folder: folder, source: source.name)
+    if !file.isWhole {
+      guard position.step == 0 else {
+        throw AttuneError.work(
+          "the stage \(stage.name) reads this file, which is gone; the policy that made it has moved on",
+          at: .init(file: file.path), hint: "put the file back, or start the run anew")
+      }
+      var settings = sampled.settings
+      settings.kind = task == .unpaired ? .labels : .pairs
+      let counts = try clock.measure("preferences") { try make(file, settings, prompts) }
+      try emit(.note("data \(source.name): \(counts.text)"))
+    }
+    streams[source.name] = DataStream(
+      name: source.name, source: try DataSources.openSampled(file.path, task: task), seed: recipe.seed &+ source.seed)
+  }
+
+  private func make(
+    _ file: SampledFile, _ settings: PreferenceSettings, _ prompts: Recipe.Source
+  ) throws -> PreferenceCounts {
+    let stream = DataStream(
+      name: prompts.name, source: try DataSources.open(prompts, task: .rl), seed: recipe.seed &+ prompts.seed)
+    try rewards.saveStates(all: true)
+    let maker = PreferenceMaker(
+      recipe: recipe, policy: policy, rewards: rewards, services: services, settings: settings,
+      globalStep: position.globalStep, runID: folder.id, isCancelled: isCancelled)
+    let counts: PreferenceCounts
+    do {
+      counts = try maker.write(stream, to: file.path) { try emit(.note("data \(file.source): \($0)")) }
+    } catch {
+      if error is CancellationError { try rewards.restore(rewards.states) }
+      throw error
+    }
+    try rewards.restore(rewards.states)
+    try file.seal(counts)
+    return counts
+  }
+}
+
+/// The rows of a sampled source in a run's folder, and beside them what was made of how many prompts.
+private struct SampledFile {
+  let folder: RunFolder
+  let source: String
+
+  var path: String { folder.path + "/data/\(source).jsonl" }
+  private var countsPath: String { folder.path + "/data/\(source).json" }
+
+  /// Both files are there, and of this run: a folder that was given by hand may hold an older one's.
+  var isWhole: Bool {
+    guard FileManager.default.fileExists(atPath: path), let bytes = try? MappedFile.read(countsPath) else {
+      return false
+    }
+    return (try? JSON.parse(bytes))?["run"]?.string == folder.id
+  }
+
+  func seal(_ counts: PreferenceCounts) throws {
+    let entries = [("run", JSON.string(folder.id))] + Array(counts.json.object?.entries ?? JSON.Object().entries)
+    try AtomicFile.write(countsPath, text: JSON.object(entries).text(.pretty) + "\n")
+  }
+}

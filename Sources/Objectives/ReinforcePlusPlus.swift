@@ -1,0 +1,150 @@
+import Core
+
+/// REINFORCE++ (arXiv 2501.03262): policy gradients without a critic, advantages whitened over the whole batch.
+///
+/// | `flavour` | advantage | KL |
+/// | --- | --- | --- |
+/// | `token` | the discounted sum of token rewards, whitened over all tokens | in the token rewards |
+/// | `baseline` | score − mean of the group, on every token, whitened over all tokens | `kl_coef · mean k2(x, r)` in the loss |
+/// | `sequence` | score − kl_coef·Σ KL − mean of the group, over the batch's deviation | in the score |
+///
+/// and the token mean of PPO's clipped term.
+///
+/// Departures: (1) completions without any reward take no part in means and deviations.
+public struct ReinforcePlusPlus: PolicyObjective {
+  public enum Flavour: String, NamedChoice {
+    case token, baseline, sequence
+  }
+
+  public static let name = "reinforce_pp"
+  public static let summary = "REINFORCE++: clipped policy gradients with advantages whitened over the batch"
+  public static let parameters: [ObjectiveParameter] = [
+    .choice("flavour", Flavour.self, .token, "What an advantage is: of tokens, against the group, or of sequences."),
+    .init("kl_coef", .number, .value(0.01), in: .atLeast(0), "Weight of the KL term; 0 loads no reference."),
+    .choice("kl_estimator", KLEstimator.self, .k1, "Estimate of the KL that stands in the reward."),
+    .init("gamma", .number, .value(1), in: .within(0, 1), "Discount of later rewards; token alone."),
+    .init("epsilon", .number, .value(0.2), in: .below(1), "Clip range below 1."),
+    .init("epsilon_high", .number, .sameAs("epsilon"), in: .atLeast(0), "Clip range above 1."),
+    .init("unbiased_std", .bool, .value(true), "Whiten with the n - 1 variance."),
+    .init(
+      "num_generations", .int, .value(1), in: .atLeast(1), place: .stage("generations"), "Completions of a prompt."),
+  ]
+
+  public let flavour: Flavour
+  public let klCoefficient, gamma: Double
+  public let estimator: KLEstimator
+  public let isUnbiased: Bool
+  let clip: ClippedRatio
+
+  public init(_ settings: ObjectiveSettings) throws {
+    flavour = settings.choice("flavour")
+    klCoefficient = settings.number("kl_coef")
+    estimator = settings.choice("kl_estimator")
+    gamma = settings.number("gamma")
+    isUnbiased = settings.bool("unbiased_std")
+    clip = ClippedRatio(lower: settings.number("epsilon"), upper: settings.number("epsilon_high"))
+  }
+
+  public var comparesGroups: Bool { flavour != .token }
+  public var usesReference: Bool { flavour == .baseline && klCoefficient != 0 }
+  public var usesReferenceInReward: Bool { flavour != .baseline && klCoefficient != 0 }
+  public var statistics: Set<TokenStatistic> { [.entropy] }
+  public var movesWithoutAdvantage: Bool { usesReference }
+
+  public func credit(_ rollouts: ScoredRollouts) throws -> Credit {
+    let streams = rollouts.streams
+    let totals = try RewardTotals(rollouts.rewards, names: rollouts.names, weights: rollouts.weights).values
+    var mask = streams.mask
+    for i in 0..<streams.rowCount where totals[i].isNaN { for t in streams.row(i) { mask[t] = false } }
+    var (returns, advantages) = ([Double](repeating: 0, count: streams.tokenCount), [Double]())
+    switch flavour {
+    case .token:
+      returns = try tokenReturns(streams, totals)
+      advantages = TokenCredit.whitened(returns, mask: mask, isUnbiased: isUnbiased)
+    case .baseline:
+      let centred = Self.centred(totals, size: rollouts.groupSize)
+      for i in 0..<streams.rowCount { for t in streams.row(i) { returns[t] = centred[i] } }
+      advantages = TokenCredit.whitened(returns, mask: mask, isUnbiased: isUnbiased)
+    case .sequence:
+      let kl = try TokenCredit.rewards(
+        streams, scores: totals, kl: estimator, coefficient: klCoefficient, by: "kl_coef")
+      let sums = (0..<streams.rowCount).map { i in
+        totals[i].isNaN ? Double.nan : streams.row(i).reduce(0) { $0 + kl[$1] }
+      }
+      let centred = Self.centred(sums, size: rollouts.groupSize)
+      let deviation = Spread(centred.indices.map { sums[$0].isNaN ? .nan : centred[$0] }).deviation
+      advantages = returns
+      for i in 0..<streams.rowCount where !sums[i].isNaN && !deviation.isNaN {
+        for t in streams.row(i) where mask[t] {
+          advantages[t] = centred[i] / (deviation + GroupAdvantages.deviationPadding)
+        }
+      }
+    }
+    let groups = stride(from: 0, to: totals.count, by: max(1, rollouts.groupSize)).map {
+      Spread(totals[$0..<min(totals.count, $0 + rollouts.groupSize)]).isFlat
+    }
+    return Credit(
+      advantages: Advantages.perToken(advantages).adding(rollouts.tokenRewards, streams),
+      returns: flavour == .token ? returns : nil, rewards: totals, groupIsFlat: groups,
+      metrics: RewardTotals.metrics(rollouts.rewards, names: rollouts.names, totals: totals))
+  }
+
+  /// Scores minus the mean of their group's known ones; 0 where none is known.
+  private static func centred(_ scores: [Double], size: Int) -> [Double] {
+    var result = [Double](repeating: 0, count: scores.count)
+    for start in stride(from: 0, to: scores.count, by: max(1, size)) {
+      let group = start..<min(scores.count, start + size)
+      let mean = Spread(scores[group]).mean
+      for i in group where !scores[i].isNaN { result[i] = scores[i] - mean }
+    }
+    return result
+  }
+
+  private func tokenReturns(_ streams: TokenStreams, _ totals: [Double]) throws -> [Double] {
+    var returns = try TokenCredit.rewards(
+      streams, scores: totals, kl: estimator, coefficient: klCoefficient, by: "kl_coef")
+    for i in 0..<streams.rowCount {
+      var later = 0.0
+      for t in streams.row(i).reversed() where streams.mask[t] {
+        later = returns[t] + gamma * later
+        returns[t] = later
+      }
+    }
+    return returns
+  }
+
+  public func evaluate(
+    _ streams: TokenStreams, _ credit: Credit, _ totals: StepTotals, _ memory: [String: Double]
+  ) throws -> ObjectiveResult {
+    try streams.validate()
+    try credit.advantages.validate(streams)
+    let (x, tokens) = (streams.policyLogprobs, Double(max(1, totals.tokens)))
+    let old = streams.oldLogprobs ?? x
+    let reference =
+      usesReference ? try streams.required(streams.referenceLogprobs, "reference logprobs", by: "kl_coef") : []
+    var result = ObjectiveResult(tokens: streams.tokenCount)
+    var clips = ClipStatistics(sequenceLevel: false)
+    var kl = 0.0
+    for i in 0..<streams.rowCount {
+      clips.beginRow()
+      for t in streams.row(i) where streams.mask[t] {
+        let term = clip.term(
+          weight: PortableMath.exp(Double(x[t]) - Double(old[t])), advantage: credit.advantages.value(row: i, token: t))
+        clips.add(low: term.low, high: term.high)
+        result.loss += term.loss / tokens
+        var slope = term.slope
+        if usesReference {
+          let d = Double(x[t]) - Double(reference[t])
+          kl += KLEstimator.k2.value(d)
+          slope += klCoefficient * KLEstimator.k2.slope(d)
+        }
+        result.gradients.logprob[t] = Float(slope / tokens)
+      }
+    }
+    result.loss += klCoefficient * kl / tokens
+    if usesReference { result.metrics.append(.init("kl", kl / Double(max(1, streams.maskedCount)))) }
+    if let entropies = streams.entropies { result.metrics.append(.init("entropy", streams.maskedMean(entropies))) }
+    result.metrics += clips.metrics
+    return result
+  }
+}

@@ -1,0 +1,43 @@
+import Core
+
+/// Credit that reaches back from a completion's score to its tokens.
+enum TokenCredit {
+  /// Per token `−coefficient · KL`, and the score on top of the last token that counts (arXiv 2203.02155, eq. 2).
+  ///
+  /// - Parameter scores: one per row; NaN adds nothing.
+  static func rewards(
+    _ streams: TokenStreams, scores: [Double], kl: KLEstimator, coefficient: Double, by user: String
+  ) throws -> [Double] {
+    let reference =
+      coefficient == 0 ? [] : try streams.required(streams.referenceLogprobs, "reference logprobs", by: user)
+    var rewards = [Double](repeating: 0, count: streams.tokenCount)
+    for i in 0..<streams.rowCount {
+      var last: Int?
+      for t in streams.row(i) where streams.mask[t] {
+        if coefficient != 0 {
+          rewards[t] = -coefficient * kl.value(Double(streams.policyLogprobs[t]) - Double(reference[t]))
+        }
+        last = t
+      }
+      if let last, !scores[i].isNaN { rewards[last] += scores[i] }
+    }
+    return rewards
+  }
+
+  /// Mean and the factor that gives the values that count a deviation of 1.
+  ///
+  /// - Parameters:
+  ///   - isUnbiased: the n − 1 variance plus 1e-8 (verl); else the n variance, at least 1e-8 (OpenRLHF).
+  ///   - keepsMean: only the deviation is changed.
+  /// - Returns: 0 where the mask is false.
+  static func whitened(_ values: [Double], mask: [Bool], isUnbiased: Bool = true, keepsMean: Bool = false) -> [Double] {
+    let tokens = mask.indices.filter { mask[$0] }
+    let count = Double(tokens.count)
+    guard count > 1 || (count == 1 && !isUnbiased) else { return mask.indices.map { mask[$0] ? values[$0] : 0 } }
+    let mean = tokens.reduce(0) { $0 + values[$1] } / count
+    let squares = tokens.reduce(0) { $0 + (values[$1] - mean) * (values[$1] - mean) }
+    let variance = isUnbiased ? squares / (count - 1) + 1e-8 : max(squares / count, 1e-8)
+    let scale = 1 / PortableMath.sqrt(variance)
+    return mask.indices.map { mask[$0] ? (values[$0] - mean) * scale + (keepsMean ? mean : 0) : 0 }
+  }
+}

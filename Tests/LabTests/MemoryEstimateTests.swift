@@ -84,26 +84,36 @@ import Testing
     if Self.prints { print("\(label): \(Int(listener.held)) MiB held, \(ratio) of it estimated") }
   }
 
-  @Test(arguments: Preset.all.map(\.name), [sft, grpo])
-  func everyPresetTrainsInWhatWasEstimated(_ preset: String, _ stage: String) throws {
-    try compare(try Self.recipe(preset, stage), "\(preset) \(stage.prefix(26))")
+  @Test(arguments: ["tiny", "tiny-moe", "tiny-deepseek", "tiny-vl"], [sft, grpo])
+  func everyKindOfModelTrainsInWhatWasEstimated(_ preset: String, _ stage: String) throws {
+    try compare(try Self.recipe(preset, stage), "\(preset) \(stage)")
   }
 
   @Test(
-    arguments: [
-      ["dtype=bf16"], ["model.train=lora"], ["model.train=lora", "dtype=bf16"],
-      ["model.train=lora", "dtype=bf16", "model.weights=int8"],
-      ["model.train=lora", "dtype=bf16", "model.weights=int4"],
-      ["model.train=lora", "model.lora.dora=true"], ["stages.s.micro_batch=1"], ["stages.s.micro_batch=8"],
-    ], ["mini", "tiny-moe", "tiny-deepseek", "tiny-vl"])
-  func everyWayToHoldWeightsIsEstimated(_ overrides: [String], _ preset: String) throws {
-    for stage in [Self.sft, Self.grpo] {
-      try compare(
-        try Self.recipe(preset, stage, overrides), "\(preset) \(stage.prefix(26)) \(overrides)")
-    }
+    .enabled(if: LongTests.areWanted, "takes a minute: make test-long"), arguments: Preset.all.map(\.name), [sft, grpo])
+  func everyPresetTrainsInWhatWasEstimated(_ preset: String, _ stage: String) throws {
+    try compare(try Self.recipe(preset, stage), "\(preset) \(stage)")
   }
 
-  @Test(arguments: [(2, 30), (8, 30), (32, 30), (8, 200)])
+  private static let ways = [
+    ["dtype=bf16"], ["model.train=lora"], ["model.train=lora", "dtype=bf16"],
+    ["model.train=lora", "dtype=bf16", "model.weights=int8"], ["model.train=lora", "dtype=bf16", "model.weights=int4"],
+    ["model.train=lora", "model.lora.dora=true"], ["stages.s.micro_batch=1"], ["stages.s.micro_batch=8"],
+  ]
+
+  @Test(arguments: ways) func everyWayToHoldWeightsIsEstimated(_ overrides: [String]) throws {
+    try compare(try Self.recipe("tiny-moe", Self.grpo, overrides), "tiny-moe \(overrides)")
+    try compare(try Self.recipe("tiny-vl", Self.sft, overrides), "tiny-vl \(overrides)")
+  }
+
+  @Test(.enabled(if: LongTests.areWanted, "takes a minute: make test-long"), arguments: ways, [sft, grpo])
+  func everyWayIsEstimatedOfAModelOfSomeSize(_ overrides: [String], _ stage: String) throws {
+    try compare(try Self.recipe("mini", stage, overrides), "mini \(stage) \(overrides)")
+  }
+
+  @Test(
+    .enabled(if: LongTests.areWanted, "takes a minute: make test-long"),
+    arguments: [(2, 30), (8, 30), (32, 30), (8, 200)])
   func everySizeIsEstimated(_ batch: Int, _ words: Int) throws {
     let stage = "{name: s, objective: sft, steps: 2, batch: \(batch)}"
     for overrides in [[], ["model.train=lora", "dtype=bf16"]] {
@@ -124,7 +134,7 @@ import Testing
     }
   }
 
-  @Test(arguments: ["critic: {kind: head}", "critic: {kind: checkpoint}"])
+  @Test(arguments: ["critic: {kind: trunk}", "critic: {kind: checkpoint, path: 'preset:mini', train: full}"])
   func aCriticIsEstimated(_ critic: String) throws {
     let stage =
       "{name: s, objective: ppo, steps: 2, prompts: 4, generations: 2, max_new_tokens: 24, \(critic)}"
@@ -135,5 +145,94 @@ import Testing
     try compare(try Self.recipe("mini", Self.grpo, ["stages.s.grpo.beta=0.1"]), "mini with a reference")
     try compare(
       try Self.recipe("mini", Self.grpo, ["stages.s.grpo.beta=0.1", "model.train=lora"]), "mini, adapter off")
+  }
+
+  // MARK: What does not fit
+
+  private func verdict(_ recipe: Recipe, gibibytes: Double) throws -> MemoryVerdict {
+    try MemoryVerdict.judge(
+      recipe, machine: MachineMemory(memory: Int(gibibytes * 1_073_741_824), swap: 0))
+  }
+
+  @Test func whatFitsIsNotRefused() throws {
+    let verdict = try verdict(try Self.recipe("tiny", Self.sft), gibibytes: 64)
+    #expect(verdict.fits && verdict.refusal == nil && verdict.warning == nil && verdict.advice == nil)
+    #expect(verdict.json["fits"]?.bool == true)
+  }
+
+  @Test func whatDoesNotFitNamesWhatWould() throws {
+    let recipe = try Self.recipe("mini", Self.sft, ["stages.s.batch=32"], words: 100, answer: 50)
+    let needed = try Rehearsal.estimate(recipe)
+    // Room for less than all of it: one sequence at a time is enough.
+    let verdict = try verdict(recipe, gibibytes: Double(needed.residentBytes - (40 << 20)) / 1_073_741_824)
+    #expect(!verdict.fits)
+    #expect(verdict.advice?.overrides == ["stages.0.micro_batch=1"])
+    let refusal = try #require(verdict.refusal)
+    #expect(refusal.kind == .request && refusal.hint?.contains("micro_batch=1") == true)
+    // The advice holds.
+    let changed = try Rehearsal.estimate(recipe.setting(["stages.0.micro_batch=1"]))
+    #expect(changed.tensorBytes < needed.tensorBytes - (40 << 20))
+  }
+
+  @Test func whatCannotFitNamesTheNearest() throws {
+    let verdict = try verdict(try Self.recipe("mini", Self.grpo), gibibytes: 0.001)
+    #expect(verdict.advice == nil)
+    let nearest = try #require(verdict.nearest)
+    #expect(nearest.bytes < verdict.estimate.residentBytes && nearest.overrides.contains("model.train=lora"))
+  }
+
+  @Test func aLimitOfTheRecipeCountsInsteadOfTheMachines() throws {
+    let recipe = try Self.recipe("tiny", Self.sft, ["memory.limit_gib=0.001"])
+    #expect(try !verdict(recipe, gibibytes: 64).fits)
+    let free = try Self.recipe("tiny", Self.sft, ["memory.limit_gib=0"])
+    #expect(try verdict(free, gibibytes: 0.001).fits)
+  }
+
+  @Test func aRunThatDoesNotFitDoesNotBegin() throws {
+    let recipe = try Self.recipe("tiny", Self.sft, ["memory.limit_gib=0.001"])
+    let output = Self.folder + "/refused"
+    let run = try Run.start(recipe, output: output)
+    #expect(throws: AttuneError.self) {
+      try run.execute(observers: [], workerCommand: [], isCancelled: { false }, report: { _ in })
+    }
+    #expect(!FileManager.default.fileExists(atPath: output), "a wrong request leaves no run behind")
+  }
+
+  @Test func whatAPhaseHoldsIsNamed() throws {
+    let full = try Rehearsal.estimate(try Self.recipe("mini", Self.grpo))
+    let backward = try #require(full.phases.first { $0.name == "backward" })
+    // 15,7 million parameters: masters, gradients and two moments in f32.
+    let weights = try #require(backward.parts[.weights])
+    #expect(backward.parts[.gradients] == weights)
+    #expect(abs(Double(try #require(backward.parts[.optimizer])) / Double(weights) - 2) < 1e-6)
+    #expect(full.phases.first { $0.name == "rollout" }?.parts[.cache] ?? 0 > 0)
+    let adapted = try Rehearsal.estimate(try Self.recipe("mini", Self.grpo, ["model.train=lora"]))
+    let forward = try #require(adapted.phases.first { $0.name == "forward" })
+    #expect(forward.parts[.adapter] ?? 0 > 0 && forward.parts[.panels] ?? 0 > weights / 2)
+    #expect(forward.parts[.gradients] ?? 0 < weights / 4)
+  }
+
+  @Test func anEstimateIsTheSameEveryTime() throws {
+    let recipe = try Self.recipe("tiny-moe", Self.grpo)
+    let (a, b) = (try Rehearsal.estimate(recipe), try Rehearsal.estimate(recipe))
+    #expect(a.tensorBytes == b.tensorBytes)
+    #expect(a.phases.map(\.parts) == b.phases.map(\.parts))
+  }
+
+  @Test func twiceTheWorkTakesTwiceTheTime() throws {
+    let rates = MachineRates(full: 1e11, bf16: 2e11, bytes: 1e12, call: 0)
+    func seconds(_ batch: Int) throws -> Double {
+      let recipe = try Self.recipe("mini", "{name: s, objective: sft, steps: 2, batch: \(batch), micro_batch: 4}")
+      return try Rehearsal.estimate(recipe, rates: rates).durations[0].seconds
+    }
+    // The optimizer takes the same.
+    let (small, large) = (try seconds(8), try seconds(16))
+    #expect(large / small > 1.6 && large / small < 2.05)
+  }
+
+  @Test func memoryOfTheMachineIsRead() {
+    #expect(MachineMemory.here.memory > 1 << 20)
+    #expect(MachineMemory.swapBytes("MemTotal: 1 kB\nSwapTotal:       2048 kB\n") == 2 << 20)
+    #expect(MachineMemory.number("max\n") == nil && MachineMemory.number("4096\n") == 4096)
   }
 }

@@ -29,10 +29,12 @@ extension MemoryEstimate {
 
   /// One line for a run's end: what was estimated, and what was measured.
   func comparison(held: Int, resident: Int) -> String {
-    "memory: \(Self.size(tensorBytes)) for tensors estimated, \(Self.size(held)) held; \(Self.size(residentBytes)) of the process estimated, \(Self.size(resident)) at most"
+    func mebibytes(_ bytes: Int) -> String { "\((bytes + 524_288) >> 20) MiB" }
+    return
+      "memory: estimated \(mebibytes(tensorBytes)) for tensors and \(mebibytes(residentBytes)) in all, measured \(mebibytes(held)) and \(mebibytes(resident))"
   }
 
-  /// Tables of a person: for every stage what each phase holds at its largest, and what follows from it.
+  /// Tables for a person: for every stage what each phase holds at its largest, and what follows from it.
   func text(_ machine: MachineMemory) -> String {
     var text = ""
     for stage in durations {

@@ -25,7 +25,9 @@ struct ClipStatistics {
     if high { rows[rows.count - 1].high += 1 }
   }
 
-  private var count: Double { Double(max(1, rows.reduce(0) { $0 + $1.count })) }
+  /// Weights that were counted.
+  var counted: Double { Double(rows.reduce(0) { $0 + $1.count }) }
+  private var count: Double { max(1, counted) }
   var lowMean: Double { Double(rows.reduce(0) { $0 + $1.low }) / count }
   var highMean: Double { Double(rows.reduce(0) { $0 + $1.high }) / count }
 
@@ -35,9 +37,11 @@ struct ClipStatistics {
     let lowMin = known.map { Double($0.low) / Double($0.count) }.min() ?? .nan
     let highMax = known.map { Double($0.high) / Double($0.count) }.max() ?? .nan
     return [
-      .init("clip_ratio/low_mean", lowMean), .init("clip_ratio/low_min", lowMin),
-      .init("clip_ratio/high_mean", highMean), .init("clip_ratio/high_max", highMax),
-      .init("clip_ratio/region_mean", lowMean + highMean),
+      .init("clip_ratio/low_mean", lowMean, weight: counted),
+      .init("clip_ratio/low_min", lowMin, reduction: .lowest),
+      .init("clip_ratio/high_mean", highMean, weight: counted),
+      .init("clip_ratio/high_max", highMax, reduction: .highest),
+      .init("clip_ratio/region_mean", lowMean + highMean, weight: counted),
     ]
   }
 }
@@ -45,7 +49,7 @@ struct ClipStatistics {
 /// Mean of VESPO's weights: over rows, or over tokens where each token has its own advantage.
 struct PhiStatistics {
   private var sum = 0.0
-  private var count = 0
+  private(set) var count = 0
 
   mutating func add(_ phi: Double) {
     sum += phi

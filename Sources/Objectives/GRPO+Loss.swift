@@ -95,13 +95,14 @@ extension GRPO {
     if c.beta != 0 { metrics.append(.init("kl", klSum / Double(max(1, maskedCount)))) }
     if let entropies = streams.entropies { metrics.append(.init("entropy", streams.maskedMean(entropies))) }
     switch c.lossType {
-    case .cispo: metrics.append(.init("cispo_clip_ratio", clip.highMean))
-    case .vespo: metrics.append(.init("vespo/phi_seq_mean", phi.mean))
+    case .cispo: metrics.append(.init("cispo_clip_ratio", clip.highMean, weight: clip.counted))
+    case .vespo: metrics.append(.init("vespo/phi_seq_mean", phi.mean, weight: Double(phi.count)))
     case .sapo: break
     default: metrics += clip.metrics
     }
     if c.hasEntropyBonus {
-      metrics.append(.init("policy_loss", loss * normalization.policyLossFactor(c.lossType)))
+      metrics.append(
+        .init("policy_loss", loss * normalization.policyLossFactor(c.lossType), reduction: .sum))
       let coefficient = entropyCoefficient ?? c.entropyCoefficient
       loss -= try addEntropyBonus(&gradients, streams, kept: kept, coefficient: coefficient, normalization)
       if c.adaptiveEntropy == nil, normalization.isTraining { metrics.append(.init("entropy_coef", coefficient)) }

@@ -7,11 +7,20 @@ public struct ObjectiveResult: Sendable {
     public var value: Double
     /// Of how many items it is the mean, so that micro-batches can be averaged; nil: of the tokens that the loss sees.
     public var weight: Double?
+    /// What the values of a step's micro-batches come to together.
+    public var reduction: Reduction
 
-    public init(_ name: String, _ value: Double, weight: Double? = nil) {
+    public enum Reduction: Sendable {
+      /// The mean, by weight.
+      case mean
+      case sum, lowest, highest
+    }
+
+    public init(_ name: String, _ value: Double, weight: Double? = nil, reduction: Reduction = .mean) {
       self.name = name
       self.value = value
       self.weight = weight
+      self.reduction = reduction
     }
   }
 

@@ -107,6 +107,7 @@ final class Trainer {
       try prepareReference(for: stage)
       do {
         try prepareData(for: stage)
+        try noteLabelBalance(stage)
         try surveyRewards(stage)
       } catch is CancellationError { return try interrupt() }
       try watch.begin(stage: position.stage, stepsDone: position.step, store: journal.store)
@@ -208,6 +209,8 @@ final class Trainer {
     do {
       switch stage.objective {
       case let objective as any SupervisedObjective: return try supervisedStep(stage, objective, rates, optimizer)
+      case let objective as any PairObjective: return try pairStep(stage, objective, rates, optimizer)
+      case let objective as any UnpairedObjective: return try unpairedStep(stage, objective, rates, optimizer)
       case let objective as any PolicyObjective:
         guard let settings = stage.rollouts else { break }
         return try policyStep(stage, objective, settings, rates, optimizer)

@@ -104,7 +104,7 @@ package struct TrainingPass {
   }
 
   /// True at the tokens of a prompt from its second on that stand for no place of a picture.
-  private static func textMask(_ prompt: EncodedPrompt) -> [Bool] {
+  static func textMask(_ prompt: EncodedPrompt) -> [Bool] {
     var mask = [Bool](repeating: true, count: prompt.ids.count)
     for row in prompt.pictureRows { mask[Int(row)] = false }
     return Array(mask.dropFirst())
@@ -164,28 +164,55 @@ package struct TrainingPass {
   }
 }
 
-/// Sums metrics over micro-batches and gives their means, in the order of first appearance; NaN entries are left out.
+/// Puts metrics of micro-batches together, by their means unless they say otherwise, in the order of first appearance; NaN entries
+/// are left out.
 struct MetricMeans {
+  private struct Entry {
+    var sum = 0.0
+    var weight = 0.0
+    var lowest = Double.infinity
+    var highest = -Double.infinity
+    var reduction: ObjectiveResult.Metric.Reduction
+
+    var value: Double {
+      switch reduction {
+      case .mean: sum / weight
+      case .sum: sum
+      case .lowest: lowest
+      case .highest: highest
+      }
+    }
+  }
+
   private var names: [String] = []
-  private var sums: [String: (sum: Double, weight: Double)] = [:]
+  private var entries: [String: Entry] = [:]
 
   /// - Parameter weight: of metrics that have none of their own.
   mutating func add(_ metrics: [ObjectiveResult.Metric], weight: Double = 1) {
-    for metric in metrics { add(metric.name, metric.value, weight: metric.weight ?? weight) }
+    for metric in metrics {
+      add(metric.name, metric.value, weight: metric.weight ?? weight, reduction: metric.reduction)
+    }
   }
 
-  func has(_ name: String) -> Bool { sums[name] != nil }
+  func has(_ name: String) -> Bool { entries[name] != nil }
 
+  /// Adds what others come to, by its means.
   mutating func add(_ other: MetricMeans) {
-    for name in other.names { if let own = other.sums[name] { add(name, own.sum / own.weight, weight: own.weight) } }
+    for name in other.names { if let own = other.entries[name] { add(name, own.value, weight: own.weight) } }
   }
 
-  mutating func add(_ name: String, _ value: Double, weight: Double = 1) {
+  mutating func add(
+    _ name: String, _ value: Double, weight: Double = 1, reduction: ObjectiveResult.Metric.Reduction = .mean
+  ) {
     guard !value.isNaN, weight > 0 else { return }
-    if sums[name] == nil { names.append(name) }
-    let old = sums[name] ?? (0, 0)
-    sums[name] = (old.sum + value * weight, old.weight + weight)
+    if entries[name] == nil { names.append(name) }
+    var entry = entries[name] ?? Entry(reduction: reduction)
+    entry.sum += reduction == .sum ? value : value * weight
+    entry.weight += weight
+    entry.lowest = min(entry.lowest, value)
+    entry.highest = max(entry.highest, value)
+    entries[name] = entry
   }
 
-  var values: [(name: String, value: Double)] { names.map { ($0, sums[$0]!.sum / sums[$0]!.weight) } }
+  var values: [(name: String, value: Double)] { names.map { ($0, entries[$0]!.value) } }
 }

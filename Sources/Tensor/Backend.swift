@@ -13,7 +13,15 @@ public protocol Backend: AnyObject, Sendable {
   var highWaterBytes: Int { get }
   /// The peak since the last `beginPhase`.
   var phasePeakBytes: Int { get }
+  /// What the peak since the last `beginPhase` was made of, in bytes.
+  var phaseParts: [MemoryPart: Int] { get }
   func beginPhase()
+  /// What tensors that are made now are for.
+  var part: MemoryPart { get set }
+  /// False for a rehearsal: memory is accounted for as ever, no value is computed or written.
+  var computes: Bool { get }
+  /// Seconds of a clock that only goes forward; in a rehearsal about those that computing would have taken so far.
+  var seconds: Double { get }
 
   // MARK: Memory
 
@@ -358,6 +366,15 @@ public struct AdamWStep: Sendable {
 }
 
 extension Backend {
+  /// Calls `body`; the tensors that it makes are for `part`, unless they are labelled inside.
+  public func making<R>(_ part: MemoryPart, _ body: () throws -> R) rethrows -> R {
+    let before = self.part
+    self.part = part
+    defer { self.part = before }
+    return try body()
+  }
+  /// What the parameters of a model that is made now are for: the policy's weights unless it was said otherwise.
+  public var modelPart: MemoryPart { part == .activations ? .weights : part }
   /// Panels of plain weights.
   public func pack(_ weights: [Tensor], for precision: Precision) -> PackedMatrix {
     pack(weights, for: precision, as: .plain)
@@ -381,6 +398,7 @@ extension Backend {
   }
   /// A copy of a matrix `[rows, columns]` as `[columns, rows]`. For loading and saving, not between products.
   public func turned(_ x: Tensor) -> Tensor {
+    guard computes else { return empty([x.width, x.rows], x.dtype) }
     func turn<T>(_ type: T.Type, zero: T) -> Tensor {
       let (rows, columns) = (x.rows, x.width)
       var y = [T](repeating: zero, count: rows * columns)

@@ -15,8 +15,9 @@ package final class Optimizer {
   package init(_ parameters: [Parameter], on backend: any Backend) {
     self.parameters = parameters
     self.backend = backend
-    first = parameters.map { backend.zeros($0.shape, .f32) }
-    second = parameters.map { backend.zeros($0.shape, .f32) }
+    (first, second) = backend.making(.optimizer) {
+      (parameters.map { backend.zeros($0.shape, .f32) }, parameters.map { backend.zeros($0.shape, .f32) })
+    }
   }
 
   /// Norm of all gradients together.

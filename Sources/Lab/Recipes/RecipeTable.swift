@@ -254,6 +254,10 @@ public enum RecipeTable {
     row(
       "rollout.prefill_tokens", .int, .value(2048), in: count(from: 1),
       "Prompt tokens of one forward pass; longer prompts are computed in parts."),
+    section("memory", "What the run may need of the machine's memory."),
+    row(
+      "memory.limit_gib", .number, .unset(meaning: "the machine's memory and swap"), in: .within(0, 1e9),
+      "A run does not begin if it would need more GiB by the estimate of `attune check`; 0 lets it begin without one."),
     section("checkpoint", "What a killed run goes on from."),
     row(
       "checkpoint.every", .int, .value(50), in: count(from: 0), "Steps between checkpoints; 0 saves at stage ends only."

@@ -34,6 +34,7 @@ public struct Randomness: Sendable {
     case testing = 6
     case dropout = 7
     case surveying = 8
+    case projection = 9
   }
 
   private let key: (UInt32, UInt32)

@@ -57,7 +57,8 @@ struct CheckpointStore {
     try SafeTensors.write(
       parameters.map { ($0.name, $0.value) }, metadata: [:], to: temporary + "/weights.safetensors", from: backend)
     try SafeTensors.write(
-      optimizer?.state ?? [], metadata: [:], to: temporary + "/optimizer.safetensors", from: backend)
+      optimizer?.state ?? [], metadata: optimizer?.metadata ?? [:], to: temporary + "/optimizer.safetensors",
+      from: backend)
     let state: JSON = [
       "version": 1, "stage": .int(position.stage), "step": .int(position.step),
       "global_step": .int(position.globalStep),

@@ -93,7 +93,8 @@ final class Trainer {
     while position.stage < recipe.stages.count {
       let stage = recipe.stages[position.stage]
       try emit(.stageStarted(index: position.stage, stage))
-      let optimizer = Optimizer(policy.model.trainedParameters, on: backend)
+      let optimizer = Optimizer(
+        policy.model.trainedParameters, stage.optimizer.method, seed: recipe.seed, on: backend)
       self.optimizer = optimizer
       if let saved, saved.position == position, position.step > 0 {
         try optimizer.restore(saved.optimizerState(), step: saved.optimizerStep)

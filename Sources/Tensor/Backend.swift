@@ -188,8 +188,8 @@ public protocol Backend: AnyObject, Sendable {
   func adamWQuantized(_ p: Tensor, _ moments: QuantizedMoments, _ g: Tensor, _ step: AdamWStep)
   /// One step of gradient descent; m is the momentum buffer, nil without momentum.
   func sgd(_ p: Tensor, _ m: Tensor?, _ g: Tensor, _ step: SGDStep)
-  /// Rows of x `[rows, n]` by modified Gram-Schmidt, twice: each of length 1 and orthogonal to those above it. A row that the
-  /// rows above span, up to one part in 2^20, becomes zero.
+  /// Rows of x `[rows, n]` by modified Gram-Schmidt, twice: each of length 1 and orthogonal to those above it. A row of
+  /// which no more is left than 2^-16 of the longest row becomes zero: the rows above span it, up to rounding.
   func orthonormalizeRows(_ x: Tensor)
 }
 

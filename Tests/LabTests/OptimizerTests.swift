@@ -180,9 +180,9 @@ import Testing
       let optimizer = Optimizer([only], method, on: backend)
       let drift = values(8192, 2)
       for step in 0..<100 {
-        // Gradients with a mean of their own, and magnitudes over three decades.
+        // Gradients with a mean of their own, and magnitudes over three decades from block to block.
         let noise = values(8192, 10 + step)
-        let gradient = drift.indices.map { (drift[$0] + noise[$0]) * [1, 0.1, 0.01, 0.001][$0 % 4] }
+        let gradient = drift.indices.map { (drift[$0] + noise[$0]) * [1, 0.1, 0.01, 0.001][$0 / 256 % 4] }
         backend.addScaled(only.gradient!, backend.upload(gradient, [64, 128], as: .f32), 1)
         _ = try optimizer.update(AdamWStep(learningRate: 0.01, step: 0), maxNorm: 0)
       }

@@ -327,17 +327,18 @@ enum Plain {
   /// Gram-Schmidt of rows.
   static func orthonormalRows(_ x: Grid) -> Grid {
     var rows: [[Double]] = []
+    func length(_ row: [Double]) -> Double { row.reduce(0) { $0 + $1 * $1 }.squareRoot() }
+    let longest = (0..<x.rows).map { length(x.row($0)) }.max() ?? 0
     for r in 0..<x.rows {
       var row = x.row(r)
-      let before = row.reduce(0) { $0 + $1 * $1 }.squareRoot()
       for _ in 0..<2 {
         for other in rows {
           let share = zip(other, row).reduce(0) { $0 + $1.0 * $1.1 }
           for i in row.indices { row[i] -= share * other[i] }
         }
       }
-      let size = row.reduce(0) { $0 + $1 * $1 }.squareRoot()
-      rows.append(size > 0x1p-20 * before ? row.map { $0 / size } : row.map { _ in 0 })
+      let size = length(row)
+      rows.append(size > 0x1p-16 * longest ? row.map { $0 / size } : row.map { _ in 0 })
     }
     return Grid(x.rows, x.width, rows.flatMap { $0 })
   }

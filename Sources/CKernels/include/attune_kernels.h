@@ -252,7 +252,7 @@ typedef struct atk_routing {
     /* p *= decay; g += coupled * p; m = momentum * m + g (NULL: none); p -= rate * m, or of g + momentum * m (nesterov) */ \
     void (*sgd)(atk_pool *pool, REAL *p, REAL *_Nullable m, const REAL *g, size_t count, double gradient_scale,             \
                 double decay, double coupled, double momentum, bool nesterov, double rate);                                 \
-    /* rows of x[rows,n] made orthogonal to those above and of size 1, or 0 if nothing is left; sizes [rows] scratch */     \
+    /* rows of x[rows,n] made orthogonal to those above and of size 1, or 0 if no 2^-16 is left; sizes [rows] scratch */     \
     void (*orthonormal_rows)(atk_pool *pool, REAL *x, double *sizes, size_t rows, size_t n);                                \
   } atk_table_##T;
 // clang-format on

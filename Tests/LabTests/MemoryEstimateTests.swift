@@ -99,6 +99,7 @@ import Testing
     ["dtype=bf16"], ["model.train=lora"], ["model.train=lora", "dtype=bf16"],
     ["model.train=lora", "dtype=bf16", "model.weights=int8"], ["model.train=lora", "dtype=bf16", "model.weights=int4"],
     ["model.train=lora", "model.lora.dora=true"], ["stages.s.micro_batch=1"], ["stages.s.micro_batch=8"],
+    ["stages.s.recompute=true"], ["stages.s.recompute=true", "model.train=lora", "dtype=bf16"],
   ]
 
   @Test(arguments: ways) func everyWayToHoldWeightsIsEstimated(_ overrides: [String]) throws {

@@ -80,7 +80,10 @@ import Testing
     }
     let ratio = Double(expected.tensorBytes) / 1_048_576 / listener.held
     #expect(abs(ratio - 1) <= 0.15, "\(label): \(expected.tensorBytes) bytes estimated, \(listener.held) MiB held")
-    for phase in expected.phases { #expect(phase.parts.values.reduce(0, +) == phase.bytes) }
+    for phase in expected.phases {
+      let sum = phase.parts.values.reduce(0, +)
+      #expect(sum == phase.bytes, "\(label), \(phase.name): parts of \(sum) bytes")
+    }
     if Self.prints { print("\(label): \(Int(listener.held)) MiB held, \(ratio) of it estimated") }
   }
 
@@ -209,7 +212,8 @@ import Testing
     #expect(backward.parts[.gradients] == weights)
     let moments = try #require(backward.parts[.optimizer])
     #expect(abs(Double(moments) / Double(weights) - 2) < 1e-6)
-    #expect(full.phases.first { $0.name == "rollout" }?.parts[.cache] ?? 0 > 0)
+    let rollout = try #require(full.phases.first { $0.name == "rollout" })
+    #expect(rollout.parts[.cache] ?? 0 > 0)
     let adapted = try Rehearsal.estimate(try Self.recipe("mini", Self.grpo, ["model.train=lora"]))
     let forward = try #require(adapted.phases.first { $0.name == "forward" })
     #expect(forward.parts[.adapter] ?? 0 > 0 && forward.parts[.panels] ?? 0 > weights / 2)

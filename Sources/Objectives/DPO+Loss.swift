@@ -58,23 +58,27 @@ extension DPO {
       pairs.reduce(0) { $0 + value($1) } / Double(max(1, pairs.count))
     }
     let beta = configuration.beta
+    let weight = Double(pairs.count)
     var metrics: [ObjectiveResult.Metric] = [
-      .init("rewards/chosen", mean { beta * $0.chosen.logRatio }),
-      .init("rewards/rejected", mean { beta * $0.rejected.logRatio }),
-      .init("rewards/margins", mean { beta * ($0.chosen.logRatio - $0.rejected.logRatio) }),
-      .init("rewards/accuracies", mean { $0.chosen.logRatio > $0.rejected.logRatio ? 1 : 0 }),
-      .init("logps/chosen", mean(\.chosen.policy)), .init("logps/rejected", mean(\.rejected.policy)),
+      .init("rewards/chosen", mean { beta * $0.chosen.logRatio }, weight: weight),
+      .init("rewards/rejected", mean { beta * $0.rejected.logRatio }, weight: weight),
+      .init("rewards/margins", mean { beta * ($0.chosen.logRatio - $0.rejected.logRatio) }, weight: weight),
+      .init("rewards/accuracies", mean { $0.chosen.logRatio > $0.rejected.logRatio ? 1 : 0 }, weight: weight),
+      .init("logps/chosen", mean(\.chosen.policy), weight: weight),
+      .init("logps/rejected", mean(\.rejected.policy), weight: weight),
     ]
     let chosenRows = stride(from: 0, to: streams.rowCount, by: 2)
+    let chosenTokens = Double(pairs.reduce(0) { $0 + $1.chosen.tokens.count })
     if let entropies = streams.entropies { metrics.append(.init("entropy", streams.maskedMean(entropies))) }
     if let logits = streams.meanLogits {
       let rejectedRows = stride(from: 1, to: streams.rowCount, by: 2)
-      metrics.append(.init("logits/chosen", streams.maskedMean(logits, rows: chosenRows)))
-      metrics.append(.init("logits/rejected", streams.maskedMean(logits, rows: rejectedRows)))
+      let rejectedTokens = Double(pairs.reduce(0) { $0 + $1.rejected.tokens.count })
+      metrics.append(.init("logits/chosen", streams.maskedMean(logits, rows: chosenRows), weight: chosenTokens))
+      metrics.append(.init("logits/rejected", streams.maskedMean(logits, rows: rejectedRows), weight: rejectedTokens))
     }
     if let isTop1 = streams.isTop1 {
       let hits: [Float] = isTop1.map { $0 ? 1 : 0 }
-      metrics.append(.init("mean_token_accuracy", streams.maskedMean(hits, rows: chosenRows)))
+      metrics.append(.init("mean_token_accuracy", streams.maskedMean(hits, rows: chosenRows), weight: chosenTokens))
     }
     return metrics
   }

@@ -75,15 +75,17 @@ enum RunSupport {
   }
 
   /// Runs to the end, or until it is stopped in the middle of sampling after `steps` steps.
-  static func run(_ recipe: Recipe, in folder: String, stopAfter steps: Int? = nil) throws -> Outcome {
-    try execute(try Run.start(recipe, output: folder), folder, stopAfter: steps)
+  static func run(_ recipe: Recipe, in folder: String, stopAfter steps: Int? = nil, questions: Int = 3) throws
+    -> Outcome
+  {
+    try execute(try Run.start(recipe, output: folder), folder, stopAfter: steps, questions: questions)
   }
 
   static func resume(_ folder: String) throws -> Outcome {
-    try execute(try #require(try Run.resume(folder, root: folder)), folder, stopAfter: nil)
+    try execute(try #require(try Run.resume(folder, root: folder)), folder, stopAfter: nil, questions: 0)
   }
 
-  private static func execute(_ run: Run, _ folder: String, stopAfter steps: Int?) throws -> Outcome {
+  private static func execute(_ run: Run, _ folder: String, stopAfter steps: Int?, questions: Int) throws -> Outcome {
     let recorder = Recorder()
     var calls = 0
     let ending = try run.execute(
@@ -92,7 +94,7 @@ enum RunSupport {
         guard let steps, recorder.steps.count >= steps else { return false }
         // The first question comes before the step, the others between tokens.
         calls += 1
-        return calls > 3
+        return calls > questions
       }, report: { _ in })
     return Outcome(ending: ending, steps: recorder.steps, notes: recorder.notes, folder: folder)
   }

@@ -131,6 +131,7 @@ private struct SystemPrompted: SampleSource {
   let text: String
 
   var count: Int? { base.count }
+  var labelCounts: LabelCounts? { base.labelCounts }
 
   func sample(at index: Int) throws -> Sample {
     var sample = try base.sample(at: index)

@@ -104,10 +104,7 @@ extension Trainer {
     isWatched: Bool
   ) throws -> [Float]? {
     guard objective.usesReference || objective.usesReferenceInReward || isWatched else { return nil }
-    let reference = try loadReference()
-    return TrainingPass.microBatches(trees, size: stage.microBatch).flatMap { part in
-      reference.logprobs(Array(trees[part]), temperature: settings.temperature)
-    }
+    return try loadReference().logprobs(trees, temperature: settings.temperature, microBatch: stage.microBatch)
   }
 
   /// The gradients of one pass over the batch.

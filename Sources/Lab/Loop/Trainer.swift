@@ -33,9 +33,9 @@ final class Trainer {
   let services: HostServices
   let isCancelled: () -> Bool
   var position = RunPosition()
-  private var optimizer: Optimizer?
+  var optimizer: Optimizer?
   private(set) var reference: ReferencePolicy?
-  private(set) var critic: Critic?
+  var critic: Critic?
   let engine: LocalEngine
   let clock: PhaseClock
   var componentNames = ComponentNames()
@@ -97,8 +97,7 @@ final class Trainer {
     while position.stage < recipe.stages.count {
       let stage = recipe.stages[position.stage]
       try emit(.stageStarted(index: position.stage, stage))
-      let optimizer = Optimizer(policy.model.trainedParameters, on: backend)
-      self.optimizer = optimizer
+      let optimizer = freshOptimizer(of: stage)
       try prepareCritic(for: stage)
       if let saved, saved.position == position, position.step > 0 {
         try optimizer.restore(saved.optimizerState(), step: saved.optimizerStep)
@@ -108,6 +107,7 @@ final class Trainer {
       try prepareReference(for: stage)
       do {
         try prepareData(for: stage)
+        try noteLabelBalance(stage)
         try surveyRewards(stage)
       } catch is CancellationError { return try interrupt() }
       try watch.begin(stage: position.stage, stepsDone: position.step, store: journal.store)
@@ -145,6 +145,15 @@ final class Trainer {
       .memory(
         phases: clock.phases.map { ($0.name, $0.mebibytes) }, held: Double(backend.highWaterBytes) / 1_048_576))
     return .finished
+  }
+
+  /// The optimizer of a stage that begins; that of the one before is gone before it takes memory.
+  func freshOptimizer(of stage: Recipe.Stage) -> Optimizer {
+    optimizer = nil
+    let fresh = Optimizer(
+      policy.model.trainedParameters, stage.optimizer.method, seed: recipe.seed, on: backend)
+    optimizer = fresh
+    return fresh
   }
 
   private func interrupt() throws -> RunEnding {
@@ -193,14 +202,16 @@ final class Trainer {
     try emit(.checkpoint(folder: folder))
   }
 
-  private func iterations(of stage: Recipe.Stage) -> Int {
+  func iterations(of stage: Recipe.Stage) -> Int {
     stage.rollouts?.iterations ?? 1
   }
 
-  private func step(_ stage: Recipe.Stage, _ rates: LearningRates, _ optimizer: Optimizer) throws -> StepRecord {
+  func step(_ stage: Recipe.Stage, _ rates: LearningRates, _ optimizer: Optimizer) throws -> StepRecord {
     do {
       switch stage.objective {
       case let objective as any SupervisedObjective: return try supervisedStep(stage, objective, rates, optimizer)
+      case let objective as any PairObjective: return try pairStep(stage, objective, rates, optimizer)
+      case let objective as any UnpairedObjective: return try unpairedStep(stage, objective, rates, optimizer)
       case let objective as any PolicyObjective:
         guard let settings = stage.rollouts else { break }
         return try policyStep(stage, objective, settings, rates, optimizer)
@@ -227,7 +238,7 @@ final class Trainer {
 
   /// The model that KL terms are taken against: a frozen copy of the weights at the stage's begin, kept in a file so that
   /// a stage that is gone on with in its middle has it too. With an adapter it is the policy with the adapter off.
-  private func prepareReference(for stage: Recipe.Stage) throws {
+  func prepareReference(for stage: Recipe.Stage) throws {
     reference = nil
     let isUsed = stage.objective.usesReference || stage.policyObjective?.usesReferenceInReward == true
     let isWatched = (stage.rollouts?.klEvery ?? 0) > 0 && stage.steps > 0
@@ -246,16 +257,22 @@ final class Trainer {
     if let reference { return reference }
     guard policy.model.adapter == nil else { return ReferencePolicy(policy: policy.model, copy: nil, clock: clock) }
     let weights = try SafeTensors(referencePath)
-    let model = try makeReference()
-    for parameter in model.parameters { parameter.setValue(try weights.mappedTensor(parameter.name, on: backend)) }
+    let model = try backend.making(.reference) {
+      let model = try makeReference()
+      for parameter in model.parameters { parameter.setValue(try weights.mappedTensor(parameter.name, on: backend)) }
+      return model
+    }
     return ReferencePolicy(policy: policy.model, copy: model, clock: clock)
   }
 
-  private func prepareCritic(for stage: Recipe.Stage) throws {
-    critic = try stage.critic.map { settings in
-      Critic(
-        settings, model: settings.kind == .checkpoint ? try makeCritic(settings) : nil, policy: policy,
-        seed: recipe.seed, optimizer: stage.optimizer, updates: stage.steps * iterations(of: stage))
+  func prepareCritic(for stage: Recipe.Stage) throws {
+    critic = nil
+    critic = try backend.making(.auxiliary) {
+      try stage.critic.map { settings in
+        Critic(
+          settings, model: settings.kind == .checkpoint ? try makeCritic(settings) : nil, policy: policy,
+          seed: recipe.seed, optimizer: stage.optimizer, updates: stage.steps * iterations(of: stage))
+      }
     }
   }
 

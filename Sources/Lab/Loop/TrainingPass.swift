@@ -104,7 +104,7 @@ package struct TrainingPass {
   }
 
   /// True at the tokens of a prompt from its second on that stand for no place of a picture.
-  private static func textMask(_ prompt: EncodedPrompt) -> [Bool] {
+  static func textMask(_ prompt: EncodedPrompt) -> [Bool] {
     var mask = [Bool](repeating: true, count: prompt.ids.count)
     for row in prompt.pictureRows { mask[Int(row)] = false }
     return Array(mask.dropFirst())

@@ -24,7 +24,7 @@ extension Trainer {
       var settings = sampled.settings
       settings.kind = task == .unpaired ? .labels : .pairs
       let counts = try clock.measure("preferences") { try make(file, settings, prompts) }
-      try emit(.note("data \(source.name): \(counts.text)"))
+      try emit(.note("data \(source.name): \(counts.line)"))
     }
     streams[source.name] = DataStream(
       name: source.name, source: try DataSources.openSampled(file.path, task: task), seed: recipe.seed &+ source.seed)

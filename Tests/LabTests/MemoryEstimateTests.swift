@@ -2,6 +2,7 @@ import AttuneTensor
 import Core
 import Foundation
 import Models
+import Objectives
 import TestSupport
 import Testing
 
@@ -219,6 +220,17 @@ import Testing
     let forward = try #require(adapted.phases.first { $0.name == "forward" })
     #expect(forward.parts[.adapter] ?? 0 > 0 && forward.parts[.panels] ?? 0 > weights / 2)
     #expect(forward.parts[.gradients] ?? 0 < weights / 4)
+  }
+
+  /// Objectives are not known by name: whatever is registered can be rehearsed.
+  @Test(arguments: ObjectiveRegistry.all.map(\.name)) func everyObjectiveIsRehearsed(_ name: String) throws {
+    let entry = try #require(ObjectiveRegistry.named(name))
+    guard entry.kind != .scores else { return }
+    let size = entry.kind == .rollouts ? "prompts: 2, generations: 4, max_new_tokens: 8" : "batch: 4"
+    let recipe = try Self.recipe("tiny", "{name: s, objective: \(name), steps: 3, \(size)}")
+    let phases = try Rehearsal.estimate(recipe).phases.map(\.name)
+    #expect(phases.contains("backward") && phases.contains("optimizer"), "\(name): \(phases)")
+    #expect(phases.contains("rollout") == (entry.kind == .rollouts))
   }
 
   @Test func anEstimateIsTheSameEveryTime() throws {

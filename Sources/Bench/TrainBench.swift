@@ -5,7 +5,7 @@ import Models
 import Objectives
 import Rollout
 
-/// Steps of training on made-up data: sampling where the objective samples, reference, loss, gradients, AdamW.
+/// Steps of training on made-up data: sampling where the objective samples, reference, loss, gradients, optimizer.
 public struct TrainBench {
   public enum Objective: String, Sendable, CaseIterable { case sft, dpo, kto, grpo }
 
@@ -20,10 +20,11 @@ public struct TrainBench {
     public var pictures: Int
     public var microBatch: Int
     public var recomputesLayers: Bool
+    public var optimizer: OptimizerMethod
 
     public init(
       objective: Objective, rows: Int, generations: Int = 8, promptTokens: Int, newTokens: Int, pictures: Int = 0,
-      microBatch: Int = 0, recomputesLayers: Bool = false
+      microBatch: Int = 0, recomputesLayers: Bool = false, optimizer: OptimizerMethod = .adamW
     ) {
       self.objective = objective
       self.rows = rows
@@ -33,6 +34,7 @@ public struct TrainBench {
       self.pictures = pictures
       self.microBatch = microBatch
       self.recomputesLayers = recomputesLayers
+      self.optimizer = optimizer
     }
   }
 
@@ -46,6 +48,8 @@ public struct TrainBench {
     /// Largest memory of tensors in each phase of a step, MiB.
     public let phases: [(name: String, mebibytes: Double, seconds: Double)]
     public let loss: Double
+    /// What the optimizer keeps between two steps, MiB.
+    public let optimizerMiB: Double
     /// From the start of the process to the begin of the first step; NaN where the system does not tell.
     public let readySeconds: Double
 
@@ -58,7 +62,8 @@ public struct TrainBench {
           "phases",
           .object(phases.map { ($0.name, ["peak_mib": .double($0.mebibytes), "seconds": .double($0.seconds)]) })
         ),
-        ("loss", .double(loss)), ("ready_s", readySeconds.isNaN ? .null : .double(readySeconds)),
+        ("loss", .double(loss)), ("optimizer_mib", .double(optimizerMiB)),
+        ("ready_s", readySeconds.isNaN ? .null : .double(readySeconds)),
       ])
     }
   }
@@ -76,7 +81,8 @@ public struct TrainBench {
   ) throws -> Figures {
     var run = TrainBench(
       bench: bench, workload: workload, reference: reference,
-      optimizer: Optimizer(bench.model.trainedParameters, on: bench.backend), clock: PhaseClock(on: bench.backend))
+      optimizer: Optimizer(bench.model.trainedParameters, workload.optimizer, on: bench.backend),
+      clock: PhaseClock(on: bench.backend))
     let ready = ProcessAge.seconds ?? .nan
     var loss = try run.step(0)
     var samples: [Double] = []
@@ -93,7 +99,7 @@ public struct TrainBench {
       tokensPerSecond: Double(run.tokens) / median, stepSeconds: median, samples: samples, peakMiB: peak,
       ofPeakFlops: run.flops / median / 1e9 / MachineLimits.gflops(bench.backend, bench.model.precision),
       phases: run.clock.phases.map { ($0.name, $0.mebibytes, $0.seconds) }, loss: loss,
-      readySeconds: ready)
+      optimizerMiB: Double(run.optimizer.stateBytes) / 1_048_576, readySeconds: ready)
   }
 
   private var tokens: Int {

@@ -193,6 +193,13 @@ public protocol Backend: AnyObject, Sendable {
   func sumOfSquares(_ x: Tensor) -> Double
   /// One AdamW step on a parameter and its moments; see `AdamW`.
   func adamW(_ p: Tensor, _ m: Tensor, _ v: Tensor, _ g: Tensor, _ step: AdamWStep)
+  /// The same with moments in 8 bits, which are taken out of their codes, moved and put back block by block.
+  func adamWQuantized(_ p: Tensor, _ moments: QuantizedMoments, _ g: Tensor, _ step: AdamWStep)
+  /// One step of gradient descent; m is the momentum buffer, nil without momentum.
+  func sgd(_ p: Tensor, _ m: Tensor?, _ g: Tensor, _ step: SGDStep)
+  /// Rows of x `[rows, n]` by modified Gram-Schmidt, twice: each of length 1 and orthogonal to those above it. A row of
+  /// which no more is left than 2^-16 of the longest row becomes zero: the rows above span it, up to rounding.
+  func orthonormalizeRows(_ x: Tensor)
 }
 
 /// What products are computed in. Sums are always f32 (f64 for f64 operands).
@@ -337,32 +344,6 @@ public enum HeadStream: Int, Sendable, CaseIterable {
   case logSumSquares
   /// 1 where the target is the likeliest id, the lowest among equals.
   case top1
-}
-
-/// The scalars of one AdamW update.
-public struct AdamWStep: Sendable {
-  /// Multiplies the gradient before anything else (clipping).
-  public var gradientScale: Double
-  public var learningRate: Double
-  public var beta1: Double
-  public var beta2: Double
-  public var epsilon: Double
-  public var weightDecay: Double
-  /// Step number, from 1.
-  public var step: Int
-
-  public init(
-    gradientScale: Double = 1, learningRate: Double, beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8,
-    weightDecay: Double = 0, step: Int
-  ) {
-    self.gradientScale = gradientScale
-    self.learningRate = learningRate
-    self.beta1 = beta1
-    self.beta2 = beta2
-    self.epsilon = epsilon
-    self.weightDecay = weightDecay
-    self.step = step
-  }
 }
 
 extension Backend {

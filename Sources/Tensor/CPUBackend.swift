@@ -539,33 +539,6 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     charge(dx, dy, x)
     run(dy.dtype) { $0.gelu_backward($1, p(dx), p(dy), p(x), dy.count, form == .tanh) }
   }
-
-  // MARK: Optimizer
-
-  public func sumOfSquares(_ x: Tensor) -> Double {
-    let scratch = memory.allocate(byteCount: (x.count / 4096 + 1) * 8, for: .scratch)
-    charge(x)
-    guard computes else { return 0 }
-    let blocks = scratch.pointer.assumingMemoryBound(to: Double.self)
-    let table = table(x.dtype)
-    return lock.withLock { _ in table.pointee.sum_squares(pool, blocks, p(x), x.count) }
-  }
-
-  public func adamW(_ parameter: Tensor, _ m: Tensor, _ v: Tensor, _ g: Tensor, _ step: AdamWStep) {
-    precondition(
-      parameter.count == m.count && m.count == v.count && v.count == g.count,
-      "moments of another shape than the parameter")
-    charge(parameter, parameter, m, m, v, v, g)
-    // The powers by repeated multiplication: the C library's pow differs by machine.
-    let rest1 = 1 - integerPower(step.beta1, step.step)
-    let rest2 = 1 - integerPower(step.beta2, step.step)
-    run(parameter.dtype) {
-      $0.adamw(
-        $1, p(parameter), p(m), p(v), p(g), parameter.count, step.gradientScale,
-        1 - step.learningRate * step.weightDecay,
-        step.beta1, step.beta2, step.learningRate / rest1, rest2.squareRoot(), step.epsilon)
-    }
-  }
 }
 
 extension CPUBackend {

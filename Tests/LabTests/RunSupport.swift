@@ -22,6 +22,12 @@ enum RunSupport {
     /// The bytes of a file of the run's folder.
     func file(_ name: String) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: folder + "/" + name)) }
     func weights() throws -> Data { try file("model/model.safetensors") }
+    /// The critic's model and head.
+    func critic() throws -> [Data] {
+      let head = "critic/value_head.safetensors"
+      let isValue = FileManager.default.fileExists(atPath: folder + "/" + head)
+      return try ["critic/model.safetensors", "critic/config.json"].map(file) + (isValue ? [file(head)] : [])
+    }
     /// Metrics and completions by step without times, bit for bit.
     var trace: [String] {
       steps.map { step in
@@ -60,7 +66,7 @@ enum RunSupport {
       \(more)
       data: {train: {kind: jsonl, file: \(Fixtures.root)/recipes/data/sums/sums.jsonl}}
       stages:
-        - {steps: \(steps), prompts: 4, \(stage.contains("max_new_tokens") ? "" : "max_new_tokens: 6, ")\(stage)}
+        - {steps: \(steps), \(stage.contains("prompts:") ? "" : "prompts: 4, ")\(stage.contains("max_new_tokens") ? "" : "max_new_tokens: 6, ")\(stage)}
       rewards:
         - {name: brief, source: length, isolation: inline, parameters: {unit: characters, max: 4, decay: 16}}
       watch: {before: false}

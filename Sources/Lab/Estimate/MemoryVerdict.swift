@@ -85,7 +85,6 @@ public struct MemoryVerdict: Sendable {
       ])
     }
     changes.append(each("recompute=true"))
-    changes.append(each("reference=cached"))
     if recipe.model.train == .full { changes.append(["optimizer.kind=adamw_8bit"]) }
     if recipe.dtype == .f32 { changes.append(["dtype=bf16"]) }
     if recipe.model.train == .full { changes.append(["model.train=lora"]) }

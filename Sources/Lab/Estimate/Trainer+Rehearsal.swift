@@ -32,7 +32,7 @@ extension Trainer {
       position.step = 0
       position.memory = [:]
       clock.reset()
-      let optimizer = freshOptimizer()
+      let optimizer = freshOptimizer(of: stage)
       try prepareCritic(for: stage)
       if index == 0 { try evaluate(stage: -1, step: 0, label: "start") }
       try prepareReference(for: stage)

@@ -97,7 +97,7 @@ final class Trainer {
     while position.stage < recipe.stages.count {
       let stage = recipe.stages[position.stage]
       try emit(.stageStarted(index: position.stage, stage))
-      let optimizer = freshOptimizer()
+      let optimizer = freshOptimizer(of: stage)
       try prepareCritic(for: stage)
       if let saved, saved.position == position, position.step > 0 {
         try optimizer.restore(saved.optimizerState(), step: saved.optimizerStep)
@@ -148,9 +148,10 @@ final class Trainer {
   }
 
   /// The optimizer of a stage that begins; that of the one before is gone before it takes memory.
-  func freshOptimizer() -> Optimizer {
+  func freshOptimizer(of stage: Recipe.Stage) -> Optimizer {
     optimizer = nil
-    let fresh = Optimizer(policy.model.trainedParameters, on: backend)
+    let fresh = Optimizer(
+      policy.model.trainedParameters, stage.optimizer.method, seed: recipe.seed, on: backend)
     optimizer = fresh
     return fresh
   }

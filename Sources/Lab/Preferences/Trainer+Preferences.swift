@@ -24,7 +24,7 @@ extension Trainer {
           at: .init(file: file.path), hint: "put the file back, or start the run anew")
       }
       var settings = sampled.settings
-      settings.kind = task == .unpaired ? .labels : .pairs
+      settings.kind = task == .unpaired && sampled.labels == .threshold ? .labels : .pairs
       let counts = try clock.measure("preferences") { try make(file, settings, prompts) }
       try emit(.note("data \(source.name): \(counts.line)"))
     }

@@ -55,7 +55,8 @@ public struct WrittenTensor {
 }
 
 extension DType {
-  fileprivate var fileType: String {
+  /// As safetensors files name it.
+  var fileType: String {
     switch self {
     case .f32: "F32"
     case .bf16: "BF16"

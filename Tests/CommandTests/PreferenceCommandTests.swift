@@ -133,6 +133,13 @@ import Testing
     #expect(try JSON.parse(inspected.output)["readings"]?[1]?["rows"]?.int == made.count, "\(inspected.errors)")
   }
 
+  /// What a run takes is known before anything is sampled, whatever reads the rows.
+  @Test(arguments: ["sft", "dpo", "kto"]) func aRecipeThatSamplesCanBeChecked(objective: String) throws {
+    let recipe = try Self.recipe(try Program.temporaryFolder())
+    let result = try Program.run(["check", recipe, "--set", "stages.best.objective=\(objective)"])
+    #expect(result.status == 0, "\(result.errors)")
+  }
+
   @Test func requestsThatAreWrong() throws {
     let folder = try Program.temporaryFolder()
     let recipe = try Self.recipe(folder)

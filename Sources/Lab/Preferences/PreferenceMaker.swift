@@ -21,7 +21,7 @@ struct PreferenceMaker {
   var isCancelled: () -> Bool = { false }
 
   /// Prompts that are sampled together; no row depends on it.
-  private static let prompts = 32
+  static let prompts = 32
 
   /// Writes the rows of a source's first prompts, in the source's order, to a JSONL file.
   ///

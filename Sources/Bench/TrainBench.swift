@@ -5,7 +5,7 @@ import Models
 import Objectives
 import Rollout
 
-/// Steps of training on made-up data: sampling where the objective samples, reference, loss, gradients, AdamW.
+/// Steps of training on made-up data: sampling where the objective samples, reference, loss, gradients, optimizer.
 public struct TrainBench {
   public struct Workload: Sendable {
     public var objective: ObjectiveEntry
@@ -18,10 +18,11 @@ public struct TrainBench {
     public var pictures: Int
     public var microBatch: Int
     public var recomputesLayers: Bool
+    public var optimizer: OptimizerMethod
 
     public init(
       objective: ObjectiveEntry, rows: Int, generations: Int = 8, promptTokens: Int, newTokens: Int, pictures: Int = 0,
-      microBatch: Int = 0, recomputesLayers: Bool = false
+      microBatch: Int = 0, recomputesLayers: Bool = false, optimizer: OptimizerMethod = .adamW
     ) {
       self.objective = objective
       self.rows = rows
@@ -31,6 +32,7 @@ public struct TrainBench {
       self.pictures = pictures
       self.microBatch = microBatch
       self.recomputesLayers = recomputesLayers
+      self.optimizer = optimizer
     }
   }
 
@@ -44,6 +46,8 @@ public struct TrainBench {
     /// Largest memory of tensors in each phase of a step, MiB.
     public let phases: [(name: String, mebibytes: Double, seconds: Double)]
     public let loss: Double
+    /// What the optimizer keeps between two steps, MiB.
+    public let optimizerMiB: Double
     /// From the start of the process to the begin of the first step; NaN where the system does not tell.
     public let readySeconds: Double
 
@@ -56,7 +60,8 @@ public struct TrainBench {
           "phases",
           .object(phases.map { ($0.name, ["peak_mib": .double($0.mebibytes), "seconds": .double($0.seconds)]) })
         ),
-        ("loss", .double(loss)), ("ready_s", readySeconds.isNaN ? .null : .double(readySeconds)),
+        ("loss", .double(loss)), ("optimizer_mib", .double(optimizerMiB)),
+        ("ready_s", readySeconds.isNaN ? .null : .double(readySeconds)),
       ])
     }
   }
@@ -89,7 +94,9 @@ public struct TrainBench {
       bench: bench, workload: workload, objective: objective,
       reference: usesReference ? ReferencePolicy(policy: bench.model, copy: try reference(), clock: clock) : nil,
       head: head,
-      optimizer: Optimizer(bench.model.trainedParameters + (head?.parameters ?? []), on: bench.backend), clock: clock)
+      optimizer: Optimizer(
+        bench.model.trainedParameters + (head?.parameters ?? []), workload.optimizer, on: bench.backend),
+      clock: clock)
     let ready = ProcessAge.seconds ?? .nan
     var loss = try run.step(0)
     var samples: [Double] = []
@@ -106,7 +113,7 @@ public struct TrainBench {
       tokensPerSecond: Double(run.tokens) / median, stepSeconds: median, samples: samples, peakMiB: peak,
       ofPeakFlops: run.flops / median / 1e9 / MachineLimits.gflops(bench.backend, bench.model.precision),
       phases: run.clock.phases.map { ($0.name, $0.mebibytes, $0.seconds) }, loss: loss,
-      readySeconds: ready)
+      optimizerMiB: Double(run.optimizer.stateBytes) / 1_048_576, readySeconds: ready)
   }
 
   private var tokens: Int {

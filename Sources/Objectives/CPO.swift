@@ -74,7 +74,9 @@ public struct CPO: PairObjective {
     result.loss += likelihoodWeight * likelihood / tokens
     result.metrics = streams.pairMetrics(rewards: rewards.map { beta * $0 }, logprobs: sums)
     let chosen = Double(stride(from: 0, to: rows.count, by: 2).reduce(0) { $0 + rows[$1].tokens.count })
-    result.metrics.append(.init("nll_loss", likelihood / max(1, chosen), weight: chosen))
+    // The reference does not compute what has no weight.
+    let nll = likelihoodWeight == 0 ? 0 : likelihood / max(1, chosen)
+    result.metrics.append(.init("nll_loss", nll, weight: chosen))
     return result
   }
 

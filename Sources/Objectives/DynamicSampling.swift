@@ -19,20 +19,23 @@ public struct DynamicSampling: Sendable {
   /// True while another round is to be sampled.
   public var isShort: Bool { kept < wanted && rewards.count < rounds }
 
+  /// True if the weighted rewards of a group differ by more than rounding.
+  static func hasSignal(_ group: [Double]) -> Bool { !Spread(group).isFlat }
+
   /// Takes note of a round.
   ///
   /// - Parameter round: per group the weighted reward of each completion; NaN where none applies.
   /// - Returns: the groups of the round that fill the step.
   public mutating func examine(_ round: [[Double]]) -> [Int] {
     rewards.append(round)
-    let chosen = Array(round.indices.filter { !Spread(round[$0]).isFlat }.prefix(max(0, wanted - kept)))
+    let chosen = Array(round.indices.filter { Self.hasSignal(round[$0]) }.prefix(max(0, wanted - kept)))
     kept += chosen.count
     return chosen
   }
 
   /// All examined groups.
   private var groups: [[Double]] { rewards.flatMap { $0 } }
-  private var flat: [[Double]] { groups.filter { Spread($0).isFlat } }
+  private var flat: [[Double]] { groups.filter { !Self.hasSignal($0) } }
 
   /// `dynamic_sampling/rounds`; `kept`, groups that fill the step; `flat_share` of the examined groups; `reward`, the mean over every
   /// completion that was sampled, which that of the completions trained on is not.
@@ -50,7 +53,9 @@ public struct DynamicSampling: Sendable {
     let flat = self.flat
     let unscored = flat.count { Spread($0).count == 0 }
     let means = flat.map { Spread($0).mean }.filter { !$0.isNaN }
-    let counts = Dictionary(means.map { ($0, 1) }, uniquingKeysWith: +).sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+    let counts = Dictionary(means.map { ($0, 1) }, uniquingKeysWith: +).sorted {
+      ($1.value, $0.key) < ($0.value, $1.key)
+    }
     let shown = 4
     var parts = counts.prefix(shown).map { "\($0.value) with all rewards \(Self.short($0.key))" }
     let others = counts.dropFirst(shown).reduce(0) { $0 + $1.value }

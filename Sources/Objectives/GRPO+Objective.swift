@@ -11,7 +11,8 @@ extension GRPO: PolicyObjective {
     .init(
       "delta", .number, .unset(meaning: "no bound"), in: .above(1), "Upper bound of the ratio for negative advantages."),
     .choice(
-      "scale_rewards", GroupAdvantages.Scaling.self, .group, "Whose standard deviation divides the advantages."),
+      "scale_rewards", GroupAdvantages.Scaling.self, .group, "Whose standard deviation divides the advantages."
+    ).taking(true, as: "group").taking(false, as: "none"),
     .choice(
       "importance_sampling_level", ImportanceLevel.self, .token,
       "One ratio a token, one a completion (GSPO), or the completion's value with the token's gradient."),

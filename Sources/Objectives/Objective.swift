@@ -38,8 +38,10 @@ extension Objective {
   public func finishStep(_ tallies: [String: Double], _ memory: inout [String: Double]) {}
 
   /// The objective with the hyper-parameters that a mapping gives.
-  public static func make(_ given: JSON.Object = JSON.Object()) throws -> Self {
-    try Self(ObjectiveSettings(given, of: parameters))
+  ///
+  /// - Parameter isLenient: pass over parameters that the others leave without meaning.
+  public static func make(_ given: JSON.Object = JSON.Object(), isLenient: Bool = false) throws -> Self {
+    try Self(ObjectiveSettings(given, of: parameters, isLenient: isLenient))
   }
 }
 
@@ -80,7 +82,7 @@ public struct StepTotals: Sendable, Equatable {
     rows = streams.rowCount
     tokens = streams.maskedCount
     chosenTokens = stride(from: 0, to: streams.rowCount, by: 2).reduce(0) { $0 + streams.maskedCount(inRow: $1) }
-    promptTokens = 0
+    promptTokens = streams.prompts?.mask.reduce(0) { $1 ? $0 + 1 : $0 } ?? 0
   }
 
   public var pairs: Int { rows / 2 }

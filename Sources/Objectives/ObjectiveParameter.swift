@@ -39,6 +39,8 @@ public struct ObjectiveParameter: Sendable {
   /// For numbers; nil takes every finite one.
   public var bounds: NumberBounds?
   public var place: Place
+  /// Other spellings of its words.
+  var spellings: [(JSON, JSON)] = []
   /// One sentence.
   public var summary: String
 
@@ -61,6 +63,13 @@ public struct ObjectiveParameter: Sendable {
       name, .choice(T.allCases.map(\.rawValue)), .value(.string(fallback.rawValue)), place: place, summary)
   }
 
+  /// The same parameter that also takes `spelling` where it means `word`.
+  func taking(_ spelling: JSON, as word: JSON) -> ObjectiveParameter {
+    var copy = self
+    copy.spellings.append((spelling, word))
+    return copy
+  }
+
   /// What it takes, in the words of an error message.
   public var expectation: String {
     let interval = bounds.map { ", \($0.description)" } ?? ""
@@ -75,7 +84,8 @@ public struct ObjectiveParameter: Sendable {
   }
 
   /// The value in its normal form; nil if it is not what the parameter takes.
-  func accepted(_ value: JSON) -> JSON? {
+  func accepted(_ given: JSON) -> JSON? {
+    let value = spellings.first { $0.0 == given }?.1 ?? given
     func number(_ value: JSON) -> JSON? {
       guard let x = SuiteTensor.number(value), x.isFinite, bounds?.contains(x) != false else { return nil }
       return .double(x)
@@ -102,11 +112,16 @@ public struct ObjectiveParameter: Sendable {
 /// The hyper-parameters of an objective with their values, every default filled in.
 public struct ObjectiveSettings: Sendable {
   private var values: [String: JSON] = [:]
+  /// True if a parameter that the others leave without meaning is passed over, as in the reference implementation, and not
+  /// refused.
+  let isLenient: Bool
 
   /// Reads the parameters from a mapping; keys that are no parameters are passed over, null is as good as not given.
   ///
+  /// - Parameter isLenient: pass over parameters that the others leave without meaning.
   /// - Throws: `AttuneError` that begins with the parameter's name and says what was found and what it takes.
-  public init(_ given: JSON.Object, of parameters: [ObjectiveParameter]) throws {
+  public init(_ given: JSON.Object, of parameters: [ObjectiveParameter], isLenient: Bool = false) throws {
+    self.isLenient = isLenient
     for parameter in parameters {
       if let value = given[parameter.name], !value.isNull {
         guard let accepted = parameter.accepted(value) else {

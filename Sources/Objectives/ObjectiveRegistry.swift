@@ -56,10 +56,12 @@ public struct ObjectiveEntry: Sendable {
   }
 
   /// The objective with the hyper-parameters that are given, and this name's defaults for the others.
-  public func make(_ given: JSON.Object) throws -> any Objective {
+  ///
+  /// - Parameter isLenient: pass over parameters that the others leave without meaning.
+  public func make(_ given: JSON.Object, isLenient: Bool = false) throws -> any Objective {
     var given = given
     for (key, value) in defaults where given[key]?.isNull ?? true { given[key] = value }
-    return try objective.make(given)
+    return try objective.make(given, isLenient: isLenient)
   }
 }
 

@@ -63,8 +63,8 @@ public struct PPO: PolicyObjective {
       let ended = rollouts.terminated.isEmpty || rollouts.terminated[i]
       return (totals[i].isNaN ? 0 : totals[i]) - (ended ? 0 : missingEndPenalty ?? 0)
     }
-    let raw = try TokenCredit.rewards(
-      streams, scores: scores, kl: estimator, coefficient: klCoefficient, by: "kl_coef")
+    let kl = try TokenCredit.kl(streams, estimator, isNeeded: klCoefficient != 0, by: "kl_coef")
+    let raw = TokenCredit.rewards(streams, scores: scores, kl: kl, coefficient: klCoefficient)
     let rewards = whitensRewards ? TokenCredit.whitened(raw, mask: streams.mask, keepsMean: true) : raw
     var (advantages, returns) = (
       [Double](repeating: 0, count: raw.count), [Double](repeating: 0, count: raw.count)
@@ -78,18 +78,17 @@ public struct PPO: PolicyObjective {
       }
     }
     let rows = Double(max(1, totals.count))
-    let penalty = (raw.reduce(0, +) - streams.scored(scores).reduce(0, +)) / rows
-    let mean = scores.reduce(0, +) / rows
+    let (divergence, mean) = (kl.reduce(0, +) / rows, scores.reduce(0, +) / rows)
+    let penalty = klCoefficient == 0 ? 0 : -klCoefficient * divergence
     var metrics = RewardTotals.metrics(rollouts.rewards, names: rollouts.names, totals: totals)
     metrics += [
-      .init("objective/kl", klCoefficient == 0 ? 0 : -penalty / klCoefficient, weight: rows),
-      .init("objective/non_score_reward", penalty, weight: rows), .init("objective/scores", mean, weight: rows),
-      .init("objective/rlhf_reward", penalty + mean, weight: rows),
+      .init("objective/kl", divergence, weight: rows), .init("objective/non_score_reward", penalty, weight: rows),
+      .init("objective/scores", mean, weight: rows), .init("objective/rlhf_reward", penalty + mean, weight: rows),
     ]
     return Credit(
       advantages: .perToken(
         whitensAdvantages ? TokenCredit.whitened(advantages, mask: streams.mask) : advantages),
-      returns: returns, values: values, rewards: totals,
+      returns: returns, values: values, tokenRewards: raw, rewards: totals,
       groupIsFlat: stride(from: 0, to: totals.count, by: max(1, rollouts.groupSize)).map { _ in false },
       metrics: metrics)
   }
@@ -141,12 +140,5 @@ public struct PPO: PolicyObjective {
       ]
     }
     return result
-  }
-}
-
-extension TokenStreams {
-  /// The scores of rows that have a token to stand on.
-  fileprivate func scored(_ scores: [Double]) -> [Double] {
-    scores.indices.map { maskedCount(inRow: $0) > 0 ? scores[$0] : 0 }
   }
 }

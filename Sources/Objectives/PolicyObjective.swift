@@ -89,6 +89,8 @@ public struct Credit: Sendable {
   public var returns: [Double]?
   /// Per token what the critic said when the completions were sampled; nil without a critic.
   public var values: [Double]?
+  /// Per token what its reward was, KL term included; nil where credit is not made of them.
+  public var tokenRewards: [Double]?
   /// The weighted sum `ρ` per completion; NaN where no reward applies.
   public var rewards: [Double]
   /// One per group: true when its rewards give no signal.
@@ -96,10 +98,11 @@ public struct Credit: Sendable {
   public var metrics: [ObjectiveResult.Metric]
 
   public init(
-    advantages: Advantages, returns: [Double]? = nil, values: [Double]? = nil, rewards: [Double],
-    groupIsFlat: [Bool], metrics: [ObjectiveResult.Metric]
+    advantages: Advantages, returns: [Double]? = nil, values: [Double]? = nil, tokenRewards: [Double]? = nil,
+    rewards: [Double], groupIsFlat: [Bool], metrics: [ObjectiveResult.Metric]
   ) {
     self.values = values
+    self.tokenRewards = tokenRewards
     self.advantages = advantages
     self.returns = returns
     self.rewards = rewards
@@ -121,6 +124,7 @@ public struct Credit: Sendable {
     }
     part.returns = returns.map { all in tokens.map { all[$0] } }
     part.values = values.map { all in tokens.map { all[$0] } }
+    part.tokenRewards = tokenRewards.map { all in tokens.map { all[$0] } }
     part.rewards = rows.map { rewards[$0] }
     return part
   }

@@ -54,27 +54,30 @@ public struct ReinforcePlusPlus: PolicyObjective {
   public func credit(_ rollouts: ScoredRollouts) throws -> Credit {
     let streams = rollouts.streams
     let totals = try RewardTotals(rollouts.rewards, names: rollouts.names, weights: rollouts.weights).values
+    let isKnown = totals.map { !$0.isNaN }
     var mask = streams.mask
-    for i in 0..<streams.rowCount where totals[i].isNaN { for t in streams.row(i) { mask[t] = false } }
-    var (returns, advantages) = ([Double](repeating: 0, count: streams.tokenCount), [Double]())
+    for i in 0..<streams.rowCount where !isKnown[i] { for t in streams.row(i) { mask[t] = false } }
+    let kl = try TokenCredit.kl(streams, estimator, isNeeded: usesReferenceInReward, by: "kl_coef")
+    var (rewards, returns): ([Double]?, [Double]?)
+    var advantages = [Double](repeating: 0, count: streams.tokenCount)
     switch flavour {
     case .token:
-      returns = try tokenReturns(streams, totals)
-      advantages = TokenCredit.whitened(returns, mask: mask, isUnbiased: isUnbiased)
+      let own = TokenCredit.rewards(streams, scores: totals, kl: kl, coefficient: klCoefficient)
+      let sums = discounted(own, streams)
+      (rewards, returns) = (own, sums)
+      advantages = TokenCredit.whitened(sums, mask: mask, isUnbiased: isUnbiased)
     case .baseline:
       let centred = Self.centred(totals, size: rollouts.groupSize)
-      for i in 0..<streams.rowCount { for t in streams.row(i) { returns[t] = centred[i] } }
-      advantages = TokenCredit.whitened(returns, mask: mask, isUnbiased: isUnbiased)
+      for i in 0..<streams.rowCount { for t in streams.row(i) { advantages[t] = centred[i] } }
+      advantages = TokenCredit.whitened(advantages, mask: mask, isUnbiased: isUnbiased)
     case .sequence:
-      let kl = try TokenCredit.rewards(
-        streams, scores: totals, kl: estimator, coefficient: klCoefficient, by: "kl_coef")
-      let sums = (0..<streams.rowCount).map { i in
-        totals[i].isNaN ? Double.nan : streams.row(i).reduce(0) { $0 + kl[$1] }
+      let scores = (0..<streams.rowCount).map { i in
+        totals[i] - (klCoefficient == 0 ? 0 : klCoefficient * streams.row(i).reduce(0) { $0 + kl[$1] })
       }
-      let centred = Self.centred(sums, size: rollouts.groupSize)
-      let deviation = Spread(centred.indices.map { sums[$0].isNaN ? .nan : centred[$0] }).deviation
-      advantages = returns
-      for i in 0..<streams.rowCount where !sums[i].isNaN && !deviation.isNaN {
+      let centred = Self.centred(scores, size: rollouts.groupSize)
+      let deviation = Spread(centred.indices.map { isKnown[$0] ? centred[$0] : .nan }).deviation
+      guard !deviation.isNaN else { break }
+      for i in 0..<streams.rowCount {
         for t in streams.row(i) where mask[t] {
           advantages[t] = centred[i] / (deviation + GroupAdvantages.deviationPadding)
         }
@@ -85,7 +88,7 @@ public struct ReinforcePlusPlus: PolicyObjective {
     }
     return Credit(
       advantages: Advantages.perToken(advantages).adding(rollouts.tokenRewards, streams),
-      returns: flavour == .token ? returns : nil, rewards: totals, groupIsFlat: groups,
+      returns: returns, tokenRewards: rewards, rewards: totals, groupIsFlat: groups,
       metrics: RewardTotals.metrics(rollouts.rewards, names: rollouts.names, totals: totals))
   }
 
@@ -100,9 +103,9 @@ public struct ReinforcePlusPlus: PolicyObjective {
     return result
   }
 
-  private func tokenReturns(_ streams: TokenStreams, _ totals: [Double]) throws -> [Double] {
-    var returns = try TokenCredit.rewards(
-      streams, scores: totals, kl: estimator, coefficient: klCoefficient, by: "kl_coef")
+  /// `G_t = r_t + γ·G_{t+1}` over the tokens that count.
+  private func discounted(_ rewards: [Double], _ streams: TokenStreams) -> [Double] {
+    var returns = rewards
     for i in 0..<streams.rowCount {
       var later = 0.0
       for t in streams.row(i).reversed() where streams.mask[t] {

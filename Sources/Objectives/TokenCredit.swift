@@ -2,24 +2,25 @@ import Core
 
 /// Credit that reaches back from a completion's score to its tokens.
 enum TokenCredit {
+  /// The estimate of the KL to the reference at each token of the policy that sampled; 0 where the mask is false, and without a
+  /// reference that is not needed.
+  static func kl(
+    _ streams: TokenStreams, _ estimator: KLEstimator, isNeeded: Bool, by user: String
+  ) throws -> [Double] {
+    if !isNeeded, streams.referenceLogprobs == nil { return [Double](repeating: 0, count: streams.tokenCount) }
+    let reference = try streams.required(streams.referenceLogprobs, "reference logprobs", by: user)
+    return streams.mask.indices.map {
+      streams.mask[$0] ? estimator.value(Double(streams.policyLogprobs[$0]) - Double(reference[$0])) : 0
+    }
+  }
+
   /// Per token `−coefficient · KL`, and the score on top of the last token that counts (arXiv 2203.02155, eq. 2).
   ///
   /// - Parameter scores: one per row; NaN adds nothing.
-  static func rewards(
-    _ streams: TokenStreams, scores: [Double], kl: KLEstimator, coefficient: Double, by user: String
-  ) throws -> [Double] {
-    let reference =
-      coefficient == 0 ? [] : try streams.required(streams.referenceLogprobs, "reference logprobs", by: user)
-    var rewards = [Double](repeating: 0, count: streams.tokenCount)
-    for i in 0..<streams.rowCount {
-      var last: Int?
-      for t in streams.row(i) where streams.mask[t] {
-        if coefficient != 0 {
-          rewards[t] = -coefficient * kl.value(Double(streams.policyLogprobs[t]) - Double(reference[t]))
-        }
-        last = t
-      }
-      if let last, !scores[i].isNaN { rewards[last] += scores[i] }
+  static func rewards(_ streams: TokenStreams, scores: [Double], kl: [Double], coefficient: Double) -> [Double] {
+    var rewards = kl.map { coefficient == 0 ? 0 : -coefficient * $0 }
+    for i in 0..<streams.rowCount where !scores[i].isNaN {
+      if let last = streams.row(i).last(where: { streams.mask[$0] }) { rewards[last] += scores[i] }
     }
     return rewards
   }

@@ -18,6 +18,7 @@ extension CPUBackend {
   ) {
     precondition(targets.count == logits.rows, "\(targets.count) targets for \(logits.rows) rows")
     check(Array(targets), below: logits.width)
+    charge(logits, logits)
     var out = self.streams(streams, firstRow, wanted)
     targets.withUnsafeBufferPointer { targets in
       run(logits.dtype) {
@@ -30,6 +31,7 @@ extension CPUBackend {
     _ logits: Tensor, _ dStreams: Tensor, firstRow: Int, _ targets: ArraySlice<Int32>, _ temperature: Double,
     _ wanted: Set<HeadStream>
   ) {
+    charge(logits, logits)
     var d = streams(dStreams, firstRow, wanted.subtracting([.top1]))
     targets.withUnsafeBufferPointer { targets in
       run(logits.dtype) {
@@ -43,13 +45,16 @@ extension CPUBackend {
     precondition(uniforms.count == logits.rows, "\(uniforms.count) numbers for \(logits.rows) rows")
     var ids = [Int32](repeating: 0, count: logits.rows)
     let logprobs = empty([logits.rows], logits.dtype)
-    let scratch = memory.allocate(byteCount: threads * ((logits.width + 255) / 256) * 8)
+    let scratch = scratch((logits.width + 255) / 256, 8)
+    charge(logits, logits)
     run(logits.dtype) {
       $0.sample(
         $1, &ids, p(logprobs), scratch.pointer.assumingMemoryBound(to: Double.self), p(logits), logits.width, uniforms,
         logits.rows, logits.width, temperature)
     }
     withExtendedLifetime(scratch) {}
+    // What equal logits give.
+    if !computes { ids = uniforms.map { Int32($0 * Double(logits.width)) } }
     return (ids, logprobs.dtype == .f64 ? doubles(logprobs).map { Float($0) } : floats(logprobs))
   }
 

@@ -169,6 +169,43 @@ import Testing
     }
   }
 
+  /// A KL that is measured every tenth step: two looks running say so, one does not.
+  @Test func aPolicyThatLeavesItsReference() throws {
+    let alarm = try expectOne(.kl, of: "kl", from: 109, within: 1) { step, metrics in
+      if step % 10 == 9 { metrics["kl"] = step > 95 ? 3 : 0.3 }
+    }
+    #expect(alarm.numbers.map(\.value) == [3, 0.3] && alarm.meaning.contains("learning rate"))
+    #expect(alarms { step, metrics in if step % 10 == 9 { metrics["kl"] = step == 99 ? 30 : 0.3 } }.isEmpty)
+  }
+
+  /// What a person is told to turn is there to be turned.
+  @Test func remediesAreTheObjectives() throws {
+    var rules = AlarmRules(rewards: [("right", 1)], settings: Self.recipe.watch)
+    var history = MetricHistory(window: 20)
+    for step in 0..<40 { history.append(["entropy": step < 20 ? 1 : 0.01, "kl": 4]) }
+    func meanings() -> [String] {
+      rules.readings(history, samples: 8).filter { [.entropy, .kl].contains($0.kind) }.map(\.meaning)
+    }
+    #expect(meanings().allSatisfy { $0.hasSuffix("lower the learning rate.") || $0.hasSuffix("or iterations.") })
+    rules.parameters = ["entropy_coef", "beta"]
+    #expect(meanings().count == 2 && meanings().allSatisfy { $0.hasSuffix("a KL term (beta).") })
+    #expect(meanings()[0].contains("an entropy bonus (entropy_coef)"))
+  }
+
+  /// Where groups without spread are left out, how many there were is what tells.
+  @Test func dynamicSamplingThatFindsNothing() throws {
+    _ = try expectOne(.collapse, of: "reward", from: 100) { step, metrics in
+      metrics["frac_reward_zero_std"] = 0
+      metrics["dynamic_sampling/flat_share"] = step >= 100 ? 0.95 : 0.5
+      metrics["dynamic_sampling/reward"] = 0.2
+    }
+    _ = try expectOne(.saturation, of: "reward", from: 100) { step, metrics in
+      metrics["frac_reward_zero_std"] = 0
+      metrics["dynamic_sampling/flat_share"] = step >= 100 ? 0.95 : 0.5
+      metrics["dynamic_sampling/reward"] = step >= 95 ? 1.45 : 0.5
+    }
+  }
+
   @Test func failuresAndSlowness() throws {
     _ = try expectOne(.failing, of: "form", from: 100, within: 6) { step, metrics in
       if step >= 100 { metrics["rewards/form/failed"] = 0.2 }

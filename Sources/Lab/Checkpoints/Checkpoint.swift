@@ -71,13 +71,15 @@ struct CheckpointStore {
     try SafeTensors.write(
       parameters.map { ($0.name, $0.value) }, metadata: [:], to: temporary + "/weights.safetensors", from: backend)
     try SafeTensors.write(
-      optimizer?.state ?? [], metadata: [:], to: temporary + "/optimizer.safetensors", from: backend)
+      optimizer?.state ?? [], metadata: optimizer?.metadata ?? [:], to: temporary + "/optimizer.safetensors",
+      from: backend)
     if let critic {
       try SafeTensors.write(
         critic.parameters.map { ($0.name, $0.value) }, metadata: [:], to: temporary + "/" + Self.criticWeights,
         from: backend)
       try SafeTensors.write(
-        critic.optimizer.state, metadata: [:], to: temporary + "/" + Self.criticOptimizer, from: backend)
+        critic.optimizer.state, metadata: critic.optimizer.metadata, to: temporary + "/" + Self.criticOptimizer,
+        from: backend)
     }
     if !reference.isEmpty {
       try SafeTensors.write(

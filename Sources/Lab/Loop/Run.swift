@@ -115,8 +115,9 @@ public struct Run {
       })
   }
 
-  /// Everything that can be known before weights are read: data files, the model's configuration, reward plugins.
-  public static func check(_ recipe: Recipe, workerCommand: [String]) throws {
+  /// Everything that can be known before weights are read: data files, the model's configuration, reward plugins, and what
+  /// the run will take of memory and time.
+  public static func check(_ recipe: Recipe, workerCommand: [String]) throws -> MemoryVerdict {
     let streams = try DataSources.open(recipe)
     let seesPictures: Bool
     if let preset = recipe.model.preset {
@@ -136,6 +137,8 @@ public struct Run {
     let rewards = try RewardSet(recipe, workerCommand: workerCommand, copies: nil)
     defer { rewards.close() }
     try rewards.checkColumns(recipe, streams)
+    return try MemoryVerdict.judge(
+      recipe, rewards: rewards.entries.map(\.reward.descriptor), rates: .measured(threads: recipe.threads))
   }
 
   /// Runs to the end, or until `isCancelled` says stop.
@@ -174,8 +177,9 @@ public struct Run {
     _ observers: [any RunObserver], _ workerCommand: [String], _ isCancelled: @escaping () -> Bool,
     _ report: @escaping (String) -> Void, _ hasBegun: inout Bool
   ) throws -> RunEnding {
+    let estimate = try estimateMemory(report)
     let backend = try CPUBackend(threads: recipe.threads)
-    let precision: Precision = recipe.dtype == .bf16 ? .bf16 : .full
+    let precision = recipe.productPrecision
     let checkpoints = CheckpointStore(runFolder: folder.path)
     let start = try startFolder()
     let weights = recipe.weightFormat
@@ -218,6 +222,9 @@ public struct Run {
       })
     hasBegun = true
     let ending = try trainer.run(from: saved)
+    if let estimate {
+      report(estimate.comparison(held: backend.highWaterBytes, resident: ProcessMemory.peakBytes))
+    }
     guard ending == .finished else { return ending }
     if let scorer { try scorer.save(to: folder.path + "/model") } else { try policy.save(to: folder.path + "/model") }
     if policy.model.adapter != nil {
@@ -302,14 +309,16 @@ public struct Run {
       policy.model.setTrainable(true, parts: recipe.model.trainedParts)
     case .lora:
       let parts = recipe.model.trainedParts
-      if let adapter = recipe.model.adapter {
-        if let scorer {
-          try scorer.loadAdapter(folder: adapter, parts: parts)
+      try policy.model.backend.making(.adapter) {
+        if let adapter = recipe.model.adapter {
+          if let scorer {
+            try scorer.loadAdapter(folder: adapter, parts: parts)
+          } else {
+            try policy.model.loadAdapter(folder: adapter, parts: parts)
+          }
         } else {
-          try policy.model.loadAdapter(folder: adapter, parts: parts)
+          try policy.model.attachLoRA(recipe.model.lora, seed: recipe.seed, parts: parts)
         }
-      } else {
-        try policy.model.attachLoRA(recipe.model.lora, seed: recipe.seed, parts: parts)
       }
     }
     guard scorer != nil || !policy.model.trainedParameters.isEmpty else {

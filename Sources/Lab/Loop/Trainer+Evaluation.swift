@@ -23,7 +23,7 @@ extension Trainer {
     let available = stream.source.count ?? 512
     let count = recipe.evaluation.count > 0 ? min(recipe.evaluation.count, available) : available
     let parameters = SamplingParameters(
-      temperature: 0, maxNewTokens: recipe.evaluation.maxNewTokens, stopIDs: Set(policy.endIDs))
+      temperature: 0, maxNewTokens: recipe.evaluation.maxNewTokens, stopIDs: Set(policy.stopIDs))
     let scored = recipe.evaluation.rewards ? rewards.entries : []
     let lanes = RewardLanes(
       scored.map(\.reward), score: { [context = rewardContext(.eval)] in try scored[$0].score($2, context) })

@@ -45,8 +45,11 @@ extension Trainer {
         policy: policy.model,
         adapter: try frozen.map { ($0, try weights.tensor($0.name, on: backend)) }, clock: clock)
     }
-    let model = try makeReferenceModel()
-    for parameter in model.parameters { parameter.setValue(try weights.mappedTensor(parameter.name, on: backend)) }
+    let model = try backend.making(.reference) {
+      let model = try makeReferenceModel()
+      for parameter in model.parameters { parameter.setValue(try weights.mappedTensor(parameter.name, on: backend)) }
+      return model
+    }
     return ReferencePolicy(policy: policy.model, copy: model, clock: clock)
   }
 

@@ -35,9 +35,9 @@ final class Trainer {
   let services: HostServices
   let isCancelled: () -> Bool
   var position = RunPosition()
-  private var optimizer: Optimizer?
+  var optimizer: Optimizer?
   var reference: ReferencePolicy?
-  private(set) var critic: Critic?
+  var critic: Critic?
   let engine: LocalEngine
   let clock: PhaseClock
   var componentNames = ComponentNames()
@@ -104,8 +104,7 @@ final class Trainer {
     while position.stage < recipe.stages.count {
       let stage = recipe.stages[position.stage]
       try emit(.stageStarted(index: position.stage, stage))
-      let optimizer = Optimizer(trainedParameters, on: backend)
-      self.optimizer = optimizer
+      let optimizer = freshOptimizer(of: stage)
       try prepareCritic(for: stage)
       if let saved, saved.position == position, position.step > 0 {
         try optimizer.restore(saved.optimizerState(), step: saved.optimizerStep)
@@ -157,6 +156,15 @@ final class Trainer {
     return .finished
   }
 
+  /// The optimizer of a stage that begins; that of the one before is gone before it takes memory.
+  func freshOptimizer(of stage: Recipe.Stage) -> Optimizer {
+    optimizer = nil
+    let fresh = Optimizer(
+      trainedParameters, stage.optimizer.method, seed: recipe.seed, on: backend)
+    optimizer = fresh
+    return fresh
+  }
+
   private func interrupt() throws -> RunEnding {
     try save()
     return .interrupted
@@ -206,11 +214,11 @@ final class Trainer {
     try emit(.checkpoint(folder: folder))
   }
 
-  private func iterations(of stage: Recipe.Stage) -> Int {
+  func iterations(of stage: Recipe.Stage) -> Int {
     stage.rollouts?.iterations ?? 1
   }
 
-  private func step(_ stage: Recipe.Stage, _ rates: LearningRates, _ optimizer: Optimizer) throws -> StepRecord {
+  func step(_ stage: Recipe.Stage, _ rates: LearningRates, _ optimizer: Optimizer) throws -> StepRecord {
     do {
       switch stage.objective {
       case let objective as any SupervisedObjective: return try supervisedStep(stage, objective, rates, optimizer)
@@ -241,11 +249,14 @@ final class Trainer {
     return samples
   }
 
-  private func prepareCritic(for stage: Recipe.Stage) throws {
-    critic = try stage.critic.map { settings in
-      Critic(
-        settings, model: settings.kind == .checkpoint ? try makeCritic(settings) : nil, policy: policy,
-        seed: recipe.seed, optimizer: stage.optimizer, updates: stage.steps * iterations(of: stage))
+  func prepareCritic(for stage: Recipe.Stage) throws {
+    critic = nil
+    critic = try backend.making(.auxiliary) {
+      try stage.critic.map { settings in
+        Critic(
+          settings, model: settings.kind == .checkpoint ? try makeCritic(settings) : nil, policy: policy,
+          seed: recipe.seed, optimizer: stage.optimizer, updates: stage.steps * iterations(of: stage))
+      }
     }
   }
 

@@ -76,7 +76,7 @@ struct PreferenceMaker {
       groups = try engine.generate(
         zip(samples, prompts).map {
           RolloutRequest(prompt: $1.encoded, completions: settings.completions, promptNumber: $0.id)
-        }, settings.sampling(stopIDs: policy.endIDs), isCancelled: isCancelled
+        }, settings.sampling(stopIDs: policy.stopIDs), isCancelled: isCancelled
       ) { group, completions in
         let number = range.lowerBound + group
         // Unlike any number of a training sample, of one of an evaluation, or of one of a look at rewards.

@@ -35,6 +35,8 @@ public struct Recipe: Sendable, Equatable {
   public var watch: Watch
   public var evaluation: Evaluation
   public var rollout: Rollout
+  /// GiB that the run may need; nil takes what the machine has, 0 does not ask.
+  public var memoryLimit: Double?
   public var checkpoint: Checkpoint
   public var report: Report
 
@@ -78,6 +80,13 @@ public struct Recipe: Sendable, Equatable {
     try self.init(RecipeNode(effective), text: text, file: file, overrides: [], checkFiles: checkFiles)
   }
 
+  /// The same recipe with some keys set as `--set` does.
+  ///
+  /// - Throws: `AttuneError` (request) if they do not go with the others.
+  func setting(_ overrides: [String]) throws -> Recipe {
+    try Recipe(RecipeNode(effective), text: text, file: file, overrides: overrides, checkFiles: false)
+  }
+
   private init(_ root: RecipeNode, text: String, file: String, overrides: [String], checkFiles: Bool) throws {
     var problems = RecipeProblems(file: file)
     let whole = try RecipeExtension.resolve(root, file: file, problems: &problems)
@@ -110,6 +119,7 @@ public struct Recipe: Sendable, Equatable {
     watch = Watch(values.section("watch"))
     evaluation = Evaluation(values.section("evaluation"))
     rollout = Rollout(values.section("rollout"))
+    memoryLimit = values.section("memory").optionalNumber("limit_gib")
     checkpoint = Checkpoint(values.section("checkpoint"))
     report = Report(values.section("report"))
   }

@@ -180,6 +180,13 @@ enum RecipeChecks {
       reader.add(
         "\(path).\(key): found \(steps), expected a whole number of steps, or a fraction below 1", at: "\(path).\(key)")
     }
+    if optimizer?["kind"]?.string == OptimizerMethod.Kind.sgd.rawValue, optimizer?["nesterov"]?.bool == true,
+      optimizer?["momentum"]?.double == 0
+    {
+      reader.add(
+        "\(path).nesterov: there is nothing to look ahead by with momentum: 0", at: "\(path).nesterov",
+        hint: "set momentum to 0.9, or leave nesterov out")
+    }
     if optimizer?["schedule"]?.string == LearningRateSchedule.Shape.polynomial.rawValue,
       let end = optimizer?["end_learning_rate"]?.double, let peak = optimizer?["learning_rate"]?.double, end >= peak
     {

@@ -3,55 +3,10 @@ import Core
 /// Cases of group-relative policy optimization. Their tensors are `[B, T]`; every row becomes `T` tokens, and the mask
 /// does the rest.
 extension ObjectiveSuite {
-  // MARK: Configuration
-
-  private static func advantageConfiguration(_ c: SuiteCase) throws -> GroupAdvantages.Configuration {
-    var configuration = GroupAdvantages.Configuration()
-    if let size = try c.integer("num_generations") { configuration.groupSize = size }
-    configuration.rewardWeights = try c.numbers("reward_weights")
-    if let scaling: GroupAdvantages.Scaling = try c.choice("scale_rewards") { configuration.scaling = scaling }
-    if let aggregation: GroupAdvantages.Aggregation = try c.choice("multi_objective_aggregation") {
-      configuration.aggregation = aggregation
-    }
-    return configuration
-  }
-
-  private static func lossConfiguration(_ c: SuiteCase) throws -> GRPO.Configuration {
-    var g = GRPO.Configuration()
-    if let type: GRPO.LossType = try c.choice("loss_type") { g.lossType = type }
-    if let level: GRPO.ImportanceLevel = try c.choice("importance_sampling_level") { g.importanceLevel = level }
-    // The suites call these two by their variant.
-    if c.variant == "gmpo" { g.lossType = .gmpo }
-    if c.variant == "gspo_token" { (g.lossType, g.importanceLevel) = (.grpo, .sequenceToken) }
-    if let x = try c.number("epsilon") { g.epsilon = x }
-    g.epsilonHigh = try c.number("epsilon_high")
-    g.delta = try c.number("delta")
-    if let x = try c.number("beta") { g.beta = x }
-    if let x = try c.flag("use_bias_correction_kl") { g.biasCorrectedKL = x }
-    if let x = try c.number("top_entropy_quantile") { g.topEntropyQuantile = x }
-    if let x = try c.number("entropy_coef") { g.entropyCoefficient = x }
-    g.offPolicyMaskThreshold = try c.number("off_policy_mask_threshold")
-    if let x = try c.integer("max_completion_length") { g.maxCompletionLength = x }
-    if let x = try c.number("sapo_temperature_pos") { g.sapoTemperaturePositive = x }
-    if let x = try c.number("sapo_temperature_neg") { g.sapoTemperatureNegative = x }
-    if let x = try c.number("vespo_k_pos") { g.vespoPowerPositive = x }
-    if let x = try c.number("vespo_lambda_pos") { g.vespoDecayPositive = x }
-    if let x = try c.number("vespo_k_neg") { g.vespoPowerNegative = x }
-    if let x = try c.number("vespo_lambda_neg") { g.vespoDecayNegative = x }
-    if try c.flag("use_adaptive_entropy") == true {
-      var entropy = AdaptiveEntropy.Configuration(initial: g.entropyCoefficient)
-      if let x = try c.number("entropy_coef_delta") { entropy.delta = x }
-      if let x = try c.number("entropy_coef_min") { entropy.minimum = x }
-      if let x = try c.number("entropy_coef_max") { entropy.maximum = x }
-      if let x = try c.number("entropy_target") { entropy.target = x }
-      g.adaptiveEntropy = entropy
-    }
-    if try c.flag("sampler_correction") == true {
-      g.samplerCorrection = SamplerCorrection(
-        mode: try c.choice("sampler_correction_mode") ?? .sequenceMask,
-        clipMax: try c.number("sampler_correction_clip_max"), clipMin: try c.number("sampler_correction_clip_min"))
-    }
-    return g
+  static func group(_ c: SuiteCase, _ grpo: GRPO) throws -> SuiteOutputs {
+    if c.variant == "advantages" { return try groupAdvantages(c, grpo) }
+    if c.variant.hasPrefix("step:") { return try groupStep(c, grpo) }
+    return try groupLoss(c, grpo)
   }
 
   private static func normalization(_ c: SuiteCase, itemCount: Int?) throws -> GRPO.Normalization {
@@ -68,10 +23,14 @@ extension ObjectiveSuite {
   // MARK: Inputs
 
   /// The streams of a case; `mask` replaces its completion mask.
-  private static func streams(_ c: SuiteCase, mask: [Bool]? = nil) throws -> TokenStreams {
+  private static func streams(_ c: SuiteCase, mask: SuiteTensor? = nil) throws -> TokenStreams {
     let policy = try c.tensor("policy_logps", rank: 2)
     let shape = policy.shape
-    var effective = try mask ?? c.tensor("completion_mask", shape: shape).bools
+    let given = try mask ?? c.tensor("completion_mask", shape: shape)
+    guard given.shape == shape else {
+      throw AttuneError.request("'completion_mask' has shape \(given.shape), expected \(shape)")
+    }
+    var effective = given.bools
     if let environment = try c.optionalTensor("env_mask", shape: shape)?.bools {
       for t in effective.indices where !environment[t] { effective[t] = false }
     }
@@ -84,30 +43,21 @@ extension ObjectiveSuite {
   }
 
   /// Scores, effective mask and its token count.
-  private static func score(_ c: SuiteCase) throws -> (scores: GroupAdvantages.Scores, mask: SuiteTensor, count: Int) {
-    let rewards = try c.tensor("rewards_per_func", rank: 2)
-    let (rows, functions) = (rewards.shape[0], rewards.shape[1])
-    let scores = try GroupAdvantages(advantageConfiguration(c)).compute(
-      rewards: (0..<rows).map { Array(rewards.data[$0 * functions..<($0 + 1) * functions]) },
-      names: (0..<functions).map { "f\($0)" })
-    var completions = try c.tensor("completion_mask", rank: 2)
-    guard completions.shape[0] == rows else {
-      throw AttuneError.request("'completion_mask' has \(completions.shape[0]) rows for \(rows) rewards")
-    }
-    var mask = completions.bools
-    if try c.flag("mask_truncated_completions") == true {
-      let width = [Int](repeating: completions.shape[1], count: rows)
-      CompletionStatistics(lengths: width, terminated: try c.tensor("terminated", shape: [rows]).bools)
-        .maskTruncated(&mask, rowOffsets: TokenStreams.offsets(ofLengths: width))
-    }
-    completions = SuiteTensor(.i64, completions.shape, mask.map { $0 ? 1 : 0 })
-    return (scores, completions, mask.reduce(0) { $1 ? $0 + 1 : $0 })
+  private static func score(
+    _ c: SuiteCase, _ grpo: GRPO
+  ) throws -> (scores: GroupAdvantages.Scores, mask: SuiteTensor, count: Int) {
+    let mask = try effectiveMask(c)
+    let rewards = try Rewards(c, rows: mask.shape[0])
+    let scores = try grpo.compare(
+      rewards: rewards.values, names: rewards.names, weights: c.numbers("reward_weights"),
+      groupSize: c.integer("num_generations") ?? 8)
+    return (scores, mask, mask.bools.reduce(0) { $1 ? $0 + 1 : $0 })
   }
 
   // MARK: Cases
 
-  static func groupAdvantages(_ c: SuiteCase) throws -> SuiteOutputs {
-    let (scores, mask, count) = try score(c)
+  private static func groupAdvantages(_ c: SuiteCase, _ grpo: GRPO) throws -> SuiteOutputs {
+    let (scores, mask, count) = try score(c, grpo)
     return SuiteOutputs(
       metrics: scores.metrics,
       values: [
@@ -116,10 +66,10 @@ extension ObjectiveSuite {
       ])
   }
 
-  static func groupStep(_ c: SuiteCase) throws -> SuiteOutputs {
-    let (scores, mask, count) = try score(c)
-    let streams = try streams(c, mask: mask.bools)
-    let result = try GRPO(lossConfiguration(c)).evaluate(
+  private static func groupStep(_ c: SuiteCase, _ grpo: GRPO) throws -> SuiteOutputs {
+    let (scores, mask, count) = try score(c, grpo)
+    let streams = try streams(c, mask: mask)
+    let result = try grpo.evaluate(
       streams, advantages: .perRow(scores.advantages), normalization: normalization(c, itemCount: count))
     return SuiteOutputs(
       loss: result.loss, gradients: [("policy_logps", SuiteTensor(mask.shape, result.gradients.logprob))],
@@ -130,9 +80,8 @@ extension ObjectiveSuite {
       ])
   }
 
-  static func groupLoss(_ c: SuiteCase) throws -> SuiteOutputs {
-    let configuration = try lossConfiguration(c)
-    let grpo = GRPO(configuration)
+  private static func groupLoss(_ c: SuiteCase, _ grpo: GRPO) throws -> SuiteOutputs {
+    let configuration = grpo.configuration
     let streams = try streams(c)
     let shape = try c.tensor("policy_logps", rank: 2).shape
     let given = try c.tensor("advantages")
@@ -151,7 +100,8 @@ extension ObjectiveSuite {
         streams, advantages: advantages, normalization: normalization,
         entropyCoefficient: controller?.appliedCoefficient)
       losses.append(result.loss)
-      if controller != nil {
+      // Evaluation leaves the controller alone.
+      if controller != nil, normalization.isTraining {
         let (sum, count) = try grpo.entropyStatistics(streams)
         controller?.observe(entropySum: sum, count: count)
         controller?.finishStep()
@@ -165,7 +115,7 @@ extension ObjectiveSuite {
     if let entropy = result.gradients.entropy {
       outputs.gradients.append(("token_entropy", SuiteTensor(shape, entropy)))
     }
-    if let controller { outputs.metrics.append(.init("entropy_coef", controller.coefficient)) }
+    if let controller, normalization.isTraining { outputs.metrics.append(.init("entropy_coef", controller.coefficient)) }
     if let weights = try configuration.samplerCorrection?.weights(streams) {
       let perRow = !weights.perRow.isEmpty
       let ratio = SuiteTensor(.f32, perRow ? [shape[0], 1] : shape, perRow ? weights.perRow : weights.perToken)
@@ -182,7 +132,21 @@ extension ObjectiveSuite {
   /// `loss_per_step`; a case without outputs says it as `steps` in its config, and a controller is watched for three steps otherwise.
   private static func steps(_ c: SuiteCase, adaptive: Bool) -> Int {
     let written = c.json["outputs"]?["values"]?["loss_per_step"]?["shape"]?[0]?.int
-    let configured = c.configurationJSON["steps"]?.int
+    let configured = c.configuration["steps"]?.int
     return min(1000, written ?? configured ?? (adaptive ? 3 : 1))
+  }
+}
+
+extension GRPO {
+  /// A case's configuration; suites call two of GRPO's kin by their variant.
+  static func settings(of c: SuiteCase) -> JSON.Object {
+    var settings = c.configuration
+    guard c.objective == name else { return settings }
+    if c.variant == "gmpo" { settings["loss_type"] = "gmpo" }
+    if c.variant == "gspo_token" {
+      settings["loss_type"] = "grpo"
+      settings["importance_sampling_level"] = "sequence_token"
+    }
+    return settings
   }
 }

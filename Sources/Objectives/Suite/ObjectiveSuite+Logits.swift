@@ -62,9 +62,7 @@ extension ObjectiveSuite {
     }
   }
 
-  static func sft(_ c: SuiteCase) throws -> SuiteOutputs {
-    let configuration = SFT.Configuration(
-      lossType: try c.choice("loss_type") ?? .nll, labelSmoothing: try c.number("label_smoothing_factor") ?? 0)
+  static func supervised(_ c: SuiteCase, _ objective: any SupervisedObjective) throws -> SuiteOutputs {
     let head = try Head(c)
     let tokens = head.tokens()
     let shape = [head.rows, head.columns]
@@ -77,11 +75,14 @@ extension ObjectiveSuite {
       try c.optionalTensor("attention_mask").map { $0.bools.reduce(0) { $1 ? $0 + 1 : $0 } }
       ?? head.rows * (head.columns + 1)
     let targets = try c.integer("num_items_in_batch")
-    let result = try SFT(configuration).evaluate(streams, targetCount: targets, attendedTokenCount: attended)
+    if let targets, targets < 0 { throw AttuneError.request("num_items_in_batch is \(targets), expected at least 0") }
+    let totals = StepTotals(rows: head.rows, tokens: targets ?? streams.maskedCount)
+    let result = try objective.evaluate(streams, totals)
     var outputs = SuiteOutputs(loss: result.loss, metrics: result.metrics)
+    outputs.metrics.append(.init("num_tokens", Double(attended)))
     outputs.gradients = [("logits", head.backward(result.gradients))]
     // With smoothing the logprobs are not the only stream, and the reference has no such tensor.
-    if configuration.labelSmoothing == 0 {
+    if result.gradients.logSumExp == nil {
       // The reference sums the head's outputs, which are 0 at ignored positions, and lists the derivative there too;
       // it never reaches the logits. The objective itself gives 0.
       let ignored = Float(-1 / Double(max(1, targets ?? streams.maskedCount)))

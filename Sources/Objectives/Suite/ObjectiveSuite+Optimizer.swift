@@ -69,7 +69,7 @@ extension ObjectiveSuite {
 
   private static func rates(_ c: SuiteCase, count: Int, learningRates: LearningRates?) throws -> [Double] {
     if let learningRates {
-      let rates = try learningRates(c.configurationJSON, count)
+      let rates = try learningRates(JSON(.object(c.configuration)), count)
       guard rates.count == count else {
         throw AttuneError.work("the schedule gave \(rates.count) learning rates for \(count) steps")
       }

@@ -40,25 +40,41 @@ public enum ObjectiveSuite {
     }
   }
 
-  private static let available = ["sft", "logprob", "dpo", "kto", "grpo", "optimizer", "grad_clip", "lr_schedule"]
+  /// What is no objective: parts of one, or of the optimizer.
+  private static let pieces = ["logprob", "dapo", "kl", "ref_sync", "optimizer", "grad_clip", "lr_schedule"]
 
   private static func outputs(_ c: SuiteCase, learningRates: LearningRates?) throws -> SuiteOutputs {
     switch c.objective {
-    case "sft": return try sft(c)
     case "logprob": return try logprob(c)
-    case "dpo": return try pairLoss(c)
-    case "kto": return try unpairedLoss(c)
-    case "grpo":
-      if c.variant == "advantages" { return try groupAdvantages(c) }
-      if c.variant.hasPrefix("step:") { return try groupStep(c) }
-      return try groupLoss(c)
+    case "dapo": return try dapo(c)
+    case "kl": return try kl(c)
+    case "ref_sync": return try referenceSync(c)
     case "optimizer": return try optimizer(c, learningRates: learningRates)
     case "grad_clip": return try gradientClipping(c)
     case "lr_schedule": return try schedule(c, learningRates: learningRates)
-    default:
+    case SFT.name where c.variant.hasPrefix("packing:"): return try packing(c)
+    default: return try objective(c)
+    }
+  }
+
+  /// A case of an objective that recipes can name, under the hyper-parameters of its `config`.
+  private static func objective(_ c: SuiteCase) throws -> SuiteOutputs {
+    // The reference names a reward model's objective by what it trains.
+    let name = c.objective == "reward_model" ? RewardModelObjective.name : c.objective
+    guard let entry = ObjectiveRegistry.named(name) else {
+      let available = pieces + ObjectiveRegistry.all.map(\.name)
       throw AttuneError.request(
         "the objective '\(c.objective)' can't be computed; available: \(available.joined(separator: ", "))",
         hint: nearestName(to: c.objective, among: available).map { "did you mean '\($0)'?" })
+    }
+    switch try entry.make(GRPO.settings(of: c), isLenient: true) {
+    case let objective as GRPO: return try group(c, objective)
+    case let objective as any SupervisedObjective: return try supervised(c, objective)
+    case let objective as any PairObjective: return try pairs(c, objective)
+    case let objective as any UnpairedObjective: return try unpaired(c, objective)
+    case let objective as any ScoreObjective: return try scores(c, objective)
+    case let objective as any PolicyObjective: return try rollouts(c, objective)
+    default: throw AttuneError.request("the objective '\(name)' has no cases")
     }
   }
 }

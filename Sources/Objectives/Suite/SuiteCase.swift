@@ -6,7 +6,8 @@ struct SuiteCase {
   let id: String
   let objective: String
   let variant: String
-  private let configuration: JSON.Object
+  /// Keys with their values; null and a missing key both mean "unset".
+  let configuration: JSON.Object
   private let inputs: JSON.Object
 
   init(_ json: JSON) throws {
@@ -20,10 +21,7 @@ struct SuiteCase {
     inputs = object["inputs"]?.object ?? .init()
   }
 
-  /// The whole configuration, for what others evaluate.
-  var configurationJSON: JSON { JSON(.object(configuration)) }
-
-  // MARK: Configuration; null and a missing key both mean "unset".
+  // MARK: Configuration of what is no objective's hyper-parameter.
 
   private func setting(_ key: String) -> JSON? {
     guard let value = configuration[key], !value.isNull else { return nil }
@@ -69,15 +67,6 @@ struct SuiteCase {
 
   func choice<T: NamedChoice>(_ key: String) throws -> T? { try word(key).map { try T.named($0, key: key) } }
 
-  /// A list of alternatives, or a single one.
-  func choices<T: NamedChoice>(_ key: String) throws -> [T]? {
-    guard let value = setting(key) else { return nil }
-    return try (value.array ?? [value]).map {
-      guard let word = $0.string else { throw wrong(key, $0, "a name or a list of names") }
-      return try T.named(word, key: key)
-    }
-  }
-
   // MARK: Inputs.
 
   var inputNames: [String] { inputs.keys }
@@ -105,11 +94,15 @@ struct SuiteCase {
   /// A tensor with this many dimensions, each at least 1.
   func tensor(_ name: String, rank: Int) throws -> SuiteTensor {
     let tensor = try tensor(name)
+    try requireRank(tensor, rank, name)
+    return tensor
+  }
+
+  private func requireRank(_ tensor: SuiteTensor, _ rank: Int, _ name: String) throws {
     guard tensor.shape.count == rank, tensor.shape.allSatisfy({ $0 > 0 }) else {
       throw AttuneError.request(
         "the tensor '\(name)' has shape \(tensor.shape), expected \(rank) dimensions, none empty")
     }
-    return tensor
   }
 
   func inputInteger(_ name: String) throws -> Int? {
@@ -118,5 +111,46 @@ struct SuiteCase {
       throw AttuneError.request("the input '\(name)' is \(value.kind), expected a whole number of at least 0")
     }
     return number
+  }
+
+  private func list(_ name: String) throws -> [JSON] {
+    guard let value = inputs[name], let items = value.array else {
+      throw AttuneError.request("the input '\(name)' is \(inputs[name]?.kind ?? "missing"), expected a list")
+    }
+    return items
+  }
+
+  /// A list of tensors.
+  func tensors(_ name: String, rank: Int) throws -> [SuiteTensor] {
+    try list(name).enumerated().map { i, json in
+      let tensor = try SuiteTensor(json, name: "\(name)[\(i)]")
+      try requireRank(tensor, rank, "\(name)[\(i)]")
+      return tensor
+    }
+  }
+
+  /// A list of lists of whole numbers.
+  func integerLists(_ name: String) throws -> [[Int]] {
+    try list(name).map { item in
+      guard let numbers = item.array else {
+        throw AttuneError.request("the input '\(name)' holds \(item.kind), expected lists of whole numbers")
+      }
+      return try numbers.map {
+        guard let number = $0.int else {
+          throw AttuneError.request("the input '\(name)' holds \($0.kind), expected whole numbers")
+        }
+        return number
+      }
+    }
+  }
+
+  /// A tensor of whole numbers with one dimension.
+  func integers(_ name: String) throws -> [Int] {
+    try tensor(name).data.map {
+      guard let number = Int(exactly: $0) else {
+        throw AttuneError.request("the tensor '\(name)' holds \($0), expected whole numbers")
+      }
+      return number
+    }
   }
 }

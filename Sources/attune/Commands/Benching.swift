@@ -72,6 +72,17 @@ extension Arguments {
     return value
   }
 
+  /// One of the words of a type.
+  fileprivate func word<T: CaseIterable & RawRepresentable>(_ name: String, _ fallback: T) throws -> T
+  where T.RawValue == String {
+    guard let text = string(name) else { return fallback }
+    if let value = T(rawValue: text) { return value }
+    let known = T.allCases.map(\.rawValue)
+    throw AttuneError.request(
+      "\(name) is '\(text)', one of \(known.joined(separator: ", ")) was expected",
+      hint: nearestName(to: text, among: known).map { "did you mean \($0)?" })
+  }
+
   fileprivate func benchModel() throws -> BenchModel {
     let backend = try CommonFlags.backend(self)
     let model = try LanguageModel.load(
@@ -135,6 +146,9 @@ let benchTrainCommand = Command(
     .init(name: "--generations", value: "G", help: "completions of a prompt where the policy samples (default 8)"),
     .init(name: "--micro-batch", value: "T", help: "trees computed at once (default 0: about 512 rows)"),
     .init(name: "--recompute", value: nil, help: "keep only each layer's input for the way back"),
+    .init(
+      name: "--optimizer", value: OptimizerMethod.Kind.allCases.map(\.rawValue).joined(separator: "|"),
+      help: "how gradients become steps (default adamw)"),
   ],
   example: "attune bench train --model checkpoints/tiny-vl --objective dpo --adapter lora --rows 2 --dtype bf16"
 ) { arguments in
@@ -154,7 +168,8 @@ let benchTrainCommand = Command(
     generations: try arguments.count("--generations", 8, least: 2),
     promptTokens: try arguments.count("--prompt-tokens", 128), newTokens: try arguments.count("--new-tokens", 128),
     pictures: try arguments.count("--pictures", 0, least: 0),
-    microBatch: try arguments.count("--micro-batch", 0, least: 0), recomputesLayers: arguments.has("--recompute"))
+    microBatch: try arguments.count("--micro-batch", 0, least: 0), recomputesLayers: arguments.has("--recompute"),
+    optimizer: OptimizerMethod(try arguments.word("--optimizer", OptimizerMethod.Kind.adamW)))
   let bench = try arguments.benchModel()
   if adapter == "lora" {
     // The decoder's layers, as the usual recipes adapt.

@@ -40,7 +40,9 @@ extension TokenStreams {
     ]
     if let entropies { metrics.append(.init("entropy", maskedMean(entropies))) }
     if let isTop1 {
-      metrics.append(.init("mean_token_accuracy", maskedMean(isTop1.map { $0 ? 1 : 0 }, rows: chosenRows)))
+      let tokens = chosenRows.reduce(0) { $0 + maskedCount(inRow: $1) }
+      metrics.append(
+        .init("mean_token_accuracy", maskedMean(isTop1.map { $0 ? 1 : 0 }, rows: chosenRows), weight: Double(tokens)))
     }
     return metrics
   }

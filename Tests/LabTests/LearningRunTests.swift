@@ -84,8 +84,8 @@ enum LearningSupport {
       let other = try run(stage + ", micro_batch: \(cut)", "threads: \(threads)", "\(cut)-\(threads)")
       #expect(try other.weights() == whole.weights(), "micro_batch \(cut), \(threads) threads")
       for (a, b) in zip(other.steps, whole.steps) {
-        #expect(a.metrics.map(\.name) == b.metrics.map(\.name))
-        for (x, y) in zip(a.metrics, b.metrics) {
+        #expect(a.metrics.count == b.metrics.count)
+        for (x, y) in zip(a.metrics.sorted { $0.name < $1.name }, b.metrics.sorted { $0.name < $1.name }) {
           #expect(x.name == y.name && abs(x.value - y.value) <= 1e-9 * max(1, abs(y.value)), "\(x) \(y)")
         }
       }
@@ -143,11 +143,14 @@ enum LearningSupport {
     }
     let free = try run(0)
     #expect(free.metric("truncated_completions").allSatisfy { $0.isNaN })
-    #expect(try run(500).metric("truncated_completions") == [0, 0])
-    #expect(try run(500).metric("loss") == free.metric("loss"))
+    let shares = try run(500).metric("truncated_completions")
+    #expect(shares == [0, 0])
+    let losses = try run(501).metric("loss")
+    #expect(losses == free.metric("loss"))
     let cut = try run(40)
-    #expect(cut.metric("truncated_completions").allSatisfy { $0 > 0 })
-    let error = #expect(throws: AttuneError.self) { try run(5) }
+    let shares40 = cut.metric("truncated_completions")
+    #expect(shares40.reduce(0, +) > 0 && shares40.allSatisfy { $0 < 1 }, "\(shares40)")
+    let error = #expect(throws: AttuneError.self) { _ = try run(5) }
     #expect(error?.message.contains("with max_length 5 none is left") == true, "\(String(describing: error))")
   }
 

@@ -12,6 +12,7 @@ enum RunSupport {
     var ending: RunEnding
     var steps: [StepRecord]
     var notes: [String]
+    var evaluations: [EvaluationRecord] = []
     var folder: String
 
     /// A metric of every step; NaN where it is missing.
@@ -44,10 +45,12 @@ enum RunSupport {
   private final class Recorder: RunObserver {
     var steps: [StepRecord] = []
     var notes: [String] = []
+    var evaluations: [EvaluationRecord] = []
     func handle(_ event: RunEvent) throws {
       switch event {
       case .step(let step): steps.append(step)
       case .note(let text): notes.append(text)
+      case .evaluated(let record): evaluations.append(record)
       default: break
       }
     }
@@ -96,6 +99,7 @@ enum RunSupport {
         calls += 1
         return calls > questions
       }, report: { _ in })
-    return Outcome(ending: ending, steps: recorder.steps, notes: recorder.notes, folder: folder)
+    return Outcome(
+      ending: ending, steps: recorder.steps, notes: recorder.notes, evaluations: recorder.evaluations, folder: folder)
   }
 }

@@ -29,6 +29,10 @@ public enum Rehearsal {
       sampled.settings.prompts = min(max(1, sampled.settings.prompts), Trainer.rehearsedSamples)
       recipe.data[i].content = .sampled(sampled)
     }
+    let cached = recipe.stages.filter { $0.reference.kind == .cached }
+    for i in recipe.stages.indices where recipe.stages[i].reference.kind == .cached {
+      recipe.stages[i].reference.kind = .auto
+    }
     let backend = try CPUBackend(threads: recipe.threads, rehearsal: rates)
     let trainer = try trainer(recipe, rewards, backend, folder)
     let stages = try trainer.rehearse()
@@ -40,7 +44,7 @@ public enum Rehearsal {
       mappedBytes: trainer.policy.model.lookedUpBytes(tokens: stages.map(\.tokens).max() ?? 0),
       programBytes: ProcessMemory.residentBytes,
       durations: stages.map { .init(stage: $0.name, steps: $0.steps, seconds: $0.seconds) },
-      evaluation: trainer.evaluationTime(of: stages, count: evaluated), notes: notes(recipe))
+      evaluation: trainer.evaluationTime(of: stages, count: evaluated), notes: notes(recipe) + cached.map(cachedNote))
   }
 
   private static func trainer(
@@ -53,14 +57,13 @@ public enum Rehearsal {
     }
     let start = try recipe.model.preset.map { try outline($0, "start") } ?? recipe.model.path
     let (precision, weights) = (recipe.productPrecision, recipe.weightFormat)
-    let policy = try Policy(folder: start, backend: backend, precision: precision, weights: weights)
-    try Run.prepare(policy, recipe)
+    let (policy, scorer) = try Run.load(recipe, from: start, backend: backend)
     let run = RunFolder(id: "rehearsal", path: folder)
     let store = try RunStore.create(
       in: run, .init(name: recipe.name, file: recipe.file, recipe: recipe.text, effective: recipe.effective),
       stages: recipe.stages.map { .init(name: $0.name, objective: $0.entry.name, steps: $0.steps) })
     return Trainer(
-      recipe: recipe, policy: policy, streams: try DataSources.open(recipe),
+      recipe: recipe, policy: policy, scorer: scorer, streams: try DataSources.open(recipe),
       rewards: try RewardSet(rehearsing: recipe, rewards), checkpoints: CheckpointStore(runFolder: folder),
       folder: run, journal: OutcomeJournal(store: store, replays: false), observers: [],
       services: HostServices(tokenizer: policy.tokenizer, judges: try JudgeService([])), isCancelled: { false },
@@ -73,6 +76,10 @@ public enum Rehearsal {
           critic, folder: critic.preset.map { try outline($0, "critic") } ?? critic.path ?? start, for: policy,
           recipe: recipe)
       })
+  }
+
+  private static func cachedNote(_ stage: Recipe.Stage) -> String {
+    "the cached reference of stage \(stage.name) is taken as a model that stays in memory; it does while numbers are missing"
   }
 
   private static func notes(_ recipe: Recipe) -> [String] {

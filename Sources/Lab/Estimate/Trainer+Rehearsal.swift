@@ -34,9 +34,9 @@ extension Trainer {
       clock.reset()
       let optimizer = freshOptimizer(of: stage)
       try prepareCritic(for: stage)
-      if index == 0 { try evaluate(stage: -1, step: 0, label: "start") }
-      try prepareReference(for: stage)
       try prepareData(for: stage)
+      try prepareReference(for: stage, nil)
+      if index == 0 { try evaluate(stage: -1, step: 0, label: "start") }
       let rates = stage.optimizer.learningRates(steps: max(1, stage.steps * iterations(of: stage)))
       let samples = max(1, stage.rollouts?.prompts ?? stage.batch)
       // The second step finds the panels of the first, and the third what the second found.
@@ -54,6 +54,7 @@ extension Trainer {
       let seconds = steps > 0 ? (backend.seconds - start) / Double(steps) : 0
       try evaluate(stage: index, step: max(0, steps - 1), label: "after \(stage.name)")
       critic = nil
+      reference = nil
       stages.append(
         RehearsedStage(
           name: stage.name, phases: clock.phases, seconds: seconds, steps: stage.steps,

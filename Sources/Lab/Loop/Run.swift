@@ -183,9 +183,8 @@ public struct Run {
     let checkpoints = CheckpointStore(runFolder: folder.path)
     let start = try startFolder()
     let weights = recipe.weightFormat
-    let policy = try Policy(folder: start, backend: backend, precision: precision, weights: weights)
+    let (policy, scorer) = try Run.load(recipe, from: start, backend: backend)
     for remark in policy.remarks { report("note: \(remark)") }
-    try Run.prepare(policy, recipe)
     if let remark = policy.model.adapter?.remark { report("note: \(remark)") }
     for critic in recipe.stages.compactMap(\.critic) where critic.kind == .checkpoint {
       try Critic.check(folder: criticFolder(critic), for: policy)
@@ -211,7 +210,8 @@ public struct Run {
     let references = folder.path + "/reference"
     try FileManager.default.createDirectory(atPath: references, withIntermediateDirectories: true)
     let trainer = Trainer(
-      recipe: recipe, policy: policy, streams: streams, rewards: rewards, checkpoints: checkpoints, folder: folder,
+      recipe: recipe, policy: policy, scorer: scorer, streams: streams, rewards: rewards, checkpoints: checkpoints,
+      folder: folder,
       journal: OutcomeJournal(store: store, replays: !isNew), observers: observers,
       services: services, isCancelled: isCancelled, referenceFolder: references,
       makeReference: {
@@ -226,10 +226,11 @@ public struct Run {
       report(estimate.comparison(held: backend.highWaterBytes, resident: ProcessMemory.peakBytes))
     }
     guard ending == .finished else { return ending }
-    try policy.save(to: folder.path + "/model")
+    if let scorer { try scorer.save(to: folder.path + "/model") } else { try policy.save(to: folder.path + "/model") }
     if policy.model.adapter != nil {
       try FileManager.default.createDirectory(atPath: folder.path + "/adapter", withIntermediateDirectories: true)
-      try policy.model.saveAdapter(folder: folder.path + "/adapter", baseModel: recipe.model.path)
+      try policy.model.saveAdapter(
+        folder: folder.path + "/adapter", baseModel: recipe.model.path, scoreHead: scorer?.head)
     }
     return ending
   }
@@ -279,8 +280,24 @@ public struct Run {
     }
   }
 
+  /// The model that a recipe trains, with what it trains of it: a policy, or the trunk of a reward model.
+  static func load(
+    _ recipe: Recipe, from folder: String, backend: any Backend
+  ) throws -> (policy: Policy, scorer: RewardModel?) {
+    let precision: Precision = recipe.dtype == .bf16 ? .bf16 : .full
+    guard recipe.trainsRewardModel else {
+      let policy = try Policy(folder: folder, backend: backend, precision: precision, weights: recipe.weightFormat)
+      try prepare(policy, recipe)
+      return (policy, nil)
+    }
+    let scorer = try RewardModel(
+      training: folder, backend: backend, precision: precision, weights: recipe.weightFormat, seed: recipe.seed)
+    try prepare(scorer.policy, recipe, scorer)
+    return (scorer.policy, scorer)
+  }
+
   /// Makes the parameters trainable that the recipe trains.
-  static func prepare(_ policy: Policy, _ recipe: Recipe) throws {
+  private static func prepare(_ policy: Policy, _ recipe: Recipe, _ scorer: RewardModel? = nil) throws {
     try checkParts(recipe, present: policy.model.parts)
     switch recipe.model.train {
     case .full:
@@ -294,13 +311,17 @@ public struct Run {
       let parts = recipe.model.trainedParts
       try policy.model.backend.making(.adapter) {
         if let adapter = recipe.model.adapter {
-          try policy.model.loadAdapter(folder: adapter, parts: parts)
+          if let scorer {
+            try scorer.loadAdapter(folder: adapter, parts: parts)
+          } else {
+            try policy.model.loadAdapter(folder: adapter, parts: parts)
+          }
         } else {
           try policy.model.attachLoRA(recipe.model.lora, seed: recipe.seed, parts: parts)
         }
       }
     }
-    guard !policy.model.trainedParameters.isEmpty else {
+    guard scorer != nil || !policy.model.trainedParameters.isEmpty else {
       throw AttuneError.request(
         "nothing is trained: the parts that the model has are frozen", at: .init(file: recipe.file),
         hint: "take a part out of model.freeze")

@@ -11,11 +11,10 @@ extension Trainer {
   ) throws -> StepRecord {
     let started = monotonicSeconds()
     let rows = try nextSamples(stage, stage.batch).map { try pair($0, stage) }
-    let trees = rows.map(\.tree)
     var gradients = stepGradients(stage, objective)
-    try addPairs(trees, to: &gradients, objective, recording: true)
+    try gradients.addPairs(rows.map(\.tree), objective, objective.usesReference ? loadReference() : nil)
     return try finishStep(
-      stage, gradients, rates, optimizer, since: started, more: cutMetrics(rows, stage),
+      stage, gradients.sums, rates, optimizer, since: started, more: cutMetrics(rows, stage),
       trainedTokens: rows.reduce(0) { $0 + $1.tokenCount }, headline: ["loss", "rewards/accuracies"])
   }
 
@@ -28,19 +27,5 @@ extension Trainer {
         hint: "name the column with `rejected:` in the data source")
     }
     return try row(sample, [chosen, rejected], stage)
-  }
-
-  /// Puts the loss of pairs, and what `recording` asks for, into a step's gradients.
-  func addPairs(
-    _ trees: [PromptTree], to gradients: inout StepGradients, _ objective: any PairObjective, recording: Bool
-  ) throws {
-    let totals = StepTotals(ofPairs: trees)
-    let reference = objective.usesReference ? try loadReference() : nil
-    let microBatch = gradients.microBatch
-    try gradients.add(trees, recording: recording, needsWholeStep: objective.needsWholeStep) { part, streams in
-      streams.referenceLogprobs = try reference?.logprobs(Array(trees[part]), temperature: 1, microBatch: microBatch)
-    } evaluate: { _, streams in
-      try objective.evaluate(streams, totals)
-    }
   }
 }

@@ -1,7 +1,6 @@
 import Core
 import Datasets
 import Models
-import Objectives
 
 /// A prompt with the completions that a step learns from.
 struct LearnedRow {
@@ -58,21 +57,5 @@ extension Recipe.Stage {
         hint: "raise max_length of stage \(name), or take long prompts out of the data")
     }
     return Array(completion.prefix(room))
-  }
-}
-
-extension StepTotals {
-  /// Of trees with one row for each completion.
-  init(of trees: [PromptTree]) {
-    self.init(
-      rows: trees.reduce(0) { $0 + $1.completions.count },
-      tokens: trees.reduce(0) { $1.completions.reduce($0) { $0 + $1.count } })
-  }
-
-  /// Of trees with a chosen and a rejected completion each.
-  init(ofPairs trees: [PromptTree]) {
-    self.init(of: trees)
-    chosenTokens = trees.reduce(0) { $0 + $1.completions[0].count }
-    promptTokens = trees.reduce(0) { $0 + TrainingPass.textMask($1.prompt).count { $0 } }
   }
 }

@@ -20,7 +20,7 @@ extension Trainer {
       try objective.evaluate(streams, totals)
     }
     return try finishStep(
-      stage, gradients, rates, optimizer, since: started, more: cutMetrics(rows, stage),
+      stage, gradients.sums, rates, optimizer, since: started, more: cutMetrics(rows, stage),
       trainedTokens: rows.reduce(0) { $0 + $1.tokenCount }, headline: ["loss", "mean_token_accuracy"])
   }
 }

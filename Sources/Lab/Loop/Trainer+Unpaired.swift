@@ -22,35 +22,17 @@ extension Trainer {
       return try row(sample, [completion(of: sample, stage, "learning from labels")], stage)
     }
     var gradients = stepGradients(stage, objective)
-    try addUnpaired(
-      rows.map(\.tree), labels, to: &gradients, objective,
-      mismatched: objective.usesMismatched ? try mismatched(rows.map(\.tree), samples, stage) : [], recording: true)
+    let trees = rows.map(\.tree)
+    try gradients.addLabelled(
+      trees, desirable: labels, mismatched: objective.usesMismatched ? mismatched(trees, samples, stage) : [],
+      objective,
+      objective.usesReference ? loadReference() : nil, memory: position.memory)
     var record = try finishStep(
-      stage, gradients, rates, optimizer, since: started, more: cutMetrics(rows, stage),
+      stage, gradients.sums, rates, optimizer, since: started, more: cutMetrics(rows, stage),
       trainedTokens: rows.reduce(0) { $0 + $1.tokenCount }, headline: ["loss", "rewards/margins"])
     record.metrics.settleMargins()
     record.headline = record.metrics.filter { name, _ in record.headline.contains { $0.name == name } }
     return record
-  }
-
-  /// Puts the loss of completions, and what `recording` asks for, into a step's gradients.
-  ///
-  /// - Parameter mismatched: prompts with completions of other prompts; none where the objective asks for none.
-  func addUnpaired(
-    _ trees: [PromptTree], _ labels: [Bool], to gradients: inout StepGradients, _ objective: any UnpairedObjective,
-    mismatched: [PromptTree], recording: Bool
-  ) throws {
-    let totals = StepTotals(of: trees)
-    let reference = objective.usesReference ? try loadReference() : nil
-    let microBatch = gradients.microBatch
-    let ratios = try reference.map { try gradients.logRatios(mismatched, to: $0) } ?? []
-    let memory = position.memory
-    try gradients.add(trees, recording: recording, needsWholeStep: objective.needsWholeStep) { part, streams in
-      streams.referenceLogprobs = try reference?.logprobs(Array(trees[part]), temperature: 1, microBatch: microBatch)
-    } evaluate: { part, streams in
-      try objective.evaluate(
-        streams, desirable: Array(labels[part]), mismatchedLogRatios: ratios, totals, memory)
-    }
   }
 
   /// The step's prompts with completions of its other prompts: the whole step is one block, in the order of the data.
@@ -71,23 +53,6 @@ extension Trainer {
     else { return }
     if let remark = kto.remark(desirable: counts.desirable, undesirable: counts.undesirable) {
       try emit(.note("stage \(stage.name): \(remark)"))
-    }
-  }
-}
-
-extension StepGradients {
-  /// `Σ (x − r)` of each completion: policy against reference, without a way back.
-  func logRatios(_ trees: [PromptTree], to reference: ReferencePolicy) throws -> [Double] {
-    try TrainingPass.microBatches(trees, size: microBatch).flatMap { part -> [Double] in
-      let own = Array(trees[part])
-      let policy = clock.measure("mismatched") { pass.forward(own, recording: false).stream(.logprob) }
-      let references = try reference.logprobs(own, temperature: pass.temperature, microBatch: microBatch)
-      var first = 0
-      return own.flatMap(\.completions).map { completion in
-        let range = first..<first + completion.count
-        first = range.upperBound
-        return range.reduce(0) { $0 + (Double(policy[$1]) - Double(references[$1])) }
-      }
     }
   }
 }

@@ -31,14 +31,14 @@ extension Trainer {
   ///   - more: metrics beside the objective's.
   ///   - headline: names of the metrics that progress lines show.
   func finishStep(
-    _ stage: Recipe.Stage, _ gradients: StepGradients, _ rates: LearningRates, _ optimizer: Optimizer,
+    _ stage: Recipe.Stage, _ sums: StepSums, _ rates: LearningRates, _ optimizer: Optimizer,
     since started: Double, more: [(name: String, value: Double)] = [], trainedTokens: Int, headline: [String]
   ) throws -> StepRecord {
     let rate = rates.learningRate(at: position.step)
     let norm = try clock.measure("optimizer") { try optimizer.update(rates, at: position.step, stage.optimizer) }
-    stage.objective.finishStep(gradients.tallies, &position.memory)
-    var metrics: [(name: String, value: Double)] = [("loss", gradients.loss)]
-    metrics += gradients.means.values + more
+    stage.objective.finishStep(sums.tallies, &position.memory)
+    var metrics: [(name: String, value: Double)] = [("loss", sums.loss)]
+    metrics += sums.means.values + more
     metrics += [("learning_rate", rate), ("grad_norm", norm)]
     return StepRecord(
       stage: position.stage, step: position.step, stageSteps: stage.steps, metrics: metrics, prompts: [],

@@ -163,6 +163,9 @@ extension Recipe {
     }
   }
 
+  /// The model is given a score in the place of its words.
+  public var trainsRewardModel: Bool { stages.contains { $0.entry.kind == .scores } }
+
   /// How the model's frozen weights are held, in the words of the room that holds them.
   public var weightFormat: WeightFormat {
     switch model.weights {
@@ -178,6 +181,8 @@ extension Recipe {
 
     /// Name of the source; nil evaluates nothing.
     public var data: String?
+    /// Name of the source of held-out pairs; nil looks at none.
+    public var preferences: String?
     /// Steps between evaluations; 0 only before the first stage and after each.
     public var every: Int
     /// 0 takes all samples.
@@ -189,6 +194,7 @@ extension Recipe {
 
     init(_ values: RecipeValues) {
       data = values.optionalString("data")
+      preferences = values.optionalString("preferences")
       every = values.int("every")
       count = values.int("count")
       maxNewTokens = values.int("max_new_tokens")

@@ -24,7 +24,7 @@ extension RecipeTable {
         "recompute", .bool, .value(false),
         "Keep only each layer's input for the way back and compute the rest again: less memory, a third more work, the same bits."
       ),
-    ] + optimizer(in: "stages[].", perStage: true) + Recipe.Stage.Critic.keys
+    ] + optimizer(in: "stages[].", perStage: true) + Recipe.Stage.Reference.keys + Recipe.Stage.Critic.keys
     + ObjectiveRegistry.objectives.flatMap(settings)
 
   /// Objectives that learn from data as it is.

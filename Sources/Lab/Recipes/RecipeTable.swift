@@ -283,13 +283,23 @@ public enum RecipeTable {
     ] + sampled
   }()
 
+  private static func trainsRewardModel(_ scope: RecipeKey.Scope) -> Bool {
+    let rewardModels = ObjectiveRegistry.names(of: .scores)
+    return scope.root["stages"]?.array?.contains { rewardModels.contains($0["objective"]?.string ?? "") } ?? false
+  }
+
   private static let evaluation: [RecipeKey] = [
     section("evaluation", "Greedy completions on held-out data."),
     row(
       "evaluation.data", .string,
-      .derived(meaning: "eval if there is such a source, else none") {
-        $0.root["data"]?["eval"] == nil ? .null : "eval"
-      }, "Name of the data source."),
+      .derived(meaning: "eval if there is such a source, else none; none where a reward model is trained") {
+        $0.root["data"]?["eval"] == nil || trainsRewardModel($0) ? .null : "eval"
+      }, "Name of the data source of prompts."),
+    row(
+      "evaluation.preferences", .string,
+      .derived(meaning: "none; eval if there is such a source where a reward model is trained") {
+        $0.root["data"]?["eval"] != nil && trainsRewardModel($0) ? "eval" : .null
+      }, "Name of a data source of held-out pairs, for stages that learn from preferences."),
     row(
       "evaluation.every", .int, .value(0), in: count(from: 0),
       "Steps between evaluations; 0 evaluates only before the first stage and after each."),

@@ -122,7 +122,7 @@ public struct TrainBench {
       let trees = try trees(number, completions: 2)
       let references = referenceLogprobs(trees)
       loss = try update(trees, wanted: [.logprob], references: references) { streams, range in
-        try DPO().evaluate(streams, pairCount: w.rows)
+        try DPO().evaluate(streams, StepTotals(rows: 2 * w.rows, tokens: 2 * w.rows * w.newTokens))
       }
     case .kto:
       let trees = try trees(number, completions: 1)

@@ -53,7 +53,9 @@ public struct DynamicSampling: Sendable {
     let flat = self.flat
     let unscored = flat.count { Spread($0).count == 0 }
     let means = flat.map { Spread($0).mean }.filter { !$0.isNaN }
-    let counts = Dictionary(means.map { ($0, 1) }, uniquingKeysWith: +).sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+    let counts = Dictionary(means.map { ($0, 1) }, uniquingKeysWith: +).sorted {
+      ($1.value, $0.key) < ($0.value, $1.key)
+    }
     let shown = 4
     var parts = counts.prefix(shown).map { "\($0.value) with all rewards \(Self.short($0.key))" }
     let others = counts.dropFirst(shown).reduce(0) { $0 + $1.value }

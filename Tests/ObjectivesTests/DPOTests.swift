@@ -96,8 +96,9 @@ import Testing
     let result = try DPO(Self.configuration(.sigmoid, beta: 0.5)).evaluate(Self.byHand)
     #expect(
       result.metrics == [
-        .init("rewards/chosen", 0.25), .init("rewards/rejected", -0.125), .init("rewards/margins", 0.375),
-        .init("rewards/accuracies", 0.5), .init("logps/chosen", -1.5), .init("logps/rejected", -2.25),
+        .init("rewards/chosen", 0.25, weight: 2), .init("rewards/rejected", -0.125, weight: 2),
+        .init("rewards/margins", 0.375, weight: 2), .init("rewards/accuracies", 0.5, weight: 2),
+        .init("logps/chosen", -1.5, weight: 2), .init("logps/rejected", -2.25, weight: 2),
       ])
   }
 

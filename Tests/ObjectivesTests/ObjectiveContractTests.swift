@@ -293,7 +293,8 @@ import Testing
     expectClose(advantages, [0.75, -0.75, -1.25, 1.25], absolute: 1e-15)
     #expect(Spread.leftOneOut([1, .nan, 3, .nan], size: 2).map { $0.isNaN } == [true, true, true, true])
     #expect(Spread.leftOneOut([2.1, 2.1, 2.1], size: 3) == [0, 0, 0])
-    let clipped = try RLOO.make(JSON.Object([("beta", 0), ("reward_clip_range", [0, 0.5])]))
+    let range: JSON = [0, 0.5]
+    let clipped = try #require(Self.make("rloo", [("beta", 0), ("reward_clip_range", range)]) as? RLOO)
     guard case .perRow(let bounded) = try Self.scored(clipped).credit.advantages else { return }
     expectClose(bounded, [0.25, -0.25, -0.5, 0.5], absolute: 1e-15)
     expectRefused(RLOO.self, [("reward_clip_range", [1, 0])], "reward_clip_range", "ascending")
@@ -316,8 +317,9 @@ import Testing
   }
 
   @Test func whiteningKeepsOneTokenAlone() {
+    // 1/√(2 + 1e-8).
     let white = TokenCredit.whitened([1, 3, 9], mask: [true, true, false])
-    expectClose(white, [-0.7071067776510, 0.7071067776510, 0], absolute: 1e-12)
+    expectClose(white, [-0.7071067794187805, 0.7071067794187805, 0], absolute: 1e-15)
     #expect(TokenCredit.whitened([4, 9], mask: [true, false]) == [4, 0])
     expectClose(TokenCredit.whitened([1, 3], mask: [true, true], isUnbiased: false), [-1, 1], absolute: 1e-12)
   }

@@ -46,11 +46,11 @@ extension ObjectiveSuite {
   private static func score(
     _ c: SuiteCase, _ grpo: GRPO
   ) throws -> (scores: GroupAdvantages.Scores, mask: SuiteTensor, count: Int) {
+    let size = try c.integer("num_generations") ?? 8
     let mask = try effectiveMask(c)
     let rewards = try Rewards(c, rows: mask.shape[0])
     let scores = try grpo.compare(
-      rewards: rewards.values, names: rewards.names, weights: c.numbers("reward_weights"),
-      groupSize: c.integer("num_generations") ?? 8)
+      rewards: rewards.values, names: rewards.names, weights: c.numbers("reward_weights"), groupSize: size)
     return (scores, mask, mask.bools.reduce(0) { $1 ? $0 + 1 : $0 })
   }
 

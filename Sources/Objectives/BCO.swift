@@ -32,7 +32,7 @@ public struct BCO: UnpairedObjective {
     guard desirable.count == streams.rowCount else {
       throw AttuneError.work("\(desirable.count) labels for \(streams.rowCount) completions")
     }
-    let rewards = try KTO.logRatios(streams).map { beta * $0 }
+    let rewards = try streams.logRatios(by: "BCO").map { beta * $0 }
     let (sum, count) = (rewards.reduce(0, +), Double(rewards.count))
     let (mean, seen) = (memory["reward_mean"] ?? 0, memory["reward_count"] ?? 0)
     let delta = count == 0 ? mean : mean + (sum / count - mean) * count / (seen + count)
@@ -47,7 +47,7 @@ public struct BCO: UnpairedObjective {
       for t in streams.row(i) where streams.mask[t] { result.gradients.logprob[t] = slope }
     }
     result.tallies = ["reward_mean": delta, "reward_count": count]
-    result.metrics = KTO.labelMetrics(streams, desirable: desirable, rewards: rewards)
+    result.metrics = streams.labelMetrics(desirable: desirable, rewards: rewards)
     result.metrics.append(.init("delta", delta, weight: count))
     return result
   }

@@ -58,3 +58,40 @@ struct PhiStatistics {
 
   var mean: Double { sum / Double(max(1, count)) }
 }
+
+extension GRPO {
+  /// What GRPO's loop watches beside the loss.
+  struct Watch {
+    var clip: ClipStatistics
+    var phi = PhiStatistics()
+    /// Sum of the KL terms.
+    var kl = 0.0
+
+    mutating func begin(_ row: Sequence, _ advantage: Double?, _ c: Configuration) {
+      clip.beginRow()
+      guard let advantage else { return }
+      if clip.sequenceLevel { clip.add(weight: row.weight, advantage: advantage, c) }
+      if c.lossType == .vespo { phi.add(GRPO(c).sequencePhi(logWeight: row.logWeight, advantage: advantage)) }
+    }
+
+    mutating func add(weight: Double, _ row: Sequence, _ advantage: Double, isPerRow: Bool, _ c: Configuration) {
+      if !clip.sequenceLevel { clip.add(weight: weight, advantage: advantage, c) }
+      if c.lossType == .vespo, !isPerRow {
+        phi.add(GRPO(c).sequencePhi(logWeight: row.logWeight, advantage: advantage))
+      }
+    }
+
+    func metrics(_ streams: TokenStreams, _ c: Configuration) -> [ObjectiveResult.Metric] {
+      var metrics: [ObjectiveResult.Metric] = []
+      if c.beta != 0 { metrics.append(.init("kl", kl / Double(max(1, streams.maskedCount)))) }
+      if let entropies = streams.entropies { metrics.append(.init("entropy", streams.maskedMean(entropies))) }
+      switch c.lossType {
+      case .cispo: metrics.append(.init("cispo_clip_ratio", clip.highMean, weight: clip.counted))
+      case .vespo: metrics.append(.init("vespo/phi_seq_mean", phi.mean, weight: Double(phi.count)))
+      case .sapo: break
+      default: metrics += clip.metrics
+      }
+      return metrics
+    }
+  }
+}

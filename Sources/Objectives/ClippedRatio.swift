@@ -16,4 +16,39 @@ struct ClippedRatio {
     if let dualClip, advantage < 0, -advantage * dualClip < loss { (loss, slope) = (-advantage * dualClip, 0) }
     return (loss, slope, low, high)
   }
+
+  /// Sums over the tokens that the loss sees.
+  struct Sums {
+    var loss = 0.0
+    /// Of `w`.
+    var ratio = 0.0
+    /// Of `½(x − o)²`.
+    var drift = 0.0
+    var clips = ClipStatistics(sequenceLevel: false)
+  }
+
+  /// Adds the term of every token, divided by `divisor`, to the loss and its gradient.
+  func addTokens(
+    to result: inout ObjectiveResult, _ streams: TokenStreams, _ advantages: Advantages, divisor: Double
+  ) throws -> Sums {
+    try streams.validate()
+    try advantages.validate(streams)
+    let (x, old) = (streams.policyLogprobs, streams.oldLogprobs ?? streams.policyLogprobs)
+    var sums = Sums()
+    for i in 0..<streams.rowCount {
+      sums.clips.beginRow()
+      for t in streams.row(i) where streams.mask[t] {
+        let logRatio = Double(x[t]) - Double(old[t])
+        let w = PortableMath.exp(logRatio)
+        let term = term(weight: w, advantage: advantages.value(row: i, token: t))
+        sums.clips.add(low: term.low, high: term.high)
+        sums.loss += term.loss
+        sums.ratio += w
+        sums.drift += 0.5 * logRatio * logRatio
+        result.gradients.logprob[t] = Float(term.slope / divisor)
+      }
+    }
+    result.loss += sums.loss / divisor
+    return sums
+  }
 }

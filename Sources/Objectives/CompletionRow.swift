@@ -22,12 +22,13 @@ extension TokenStreams {
     return (0..<rowCount).map { i in CompletionRow(tokens: row(i).filter { mask[$0] }) }
   }
 
+  /// `entropy`, where the stream is there.
+  var entropyMetrics: [ObjectiveResult.Metric] { entropies.map { [.init("entropy", maskedMean($0))] } ?? [] }
+
   /// What every objective of pairs logs: implicit rewards, sums of log-probabilities, token statistics.
   func pairMetrics(rewards: [Double], logprobs: [Double]) -> [ObjectiveResult.Metric] {
     let pairs = rowCount / 2
-    func mean(_ value: (Int) -> Double) -> Double {
-      (0..<pairs).reduce(0) { $0 + value($1) } / Double(max(1, pairs))
-    }
+    func mean(_ value: (Int) -> Double) -> Double { (0..<pairs).reduce(0) { $0 + value($1) } / Double(max(1, pairs)) }
     func metric(_ name: String, _ value: (Int) -> Double) -> ObjectiveResult.Metric {
       .init(name, mean(value), weight: Double(pairs))
     }
@@ -38,11 +39,18 @@ extension TokenStreams {
       metric("rewards/accuracies") { rewards[2 * $0] > rewards[2 * $0 + 1] ? 1 : 0 },
       metric("logps/chosen") { logprobs[2 * $0] }, metric("logps/rejected") { logprobs[2 * $0 + 1] },
     ]
-    if let entropies { metrics.append(.init("entropy", maskedMean(entropies))) }
-    if let isTop1 {
-      let tokens = chosenRows.reduce(0) { $0 + maskedCount(inRow: $1) }
+    metrics += entropyMetrics
+    let chosenTokens = Double(chosenRows.reduce(0) { $0 + maskedCount(inRow: $1) })
+    if let meanLogits {
+      let rejectedRows = stride(from: 1, to: rowCount, by: 2)
+      metrics.append(.init("logits/chosen", maskedMean(meanLogits, rows: chosenRows), weight: chosenTokens))
       metrics.append(
-        .init("mean_token_accuracy", maskedMean(isTop1.map { $0 ? 1 : 0 }, rows: chosenRows), weight: Double(tokens)))
+        .init("logits/rejected", maskedMean(meanLogits, rows: rejectedRows), weight: Double(maskedCount) - chosenTokens)
+      )
+    }
+    if let isTop1 {
+      metrics.append(
+        .init("mean_token_accuracy", maskedMean(isTop1.map { $0 ? 1 : 0 }, rows: chosenRows), weight: chosenTokens))
     }
     return metrics
   }

@@ -33,15 +33,13 @@ extension DPO {
   /// The pairs of a batch, from its rows.
   /// - Throws: `AttuneError` for an odd number of rows or a missing stream.
   func pairs(_ streams: TokenStreams) throws -> [Pair] {
-    guard streams.rowCount % 2 == 0 else {
-      throw AttuneError.work("a batch of pairs has \(streams.rowCount) rows; it must be chosen and rejected by turns")
-    }
+    let completions = try streams.completionRows()
     let reference = try streams.required(streams.referenceLogprobs, "reference logprobs", by: "DPO")
     let squares =
       configuration.usesWeighting
       ? try streams.required(streams.logSumSquaredProbs, "log Σp²", by: "use_weighting") : nil
     return (0..<streams.rowCount / 2).map { k in
-      let rows = [2 * k, 2 * k + 1].map { streams.row($0).filter { streams.mask[$0] } }
+      let rows = [completions[2 * k].tokens, completions[2 * k + 1].tokens]
       let shared = min(rows[0].count, rows[1].count)
       let sides = rows.map { completion($0, shared: shared, streams.policyLogprobs, reference) }
       var pair = Pair(chosen: sides[0], rejected: sides[1], weight: 1)

@@ -33,120 +33,14 @@ import Core
 /// debiased form of it; (2) `ipo` divides each completion's log-ratio by its length, eq. 17 does not; (3) `bco_pair`
 /// subtracts no running mean of the rewards; (4) `ld_alpha` weighs the reference's logprobs as it does the policy's;
 /// (5) α of the α-divergence is `1 − α` of arXiv 2309.16240; (6) `aot` sorts the batch it is given, not the data set.
-public struct DPO: Sendable {
-  public enum LossType: String, NamedChoice {
-    case sigmoid, hinge, ipo
-    case exoPair = "exo_pair"
-    case ncaPair = "nca_pair"
-    case robust
-    case bcoPair = "bco_pair"
-    case sppoHard = "sppo_hard"
-    case aot
-    case aotUnpaired = "aot_unpaired"
-    case apoZero = "apo_zero"
-    case apoDown = "apo_down"
-    case discopop, sft
-    case sigmoidNorm = "sigmoid_norm"
-
-    /// True if the loss goes through the divergence's score, or reads no log-ratio at all.
-    var takesDivergence: Bool {
-      switch self {
-      case .sigmoid, .sigmoidNorm, .hinge, .ipo, .exoPair, .robust, .discopop, .sft: true
-      case .ncaPair, .bcoPair, .sppoHard, .aot, .aotUnpaired, .apoZero, .apoDown: false
-      }
-    }
-    /// True if the formula has an ε.
-    var takesLabelSmoothing: Bool { self == .exoPair || self == .robust || sorts }
-    /// True if a log-ratio counts per token of its completion.
-    var isLengthNormalized: Bool { self == .ipo || self == .sigmoidNorm }
-    /// True if pairs meet others of their batch, so that the batch can't come in pieces.
-    var sorts: Bool { self == .aot || self == .aotUnpaired }
-  }
-
-  /// The f-divergence that the reference model is a penalty under (f-DPO, arXiv 2309.16240).
-  public enum Divergence: String, NamedChoice {
-    /// `F(u) = u`.
-    case reverseKL = "reverse_kl"
-    /// `F(u) = 1 − exp(−u)`.
-    case forwardKL = "forward_kl"
-    /// `F(u) = log 2 + logσ(u)`.
-    case jensenShannon = "js_divergence"
-    /// `F(u) = (exp(min((α−1)·u, 80)) − 1)/(α−1)`; `u` for α within 1e-6 of 1.
-    case alpha = "alpha_divergence"
-  }
-
-  /// The hyper-parameters; recipe keys are the names in snake case that each comment gives.
-  public struct Configuration: Sendable, Equatable {
-    /// `loss_type`: at least one.
-    public var lossTypes: [LossType] = [.sigmoid]
-    /// `loss_weights`: one for each type; nil is 1 for all.
-    public var lossWeights: [Double]?
-    /// `beta`: how strongly the reference holds the policy; positive. The paper's τ in `ipo`, 1/η in `sppo_hard`.
-    public var beta: Double = 0.1
-    /// `label_smoothing`: share ε of pairs believed to be labelled the wrong way round, in 0 ..< 1.
-    public var labelSmoothing: Double = 0
-    /// `f_divergence_type`.
-    public var divergence: Divergence = .reverseKL
-    /// `f_alpha_divergence_coef`: α, read by the α-divergence alone.
-    public var alpha: Double = 0.5
-    /// `ld_alpha`: weight, in 0 ... 1, of the tokens past the length of the pair's shorter completion (LD-DPO,
-    /// arXiv 2409.06411); nil weighs them like the others.
-    public var lengthDesensitization: Double?
-    /// `use_weighting`: weigh pairs by how probable their completions are under the policy (WPO, arXiv 2406.11827).
-    public var usesWeighting: Bool = false
-    /// `discopop_tau`: temperature τ of the blend; positive.
-    public var discopopTemperature: Double = 0.05
-
-    public init(_ lossTypes: LossType...) { if !lossTypes.isEmpty { self.lossTypes = lossTypes } }
-
-    /// Each type with its weight.
-    var mixture: [(type: LossType, weight: Double)] {
-      let weights = lossWeights ?? [Double](repeating: 1, count: lossTypes.count)
-      return zip(lossTypes, weights).map { ($0, $1) }
-    }
-  }
+public struct DPO: PairObjective {
+  public static let name = "dpo"
+  public static let summary = "direct preference optimization: pairs against a reference model"
 
   public var configuration: Configuration
 
   public init(_ configuration: Configuration = .init()) { self.configuration = configuration }
-}
-
-extension DPO: PairObjective {
-  public static let name = "dpo"
-  public static let summary = "direct preference optimization: pairs against a reference model"
-  public static let parameters: [ObjectiveParameter] = [
-    .init(
-      "loss_type", .oneOrMore(LossType.allCases.map(\.rawValue)), .value("sigmoid"),
-      "Loss of a pair, or several that are added up."),
-    .init("loss_weights", .numbers, .unset(meaning: "1 for each type"), "One weight for each loss type."),
-    .init("beta", .number, .value(0.1), in: .above(0), "How strongly the reference holds the policy."),
-    .init(
-      "label_smoothing", .number, .value(0), in: .below(1),
-      "Share of pairs believed to be labelled the wrong way round; for exo_pair, robust, aot, aot_unpaired."),
-    .choice("f_divergence_type", Divergence.self, .reverseKL, "The divergence that the reference is a penalty under."),
-    .init("f_alpha_divergence_coef", .number, .value(0.5), "The order of alpha_divergence."),
-    .init(
-      "ld_alpha", .number, .unset(meaning: "like the others"), in: .within(0, 1),
-      "Weight of tokens past the length of the pair's shorter completion (LD-DPO)."),
-    .init(
-      "use_weighting", .bool, .value(false), "Weigh pairs by how probable the policy finds their completions (WPO)."),
-    .init("discopop_tau", .number, .value(0.05), in: .above(0), "Temperature of discopop's blend."),
-  ]
-
-  public init(_ settings: ObjectiveSettings) throws {
-    var c = Configuration()
-    c.lossTypes = settings.choices("loss_type")
-    c.lossWeights = settings.optionalNumbers("loss_weights")
-    c.beta = settings.number("beta")
-    c.labelSmoothing = settings.number("label_smoothing")
-    c.divergence = settings.choice("f_divergence_type")
-    c.alpha = settings.number("f_alpha_divergence_coef")
-    c.lengthDesensitization = settings.optionalNumber("ld_alpha")
-    c.usesWeighting = settings.bool("use_weighting")
-    c.discopopTemperature = settings.number("discopop_tau")
-    self.init(c)
-    try c.validate()
-  }
+  public init(_ settings: ObjectiveSettings) throws { configuration = try Configuration(settings) }
 
   public var usesReference: Bool { true }
   public var needsWholeStep: Bool { configuration.lossTypes.contains(where: \.sorts) }
@@ -155,7 +49,50 @@ extension DPO: PairObjective {
       ? [.entropy, .meanLogit, .isTop1, .logSumSquaredProbs] : [.entropy, .meanLogit, .isTop1]
   }
 
+  /// Loss, gradients and metrics of one micro-batch of pairs.
+  ///
+  /// - Parameter streams: policy and reference logprobs, both at temperature 1. Also log Σp² with `use_weighting`;
+  ///   entropies, mean logits and is-top-1 for the log.
+  /// - Throws: `AttuneError` for a bad combination, a missing stream, rows that make no pairs, a part of a step where types sort
+  ///   the whole of it.
   public func evaluate(_ streams: TokenStreams, _ totals: StepTotals) throws -> ObjectiveResult {
-    try evaluate(streams, pairCount: max(1, totals.pairs), chosenTokenCount: max(1, totals.chosenTokens))
+    try configuration.validate()
+    let pairs = try pairs(streams)
+    guard !needsWholeStep || pairs.count == totals.pairs else {
+      throw AttuneError.work(
+        "loss_type 'aot' and 'aot_unpaired' sort the whole batch and got \(pairs.count) of its \(totals.pairs) pairs")
+    }
+    let (pairDivisor, tokenDivisor) = (Double(max(1, totals.pairs)), Double(max(1, totals.chosenTokens)))
+    var result = ObjectiveResult(tokens: streams.tokenCount)
+    // d loss / d X of every row, and what each token of a chosen completion gets beside it.
+    var bySum = [Double](repeating: 0, count: streams.rowCount)
+    var byChosenToken = 0.0
+    for (type, weight) in configuration.mixture {
+      if type == .sft {
+        let sum = pairs.reduce(0.0) { $1.chosen.tokens.reduce($0) { $0 - Double(streams.policyLogprobs[$1]) } }
+        result.loss += weight * sum / tokenDivisor
+        byChosenToken -= weight / tokenDivisor
+        continue
+      }
+      for (k, term) in terms(type, pairs).enumerated() {
+        let factor = weight * pairs[k].weight / pairDivisor
+        result.loss += factor * term.loss
+        bySum[2 * k] += factor * term.byChosen
+        bySum[2 * k + 1] += factor * term.byRejected
+      }
+    }
+    for (k, pair) in pairs.enumerated() {
+      for (t, weight) in zip(pair.chosen.tokens, pair.chosen.weights) {
+        result.gradients.logprob[t] = Float(bySum[2 * k] * weight + byChosenToken)
+      }
+      for (t, weight) in zip(pair.rejected.tokens, pair.rejected.weights) {
+        result.gradients.logprob[t] = Float(bySum[2 * k + 1] * weight)
+      }
+    }
+    // Rewards are βu whatever the divergence; logprob sums are weighed as in the loss.
+    let sides = pairs.flatMap { [$0.chosen, $0.rejected] }
+    result.metrics = streams.pairMetrics(
+      rewards: sides.map { configuration.beta * $0.logRatio }, logprobs: sides.map(\.policy))
+    return result
   }
 }

@@ -1,5 +1,38 @@
 import Core
 
+extension GRPO {
+  /// What the sums of one micro-batch are divided by.
+  public struct Normalization: Sendable, Equatable {
+    /// `num_items_in_batch`: masked tokens of the whole generation batch over all ranks; nil counts this micro-batch.
+    public var itemCount: Int?
+    /// Rows over which row means are averaged; nil counts the rows given. Set it when a micro-batch comes in pieces.
+    public var rowCount: Int?
+    /// Masked tokens of the micro-batch, which `bnpo` divides by; nil counts those given. Set it when one comes in pieces.
+    public var microBatchTokens: Int?
+    /// Micro-batches in the present accumulation window.
+    public var accumulationSteps: Int
+    /// Micro-batches that the generation batch was split into.
+    public var stepsPerGeneration: Int
+    /// Ranks, whose gradients will be averaged.
+    public var processCount: Int
+    /// False in evaluation, which doesn't accumulate.
+    public var isTraining: Bool
+
+    public init(
+      itemCount: Int? = nil, rowCount: Int? = nil, microBatchTokens: Int? = nil, accumulationSteps: Int = 1,
+      stepsPerGeneration: Int = 1, processCount: Int = 1, isTraining: Bool = true
+    ) {
+      self.microBatchTokens = microBatchTokens
+      self.itemCount = itemCount
+      self.rowCount = rowCount
+      self.accumulationSteps = accumulationSteps
+      self.stepsPerGeneration = stepsPerGeneration
+      self.processCount = processCount
+      self.isTraining = isTraining
+    }
+  }
+}
+
 extension GRPO.Normalization {
   /// - Throws: `AttuneError` for counts below 1.
   func validate() throws {

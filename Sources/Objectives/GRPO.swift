@@ -21,111 +21,98 @@ import Core
 /// Departures: (1) the KL term of 2402.03300 is multiplied by `w` unless `use_bias_correction_kl` is off; (2) the
 /// default reduction is DAPO's, not the paper's; (3) the cap of `cispo` is `ε_high` itself, not `1 + ε_high`;
 /// (4) `β` is 0 by default.
-public struct GRPO: Sendable {
-  public enum LossType: String, NamedChoice {
-    case grpo, bnpo
-    case drGRPO = "dr_grpo"
-    case dapo, luspo, cispo, sapo, vespo, gmpo
-
-    /// True where the loss is PPO's clipped objective.
-    var clips: Bool { self == .grpo || self == .bnpo || self == .drGRPO || self == .dapo || self == .luspo }
-  }
-
-  /// What has one importance weight.
-  public enum ImportanceLevel: String, NamedChoice {
-    /// Every token its own.
-    case token
-    /// The sequence: `exp` of its mean `λ` (GSPO, arXiv 2507.18071).
-    case sequence
-    /// The value of the sequence's weight, the gradient of the token's own (GSPO-token, ibid. §4.3).
-    case sequenceToken = "sequence_token"
-  }
-
-  /// The hyper-parameters; recipe keys are the names in snake case that each comment gives.
-  public struct Configuration: Sendable, Equatable {
-    /// `loss_type`.
-    public var lossType: LossType = .dapo
-    /// `importance_sampling_level`.
-    public var importanceLevel: ImportanceLevel = .token
-    /// `epsilon`: clip range below 1.
-    public var epsilon: Double = 0.2
-    /// `epsilon_high`: clip range above 1; nil means `epsilon`.
-    public var epsilonHigh: Double?
-    /// `delta`: upper bound of the unclipped branch, felt where `A < 0` (arXiv 2505.07291); above `1 + ε_high`.
-    public var delta: Double?
-    /// `beta`: coefficient of the KL term; 0 needs no reference model.
-    public var beta: Double = 0
-    /// `use_bias_correction_kl`: multiply the KL term by the importance weight (arXiv 2512.02556).
-    public var biasCorrectedKL: Bool = true
-    /// `top_entropy_quantile`: share of tokens, the most uncertain ones, that the policy term keeps; 1 is off.
-    public var topEntropyQuantile: Double = 1
-    /// `entropy_coef`: coefficient of the entropy bonus. `adaptiveEntropy` replaces it where that is set.
-    public var entropyCoefficient: Double = 0
-    /// `use_adaptive_entropy` and its keys.
-    public var adaptiveEntropy: AdaptiveEntropy.Configuration?
-    /// `off_policy_mask_threshold`: drop rows with `A < 0` whose mean drift exceeds this (arXiv 2512.02556).
-    public var offPolicyMaskThreshold: Double?
-    /// `scale_rewards`: whose deviation divides the advantages.
-    public var scaling: GroupAdvantages.Scaling = .group
-    /// `multi_objective_aggregation`.
-    public var aggregation: GroupAdvantages.Aggregation = .sumThenNormalize
-    /// `sampler_correction*`; nil when the trainer's own forward pass sampled.
-    public var samplerCorrection: SamplerCorrection?
-    /// `max_completion_length`: the divisor of `dr_grpo`.
-    public var maxCompletionLength: Int = 512
-    /// `sapo_temperature_pos`.
-    public var sapoTemperaturePositive: Double = 1
-    /// `sapo_temperature_neg`.
-    public var sapoTemperatureNegative: Double = 1.05
-    /// `vespo_k_pos`.
-    public var vespoPowerPositive: Double = 2
-    /// `vespo_lambda_pos`.
-    public var vespoDecayPositive: Double = 3
-    /// `vespo_k_neg`.
-    public var vespoPowerNegative: Double = 3
-    /// `vespo_lambda_neg`.
-    public var vespoDecayNegative: Double = 2
-
-    public init(lossType: LossType = .dapo) { self.lossType = lossType }
-
-    /// The clip range above 1.
-    public var upperEpsilon: Double { epsilonHigh ?? epsilon }
-    /// True if the loss has an entropy term, even one that pauses.
-    public var hasEntropyBonus: Bool { entropyCoefficient != 0 || adaptiveEntropy != nil }
-  }
-
-  /// What the sums of one micro-batch are divided by.
-  public struct Normalization: Sendable, Equatable {
-    /// `num_items_in_batch`: masked tokens of the whole generation batch over all ranks; nil counts this micro-batch.
-    public var itemCount: Int?
-    /// Rows over which row means are averaged; nil counts the rows given. Set it when a micro-batch comes in pieces.
-    public var rowCount: Int?
-    /// Masked tokens of the micro-batch, which `bnpo` divides by; nil counts those given. Set it when one comes in pieces.
-    public var microBatchTokens: Int?
-    /// Micro-batches in the present accumulation window.
-    public var accumulationSteps: Int
-    /// Micro-batches that the generation batch was split into.
-    public var stepsPerGeneration: Int
-    /// Ranks, whose gradients will be averaged.
-    public var processCount: Int
-    /// False in evaluation, which doesn't accumulate.
-    public var isTraining: Bool
-
-    public init(
-      itemCount: Int? = nil, rowCount: Int? = nil, microBatchTokens: Int? = nil, accumulationSteps: Int = 1,
-      stepsPerGeneration: Int = 1, processCount: Int = 1, isTraining: Bool = true
-    ) {
-      self.microBatchTokens = microBatchTokens
-      self.itemCount = itemCount
-      self.rowCount = rowCount
-      self.accumulationSteps = accumulationSteps
-      self.stepsPerGeneration = stepsPerGeneration
-      self.processCount = processCount
-      self.isTraining = isTraining
-    }
-  }
+public struct GRPO: PolicyObjective {
+  public static let name = "grpo"
+  public static let summary = "group relative policy optimization: completions of a prompt compared with each other"
 
   public var configuration: Configuration
 
   public init(_ configuration: Configuration = .init()) { self.configuration = configuration }
+  public init(_ settings: ObjectiveSettings) throws { configuration = try Configuration(settings) }
+
+  public func compare(
+    rewards: [[Double]], names: [String], weights: [Double]?, groupSize: Int
+  ) throws -> GroupAdvantages.Scores {
+    try GroupAdvantages(
+      .init(
+        groupSize: groupSize, rewardWeights: weights, scaling: configuration.scaling,
+        aggregation: configuration.aggregation)
+    ).compute(rewards: rewards, names: names)
+  }
+
+  public func credit(_ rollouts: ScoredRollouts) throws -> Credit {
+    let scores = try compare(
+      rewards: rollouts.rewards, names: rollouts.names, weights: rollouts.weights, groupSize: rollouts.groupSize)
+    return Credit(
+      advantages: Advantages.perRow(scores.advantages).adding(rollouts.tokenRewards, rollouts.streams),
+      rewards: scores.rewards, groupIsFlat: scores.groupIsFlat, metrics: scores.metrics)
+  }
+
+  /// Loss, gradients and metrics of one micro-batch.
+  ///
+  /// - Parameters:
+  ///   - streams: one row per completion; policy logprobs. Also old logprobs unless on-policy, reference logprobs if
+  ///     `beta` is not 0, sampling logprobs with sampler correction, entropies for the bonus, the quantile or the log.
+  ///   - advantages: without gradient.
+  ///   - normalization: what the sums are divided by.
+  ///   - entropyCoefficient: the coefficient of the bonus now; nil takes the configuration's. With adaptive entropy
+  ///     pass `AdaptiveEntropy.appliedCoefficient`.
+  /// - Throws: `AttuneError` for a bad combination, a missing stream, or shapes that disagree.
+  public func evaluate(
+    _ streams: TokenStreams, advantages: Advantages, normalization: Normalization = .init(),
+    entropyCoefficient: Double? = nil
+  ) throws -> ObjectiveResult {
+    let c = configuration
+    try validate(streams, advantages, normalization, entropyCoefficient)
+    if c.lossType == .gmpo {
+      return try evaluateGMPO(streams, advantages: advantages, normalization: normalization)
+    }
+    let x = streams.policyLogprobs
+    let old = streams.oldLogprobs ?? x
+    let reference = c.beta == 0 ? [] : try streams.required(streams.referenceLogprobs, "reference logprobs", by: "beta")
+    let sampler = try c.samplerCorrection?.weights(streams)
+    let kept = try highEntropyTokens(streams)
+    let maskedCount = streams.maskedCount
+    var result = ObjectiveResult(tokens: streams.tokenCount)
+    var watch = Watch(clip: ClipStatistics(sequenceLevel: c.importanceLevel == .sequence && advantages.isPerRow))
+
+    for i in 0..<streams.rowCount {
+      let row = sequence(i, streams, sampler: sampler?.perToken)
+      let divisor = normalization.divisor(
+        c.lossType, length: row.tokens.count, streams: streams, maskedCount: maskedCount,
+        maxCompletionLength: c.maxCompletionLength)
+      watch.begin(row, advantages.rowValue(i), c)
+      var (rowLoss, rowByLogWeight, direct) = (0.0, 0.0, [Double]())
+      for t in row.tokens {
+        let advantage = advantages.value(row: i, token: t)
+        let logprob = Double(x[t])
+        let w = c.importanceLevel == .token ? PortableMath.exp(logprob - Double(old[t])) : row.weight
+        var term = policyTerm(weight: w, advantage: advantage, logprob: logprob, logSequenceWeight: row.logWeight)
+        watch.add(weight: w, row, advantage, isPerRow: advantages.isPerRow, c)
+        let dropped = c.offPolicyMaskThreshold.map { advantage < 0 && !(row.drift <= $0) } ?? false
+        let keep = !dropped && kept?[t] ?? true
+        // VESPO has the sampler's weight inside its own.
+        let samplerWeight = c.lossType == .vespo ? 1 : sampler?.perToken[t] ?? 1
+        term = keep && samplerWeight != 0 ? term.scaled(by: samplerWeight) : .zero
+        if c.beta != 0 {
+          let kl = klTerm(reference: Double(reference[t]), policy: logprob, weight: w)
+          watch.kl += kl.loss
+          term = term.adding(kl, times: c.beta)
+        }
+        rowLoss += term.loss
+        rowByLogWeight += term.byLogWeight
+        direct.append(term.byLogprob + (c.importanceLevel == .sequence ? 0 : term.byLogWeight))
+      }
+      result.loss += rowLoss / divisor
+      // A sequence's weight moves with the mean of its logprobs.
+      let shared = c.importanceLevel == .sequence ? rowByLogWeight / row.length : 0
+      for (t, own) in zip(row.tokens, direct) { result.gradients.logprob[t] = Float((own + shared) / divisor) }
+    }
+    result.metrics = (sampler?.metrics ?? []) + watch.metrics(streams, c)
+    if c.hasEntropyBonus {
+      let coefficient = entropyCoefficient ?? c.entropyCoefficient
+      try addEntropyBonus(&result, streams, kept: kept, coefficient: coefficient, normalization)
+    }
+    return result
+  }
 }

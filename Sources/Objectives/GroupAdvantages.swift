@@ -108,10 +108,9 @@ public struct GroupAdvantages: Sendable {
           }
         for i in group where !totals[i].isNaN { advantages[i] = (totals[i] - own.mean) / scale }
       }
-      let flat = groupSpreads.reduce(0) { $1.isFlat && $1.count > 1 ? $0 + 1 : $0 }
       flatShare =
         configuration.scaling == .batch
-        ? (spread.isFlat && spread.count > 1 ? 1 : 0) : Double(flat) / Double(max(1, groups.count))
+        ? (spread.isFlat && spread.count > 1 ? 1 : 0) : Spread.flatShare(totals, size: size)
     case .normalizeThenSum:
       var sums = totals.map { $0.isNaN ? Double.nan : 0 }
       for group in groups {
@@ -175,31 +174,5 @@ struct RewardTotals {
     }
     let spread = Spread(totals)
     return own + [.init("reward", spread.mean), .init("reward_std", spread.deviation)]
-  }
-}
-
-/// Mean and deviation of the values that are not NaN.
-struct Spread {
-  let count: Int
-  /// NaN without values.
-  let mean: Double
-  /// With the n − 1 denominator; NaN below two values.
-  let deviation: Double
-  /// True when the values differ by no more than rounding, or there are fewer than two.
-  let isFlat: Bool
-
-  init(_ values: some Sequence<Double>) {
-    let known = values.filter { !$0.isNaN }
-    count = known.count
-    guard let first = known.first else {
-      (mean, deviation, isFlat) = (.nan, .nan, true)
-      return
-    }
-    let mean = known.reduce(0, +) / Double(known.count)
-    self.mean = mean
-    let squares = known.reduce(0) { $0 + ($1 - mean) * ($1 - mean) }
-    deviation = known.count > 1 ? PortableMath.sqrt(squares / Double(known.count - 1)) : .nan
-    let range = known.reduce((first, first)) { (Swift.min($0.0, $1), Swift.max($0.1, $1)) }
-    isFlat = range.1 - range.0 <= 1e-9 * Swift.max(1, abs(mean))
   }
 }

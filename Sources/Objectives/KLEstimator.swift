@@ -28,3 +28,20 @@ public enum KLEstimator: String, NamedChoice {
     }
   }
 }
+
+extension StreamGradients {
+  /// Adds the slope of `coefficient · KL / divisor` at every token that the loss sees.
+  ///
+  /// - Returns: the sum of the estimates.
+  mutating func add(
+    _ estimator: KLEstimator, _ streams: TokenStreams, reference: [Float], coefficient: Double, divisor: Double
+  ) -> Double {
+    var sum = 0.0
+    for t in 0..<streams.tokenCount where streams.mask[t] {
+      let d = Double(streams.policyLogprobs[t]) - Double(reference[t])
+      sum += estimator.value(d)
+      logprob[t] += Float(coefficient * estimator.slope(d) / divisor)
+    }
+    return sum
+  }
+}

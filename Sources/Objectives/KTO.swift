@@ -15,7 +15,7 @@ import Core
 ///
 /// Departures: (1) the paper writes `λ_y − v`, whose constant `λ_y` is the weight here: the losses are the same;
 /// (2) a prompt is matched with the completion before its own in the batch, in the paper with the one after.
-public struct KTO: Sendable {
+public struct KTO: UnpairedObjective {
   public enum LossType: String, NamedChoice {
     case kto
     case apoZeroUnpaired = "apo_zero_unpaired"
@@ -44,57 +44,8 @@ public struct KTO: Sendable {
       self.desirableWeight = desirableWeight
       self.undesirableWeight = undesirableWeight
     }
-
-    /// - Throws: `AttuneError` for a `beta` that isn't positive, or a weight that is negative.
-    public func validate() throws {
-      guard beta > 0, beta.isFinite else {
-        throw AttuneError.request("beta is \(beta); it must be a finite number above 0")
-      }
-      let weights = [("desirable_weight", desirableWeight), ("undesirable_weight", undesirableWeight)]
-      for (key, weight) in weights where !(weight >= 0 && weight.isFinite) {
-        throw AttuneError.request("\(key) is \(weight); it must be a finite number of at least 0")
-      }
-    }
   }
 
-  public var configuration: Configuration
-
-  public init(_ configuration: Configuration = .init()) { self.configuration = configuration }
-
-  /// What a person should know of labels that are out of balance; nil where `w_D·n_D / (w_U·n_U)` is in 1 ... 4/3, as the paper
-  /// advises (§4.3), or one label is missing or of weight 0.
-  public func remark(desirable: Int, undesirable: Int) -> String? {
-    let own = configuration.desirableWeight * Double(desirable)
-    let other = configuration.undesirableWeight * Double(undesirable)
-    guard own > 0, other > 0, own < other || own > other * 4 / 3 else { return nil }
-    func shown(_ x: Double) -> Double { (x * 1000).rounded() / 1000 }
-    let balanced = other / Double(desirable)
-    return
-      "\(desirable) completions are desirable and \(undesirable) are not: weighted they stand \(shown(own / other)) to 1, "
-      + "where 1 to 1.333 is advised; a desirable_weight in \(shown(balanced)) ... \(shown(balanced * 4 / 3)) does it"
-  }
-
-  /// Whose completion each prompt is matched with for the estimate: inside every block of `batchSize` consecutive
-  /// samples that of the sample before it, the first that of the last. A block of one, at the end, keeps its own.
-  ///
-  /// - Parameters:
-  ///   - count: samples in the data set.
-  ///   - batchSize: samples of a micro-batch, at least 2.
-  /// - Throws: `AttuneError` for smaller batches: their completions would all keep their own prompts.
-  public static func mismatchedCompletions(count: Int, batchSize: Int) throws -> [Int] {
-    guard batchSize >= 2 else {
-      throw AttuneError.request(
-        "KTO estimates its KL term from completions of other prompts in the batch, and the batch has \(batchSize)",
-        hint: "take batches of 2 or more, or loss_type 'apo_zero_unpaired'")
-    }
-    return (0..<count).map { i in
-      let start = i - i % batchSize
-      return i > start ? i - 1 : min(start + batchSize, count) - 1
-    }
-  }
-}
-
-extension KTO: UnpairedObjective {
   public static let name = "kto"
   public static let summary = "Kahneman-Tversky optimization: completions that are desirable or not, without pairs"
   public static let parameters: [ObjectiveParameter] = [
@@ -104,13 +55,14 @@ extension KTO: UnpairedObjective {
     .init("undesirable_weight", .number, .value(1), in: .atLeast(0), "Weight of undesirable completions."),
   ]
 
+  public var configuration: Configuration
+
+  public init(_ configuration: Configuration = .init()) { self.configuration = configuration }
+
   public init(_ settings: ObjectiveSettings) throws {
-    self.init(
-      .init(
-        lossType: settings.choice("loss_type"), beta: settings.number("beta"),
-        desirableWeight: settings.number("desirable_weight"),
-        undesirableWeight: settings.number("undesirable_weight")))
-    try configuration.validate()
+    configuration = Configuration(
+      lossType: settings.choice("loss_type"), beta: settings.number("beta"),
+      desirableWeight: settings.number("desirable_weight"), undesirableWeight: settings.number("undesirable_weight"))
   }
 
   public var usesReference: Bool { true }
@@ -124,5 +76,56 @@ extension KTO: UnpairedObjective {
     let estimate = mismatchedLogRatios.reduce(0, +) / Double(max(1, mismatchedLogRatios.count))
     return try evaluate(
       streams, desirable: desirable, klEstimate: usesMismatched ? estimate : nil, rowCount: max(1, totals.rows))
+  }
+
+  /// Loss, gradients and metrics of one micro-batch.
+  ///
+  /// - Parameters:
+  ///   - streams: one row per completion; policy and reference logprobs, both at temperature 1. Entropies and mean logits
+  ///     for the log.
+  ///   - desirable: label of each row.
+  ///   - klEstimate: `KTO.klEstimate` of the whole micro-batch; `apo_zero_unpaired` doesn't read it.
+  ///   - rowCount: rows that the mean is taken over; nil counts those given. Set it when a batch comes in pieces.
+  /// - Returns: losses of micro-batches are averaged, not added up. Metrics of a label that no row has are left out.
+  /// - Throws: `AttuneError` for a bad configuration, a missing stream or estimate, or labels that don't fit.
+  public func evaluate(_ streams: TokenStreams, desirable: [Bool], klEstimate: Double? = nil, rowCount: Int? = nil)
+    throws -> ObjectiveResult
+  {
+    try streams.validate()
+    guard desirable.count == streams.rowCount else {
+      throw AttuneError.work("\(desirable.count) labels for \(streams.rowCount) completions")
+    }
+    if let rowCount, rowCount < 1 { throw AttuneError.work("the number of rows is \(rowCount); it must be at least 1") }
+    let referencePoint = try referencePoint(klEstimate)
+    let ratios = try streams.logRatios(by: "KTO")
+    let divisor = Double(rowCount ?? max(1, streams.rowCount))
+    let beta = configuration.beta
+
+    var gradients = StreamGradients(logprob: [Float](repeating: 0, count: streams.tokenCount))
+    var loss = 0.0
+    for i in 0..<streams.rowCount {
+      let z = beta * (ratios[i] - referencePoint)
+      // 1 − σ(z) as σ(−z), which keeps its digits.
+      let (weight, sign) = desirable[i] ? (configuration.desirableWeight, -1.0) : (configuration.undesirableWeight, 1.0)
+      loss += weight * PortableMath.sigmoid(sign * z) / divisor
+      let slope = Float(sign * weight * beta * PortableMath.sigmoidSlope(z) / divisor)
+      for t in streams.row(i) where streams.mask[t] { gradients.logprob[t] = slope }
+    }
+    let metrics =
+      [.init("kl", referencePoint, weight: Double(desirable.count))]
+      + streams.labelMetrics(desirable: desirable, rewards: ratios.map { beta * $0 })
+    return ObjectiveResult(loss: loss, gradients: gradients, metrics: metrics)
+  }
+
+  /// `z0`.
+  private func referencePoint(_ estimate: Double?) throws -> Double {
+    guard configuration.lossType.usesReferencePoint else { return 0 }
+    guard let estimate else {
+      throw AttuneError.work(
+        "loss_type 'kto' needs the KL estimate from mismatched completions, which was not given",
+        hint: "'apo_zero_unpaired' needs none")
+    }
+    // Not max(0, …), which would drop a NaN.
+    return estimate < 0 ? 0 : estimate
   }
 }

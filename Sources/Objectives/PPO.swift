@@ -30,18 +30,19 @@ public struct PPO: PolicyObjective {
       "Taken from the score of a completion that hit the length limit."),
   ]
 
-  public let klCoefficient, gamma, lambda, valueClip, valueWeight: Double
+  public let klCoefficient, gamma, lambda, valueWeight: Double
   public let estimator: KLEstimator
   public let whitensRewards, whitensAdvantages: Bool
   public let missingEndPenalty: Double?
   let clip: ClippedRatio
+  let clippedValue: ClippedValue
 
   public init(_ settings: ObjectiveSettings) throws {
     klCoefficient = settings.number("kl_coef")
     estimator = settings.choice("kl_estimator")
     gamma = settings.number("gamma")
     lambda = settings.number("lam")
-    valueClip = settings.number("cliprange_value")
+    clippedValue = ClippedValue(range: settings.number("cliprange_value"))
     valueWeight = settings.number("vf_coef")
     whitensRewards = settings.bool("whiten_rewards")
     whitensAdvantages = settings.bool("whiten_advantages")
@@ -58,87 +59,50 @@ public struct PPO: PolicyObjective {
   public func credit(_ rollouts: ScoredRollouts) throws -> Credit {
     let streams = rollouts.streams
     let values = try streams.required(streams.values, "values", by: "PPO").map(Double.init)
-    let totals = try RewardTotals(rollouts.rewards, names: rollouts.names, weights: rollouts.weights).values
+    var (totals, metrics) = try rollouts.rewardTotals()
+    let penalty = missingEndPenalty ?? 0
     let scores = totals.indices.map { i in
-      let ended = rollouts.terminated.isEmpty || rollouts.terminated[i]
-      return (totals[i].isNaN ? 0 : totals[i]) - (ended ? 0 : missingEndPenalty ?? 0)
+      (totals[i].isNaN ? 0 : totals[i]) - (rollouts.terminated.isEmpty || rollouts.terminated[i] ? 0 : penalty)
     }
     let kl = try TokenCredit.kl(streams, estimator, isNeeded: klCoefficient != 0, by: "kl_coef")
     let raw = TokenCredit.rewards(streams, scores: scores, kl: kl, coefficient: klCoefficient)
     let rewards = whitensRewards ? TokenCredit.whitened(raw, mask: streams.mask, keepsMean: true) : raw
-    var (advantages, returns) = (
-      [Double](repeating: 0, count: raw.count), [Double](repeating: 0, count: raw.count)
-    )
-    for i in 0..<streams.rowCount {
-      var (next, later) = (0.0, 0.0)
-      for t in streams.row(i).reversed() where streams.mask[t] {
-        let extra = rollouts.tokenRewards.isEmpty ? 0 : rollouts.tokenRewards[i]?[t - streams.rowOffsets[i]] ?? 0
-        later = rewards[t] + extra + gamma * next - values[t] + gamma * lambda * later
-        (advantages[t], returns[t], next) = (later, later + values[t], values[t])
-      }
-    }
+    let advantages = TokenCredit.advantages(
+      streams, rewards: rollouts.adding(to: rewards), values: values, gamma: gamma, lambda: lambda)
     let rows = Double(max(1, totals.count))
     let (divergence, mean) = (kl.reduce(0, +) / rows, scores.reduce(0, +) / rows)
-    let penalty = klCoefficient == 0 ? 0 : -klCoefficient * divergence
-    var metrics = RewardTotals.metrics(rollouts.rewards, names: rollouts.names, totals: totals)
+    let cost = klCoefficient == 0 ? 0 : -klCoefficient * divergence
     metrics += [
-      .init("objective/kl", divergence, weight: rows), .init("objective/non_score_reward", penalty, weight: rows),
-      .init("objective/scores", mean, weight: rows), .init("objective/rlhf_reward", penalty + mean, weight: rows),
+      .init("objective/kl", divergence, weight: rows), .init("objective/non_score_reward", cost, weight: rows),
+      .init("objective/scores", mean, weight: rows), .init("objective/rlhf_reward", cost + mean, weight: rows),
     ]
+    let used = whitensAdvantages ? TokenCredit.whitened(advantages, mask: streams.mask) : advantages
     return Credit(
-      advantages: .perToken(
-        whitensAdvantages ? TokenCredit.whitened(advantages, mask: streams.mask) : advantages),
-      returns: returns, values: values, tokenRewards: raw, rewards: totals,
-      groupIsFlat: stride(from: 0, to: totals.count, by: max(1, rollouts.groupSize)).map { _ in false },
+      advantages: .perToken(used), returns: zip(advantages, values).map(+), values: values, tokenRewards: raw,
+      rewards: totals, groupIsFlat: Spread.flatGroups(totals, size: rollouts.groupSize).map { _ in false },
       metrics: metrics)
   }
 
   public func evaluate(
     _ streams: TokenStreams, _ credit: Credit, _ totals: StepTotals, _ memory: [String: Double]
   ) throws -> ObjectiveResult {
-    try streams.validate()
-    try credit.advantages.validate(streams)
-    let values = try streams.required(streams.values, "values", by: "PPO")
     guard let before = credit.values, let returns = credit.returns else {
       throw AttuneError.work("PPO's loss needs the values and returns of the credit, which were not given")
     }
-    let (x, tokens) = (streams.policyLogprobs, Double(max(1, totals.tokens)))
-    let old = streams.oldLogprobs ?? x
+    let tokens = Double(max(1, totals.tokens))
     var result = ObjectiveResult(tokens: streams.tokenCount)
-    var byValue = [Float](repeating: 0, count: streams.tokenCount)
-    var (policy, value, drift, ratio, clipped, clippedValues) = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    for i in 0..<streams.rowCount {
-      for t in streams.row(i) where streams.mask[t] {
-        let logRatio = Double(x[t]) - Double(old[t])
-        let w = PortableMath.exp(logRatio)
-        let term = clip.term(weight: w, advantage: credit.advantages.value(row: i, token: t))
-        result.gradients.logprob[t] = Float(term.slope / tokens)
-        let v = Double(values[t])
-        let bounded = PortableMath.clamp(v, before[t] - valueClip, before[t] + valueClip)
-        let (plain, cut) = ((v - returns[t]) * (v - returns[t]), (bounded - returns[t]) * (bounded - returns[t]))
-        let slope = cut > plain ? (bounded == v ? v - returns[t] : 0) : v - returns[t]
-        byValue[t] = Float(valueWeight * slope / tokens)
-        policy += term.loss
-        value += 0.5 * max(plain, cut)
-        drift += 0.5 * logRatio * logRatio
-        ratio += w
-        if term.low || term.high { clipped += 1 }
-        if cut > plain { clippedValues += 1 }
-      }
-    }
-    result.loss = policy / tokens + valueWeight * value / tokens
-    result.gradients.value = byValue
+    let policy = try clip.addTokens(to: &result, streams, credit.advantages, divisor: tokens)
+    let value = try clippedValue.addTokens(
+      to: &result, streams, before: before, wanted: returns, weight: valueWeight, divisor: tokens)
     let count = Double(max(1, streams.maskedCount))
     result.metrics = [
-      .init("loss/policy_avg", policy / count), .init("loss/value_avg", value / count),
-      .init("policy/clipfrac_avg", clipped / count), .init("policy/approxkl_avg", drift / count),
-      .init("val/clipfrac_avg", clippedValues / count), .init("val/ratio", ratio / count),
+      .init("loss/policy_avg", policy.loss / count), .init("loss/value_avg", value.loss / count),
+      .init("policy/clipfrac_avg", policy.clips.lowMean + policy.clips.highMean),
+      .init("policy/approxkl_avg", policy.drift / count), .init("val/clipfrac_avg", value.clipped / count),
+      .init("val/ratio", policy.ratio / count),
     ]
-    if let entropies = streams.entropies {
-      result.metrics += [
-        .init("entropy", streams.maskedMean(entropies)), .init("policy/entropy_avg", streams.maskedMean(entropies)),
-      ]
-    }
+    let entropy = streams.entropyMetrics
+    result.metrics += entropy + entropy.map { .init("policy/entropy_avg", $0.value) }
     return result
   }
 }

@@ -82,6 +82,24 @@ public struct ScoredRollouts: Sendable {
   }
 }
 
+extension ScoredRollouts {
+  /// The weighted sum `ρ` of each completion's rewards, and what is logged of them.
+  /// - Throws: `AttuneError` if shapes disagree or a reward is infinite.
+  func rewardTotals() throws -> (totals: [Double], metrics: [ObjectiveResult.Metric]) {
+    let totals = try RewardTotals(rewards, names: names, weights: weights).values
+    return (totals, RewardTotals.metrics(rewards, names: names, totals: totals))
+  }
+
+  /// Values per token with what rewards add at each of them.
+  func adding(to values: [Double]) -> [Double] {
+    var values = values
+    for (i, extra) in tokenRewards.enumerated() {
+      for (t, reward) in zip(streams.row(i), extra ?? []) { values[t] += reward }
+    }
+    return values
+  }
+}
+
 /// What became of a step's rewards: advantages, and for a critic the returns that it should have foreseen.
 public struct Credit: Sendable {
   public var advantages: Advantages
@@ -145,25 +163,5 @@ public struct Credit: Sendable {
       let tokens = streams.row(row).filter { streams.mask[$0] }
       return tokens.reduce(0) { $0 + values[$1] } / Double(max(1, tokens.count))
     }
-  }
-}
-
-/// How good each completion, or each of its tokens, was compared with what was to be expected.
-public enum Advantages: Sendable {
-  /// One value per row.
-  case perRow([Double])
-  /// One value per token; never read where the mask is false.
-  case perToken([Double])
-
-  /// Token rewards added to the advantages of their rows.
-  func adding(_ tokenRewards: [[Double]?], _ streams: TokenStreams) -> Advantages {
-    guard tokenRewards.contains(where: { $0 != nil }) else { return self }
-    var values = [Double](repeating: 0, count: streams.tokenCount)
-    for i in 0..<streams.rowCount {
-      for (k, t) in streams.row(i).enumerated() {
-        values[t] = value(row: i, token: t) + (tokenRewards[i]?[k] ?? 0)
-      }
-    }
-    return .perToken(values)
   }
 }

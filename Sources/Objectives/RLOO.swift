@@ -49,46 +49,23 @@ public struct RLOO: PolicyObjective {
 
   public func credit(_ rollouts: ScoredRollouts) throws -> Credit {
     let (streams, size) = (rollouts.streams, rollouts.groupSize)
-    let totals = try RewardTotals(rollouts.rewards, names: rollouts.names, weights: rollouts.weights).values
+    var (totals, metrics) = try rollouts.rewardTotals()
     try GroupAdvantages(.init(groupSize: size)).configuration.validate(generationBatch: totals.count)
-    var metrics = RewardTotals.metrics(rollouts.rewards, names: rollouts.names, totals: totals)
     var scores = totals.map { total in range.map { PortableMath.clamp(total, $0.lowerBound, $0.upperBound) } ?? total }
     if usesReferenceInReward {
-      let reference = try streams.required(streams.referenceLogprobs, "reference logprobs", by: "beta")
-      let kl = zip(streams.policyLogprobs, reference).map { Double($0) - Double($1) }
-      for i in 0..<streams.rowCount {
-        scores[i] -= beta * streams.row(i).reduce(0) { streams.mask[$1] ? $0 + kl[$1] : $0 }
-      }
-      let sum = streams.mask.indices.reduce(0) { streams.mask[$1] ? $0 + kl[$1] : $0 }
-      metrics.append(.init("kl", sum / Double(max(1, streams.maskedCount))))
+      let kl = try TokenCredit.kl(streams, .k1, isNeeded: true, by: "beta")
+      for i in 0..<streams.rowCount { scores[i] -= beta * streams.row(i).reduce(0) { $0 + kl[$1] } }
+      metrics.append(.init("kl", kl.reduce(0, +) / Double(max(1, streams.maskedCount))))
     }
-    let (advantages, flat) = leaveOneOut(scores, size: size)
-    let tokens = rollouts.tokenRewards.map { $0?.reduce(0, +) ?? 0 }
-    metrics.append(.init("frac_reward_zero_std", Double(flat.filter { $0 }.count) / Double(max(1, flat.count))))
+    var advantages = Spread.leftOneOut(scores, size: size)
+    if normalizes { advantages = Spread.normalized(advantages) }
+    // Completions without a score, or without another to compare with, move nothing.
+    advantages = advantages.map { $0.isNaN ? 0 : $0 }
+    for (i, extra) in rollouts.tokenRewards.enumerated() { advantages[i] += extra?.reduce(0, +) ?? 0 }
+    metrics.append(.init("frac_reward_zero_std", Spread.flatShare(scores, size: size)))
     return Credit(
-      advantages: .perRow(advantages.indices.map { advantages[$0] + (tokens.isEmpty ? 0 : tokens[$0]) }),
-      rewards: totals, groupIsFlat: flat, metrics: metrics)
-  }
-
-  /// Each scorable completion against the mean of its group's others.
-  private func leaveOneOut(_ scores: [Double], size: Int) -> (advantages: [Double], flat: [Bool]) {
-    var advantages = [Double](repeating: 0, count: scores.count)
-    var flat: [Bool] = []
-    for start in stride(from: 0, to: scores.count, by: size) {
-      let known = (start..<start + size).filter { !scores[$0].isNaN }
-      let sum = known.reduce(0) { $0 + scores[$1] }
-      flat.append(known.count > 1 && Spread(known.map { scores[$0] }).isFlat)
-      guard known.count > 1 else { continue }
-      for i in known { advantages[i] = scores[i] - (sum - scores[i]) / Double(known.count - 1) }
-    }
-    guard normalizes else { return (advantages, flat) }
-    let known = scores.indices.filter { !scores[$0].isNaN }
-    let spread = Spread(known.map { advantages[$0] })
-    for i in known {
-      let scaled = (advantages[i] - spread.mean) / (spread.deviation + GroupAdvantages.deviationPadding)
-      advantages[i] = scaled.isNaN ? 0 : scaled
-    }
-    return (advantages, flat)
+      advantages: .perRow(advantages), rewards: totals, groupIsFlat: Spread.flatGroups(scores, size: size),
+      metrics: metrics)
   }
 
   public func evaluate(
@@ -98,32 +75,24 @@ public struct RLOO: PolicyObjective {
     try credit.advantages.validate(streams)
     let (x, rows) = (streams.policyLogprobs, Double(max(1, totals.rows)))
     let old = streams.oldLogprobs ?? x
-    let reference =
-      usesReference ? try streams.required(streams.referenceLogprobs, "reference logprobs", by: "beta") : []
     var result = ObjectiveResult(tokens: streams.tokenCount)
     var clips = ClipStatistics(sequenceLevel: true)
-    var kl = 0.0
     for i in 0..<streams.rowCount {
       let tokens = streams.row(i).filter { streams.mask[$0] }
       let logRatio = tokens.reduce(0) { $0 + (Double(x[$1]) - Double(old[$1])) }
-      let term = clip.term(weight: PortableMath.exp(logRatio), advantage: credit.advantages.value(row: i, token: 0))
+      let term = clip.term(weight: PortableMath.exp(logRatio), advantage: credit.advantages.rowValue(i) ?? 0)
       clips.beginRow()
       clips.add(low: term.low, high: term.high)
       result.loss += term.loss / rows
-      for t in tokens {
-        var slope = term.slope
-        if usesReference {
-          let d = Double(x[t]) - Double(reference[t])
-          kl += KLEstimator.k3.value(d)
-          slope += beta * KLEstimator.k3.slope(d)
-        }
-        result.gradients.logprob[t] = Float(slope / rows)
-      }
+      for t in tokens { result.gradients.logprob[t] = Float(term.slope / rows) }
     }
-    result.loss += beta * kl / rows
-    if usesReference { result.metrics.append(.init("kl", kl / Double(max(1, streams.maskedCount)))) }
-    if let entropies = streams.entropies { result.metrics.append(.init("entropy", streams.maskedMean(entropies))) }
-    result.metrics += clips.metrics
+    if usesReference {
+      let reference = try streams.required(streams.referenceLogprobs, "reference logprobs", by: "beta")
+      let kl = result.gradients.add(.k3, streams, reference: reference, coefficient: beta, divisor: rows)
+      result.loss += beta * kl / rows
+      result.metrics.append(.init("kl", kl / Double(max(1, streams.maskedCount))))
+    }
+    result.metrics += streams.entropyMetrics + clips.metrics
     return result
   }
 }

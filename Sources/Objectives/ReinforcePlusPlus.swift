@@ -53,7 +53,7 @@ public struct ReinforcePlusPlus: PolicyObjective {
 
   public func credit(_ rollouts: ScoredRollouts) throws -> Credit {
     let streams = rollouts.streams
-    let totals = try RewardTotals(rollouts.rewards, names: rollouts.names, weights: rollouts.weights).values
+    let (totals, metrics) = try rollouts.rewardTotals()
     let isKnown = totals.map { !$0.isNaN }
     var mask = streams.mask
     for i in 0..<streams.rowCount where !isKnown[i] { for t in streams.row(i) { mask[t] = false } }
@@ -63,18 +63,18 @@ public struct ReinforcePlusPlus: PolicyObjective {
     switch flavour {
     case .token:
       let own = TokenCredit.rewards(streams, scores: totals, kl: kl, coefficient: klCoefficient)
-      let sums = discounted(own, streams)
+      let sums = TokenCredit.advantages(streams, rewards: own, values: nil, gamma: gamma, lambda: 1)
       (rewards, returns) = (own, sums)
       advantages = TokenCredit.whitened(sums, mask: mask, isUnbiased: isUnbiased)
     case .baseline:
-      let centred = Self.centred(totals, size: rollouts.groupSize)
+      let centred = Spread.centred(totals, size: rollouts.groupSize)
       for i in 0..<streams.rowCount { for t in streams.row(i) { advantages[t] = centred[i] } }
       advantages = TokenCredit.whitened(advantages, mask: mask, isUnbiased: isUnbiased)
     case .sequence:
       let scores = (0..<streams.rowCount).map { i in
         totals[i] - (klCoefficient == 0 ? 0 : klCoefficient * streams.row(i).reduce(0) { $0 + kl[$1] })
       }
-      let centred = Self.centred(scores, size: rollouts.groupSize)
+      let centred = Spread.centred(scores, size: rollouts.groupSize)
       let deviation = Spread(centred.indices.map { isKnown[$0] ? centred[$0] : .nan }).deviation
       guard !deviation.isNaN else { break }
       for i in 0..<streams.rowCount {
@@ -83,71 +83,27 @@ public struct ReinforcePlusPlus: PolicyObjective {
         }
       }
     }
-    let groups = stride(from: 0, to: totals.count, by: max(1, rollouts.groupSize)).map {
-      Spread(totals[$0..<min(totals.count, $0 + rollouts.groupSize)]).isFlat
-    }
     return Credit(
       advantages: Advantages.perToken(advantages).adding(rollouts.tokenRewards, streams),
-      returns: returns, tokenRewards: rewards, rewards: totals, groupIsFlat: groups,
-      metrics: RewardTotals.metrics(rollouts.rewards, names: rollouts.names, totals: totals))
-  }
-
-  /// Scores minus the mean of their group's known ones; 0 where none is known.
-  private static func centred(_ scores: [Double], size: Int) -> [Double] {
-    var result = [Double](repeating: 0, count: scores.count)
-    for start in stride(from: 0, to: scores.count, by: max(1, size)) {
-      let group = start..<min(scores.count, start + size)
-      let mean = Spread(scores[group]).mean
-      for i in group where !scores[i].isNaN { result[i] = scores[i] - mean }
-    }
-    return result
-  }
-
-  /// `G_t = r_t + γ·G_{t+1}` over the tokens that count.
-  private func discounted(_ rewards: [Double], _ streams: TokenStreams) -> [Double] {
-    var returns = rewards
-    for i in 0..<streams.rowCount {
-      var later = 0.0
-      for t in streams.row(i).reversed() where streams.mask[t] {
-        later = returns[t] + gamma * later
-        returns[t] = later
-      }
-    }
-    return returns
+      returns: returns, tokenRewards: rewards, rewards: totals,
+      groupIsFlat: Spread.flatGroups(totals, size: rollouts.groupSize),
+      metrics: metrics)
   }
 
   public func evaluate(
     _ streams: TokenStreams, _ credit: Credit, _ totals: StepTotals, _ memory: [String: Double]
   ) throws -> ObjectiveResult {
-    try streams.validate()
-    try credit.advantages.validate(streams)
-    let (x, tokens) = (streams.policyLogprobs, Double(max(1, totals.tokens)))
-    let old = streams.oldLogprobs ?? x
-    let reference =
-      usesReference ? try streams.required(streams.referenceLogprobs, "reference logprobs", by: "kl_coef") : []
+    let tokens = Double(max(1, totals.tokens))
     var result = ObjectiveResult(tokens: streams.tokenCount)
-    var clips = ClipStatistics(sequenceLevel: false)
-    var kl = 0.0
-    for i in 0..<streams.rowCount {
-      clips.beginRow()
-      for t in streams.row(i) where streams.mask[t] {
-        let term = clip.term(
-          weight: PortableMath.exp(Double(x[t]) - Double(old[t])), advantage: credit.advantages.value(row: i, token: t))
-        clips.add(low: term.low, high: term.high)
-        result.loss += term.loss / tokens
-        var slope = term.slope
-        if usesReference {
-          let d = Double(x[t]) - Double(reference[t])
-          kl += KLEstimator.k2.value(d)
-          slope += klCoefficient * KLEstimator.k2.slope(d)
-        }
-        result.gradients.logprob[t] = Float(slope / tokens)
-      }
+    let policy = try clip.addTokens(to: &result, streams, credit.advantages, divisor: tokens)
+    if usesReference {
+      let reference = try streams.required(streams.referenceLogprobs, "reference logprobs", by: "kl_coef")
+      let kl = result.gradients.add(
+        .k2, streams, reference: reference, coefficient: klCoefficient, divisor: tokens)
+      result.loss += klCoefficient * kl / tokens
+      result.metrics.append(.init("kl", kl / Double(max(1, streams.maskedCount))))
     }
-    result.loss += klCoefficient * kl / tokens
-    if usesReference { result.metrics.append(.init("kl", kl / Double(max(1, streams.maskedCount)))) }
-    if let entropies = streams.entropies { result.metrics.append(.init("entropy", streams.maskedMean(entropies))) }
-    result.metrics += clips.metrics
+    result.metrics += streams.entropyMetrics + policy.clips.metrics
     return result
   }
 }

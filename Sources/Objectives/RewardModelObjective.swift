@@ -39,7 +39,8 @@ public struct RewardModelObjective: ScoreObjective {
     }
     let (count, own) = (Double(max(1, scores.count)), Double(max(1, scores.count / 2)))
     result.metrics = [
-      .init("min_reward", scores.min() ?? .nan, weight: own), .init("max_reward", scores.max() ?? .nan, weight: own),
+      .init("min_reward", scores.min() ?? .nan, reduction: .lowest),
+      .init("max_reward", scores.max() ?? .nan, reduction: .highest),
       .init("mean_reward", scores.reduce(0, +) / count, weight: own), .init("accuracy", wins / own, weight: own),
       .init("margin", gap / own, weight: own),
     ]

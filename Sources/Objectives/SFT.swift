@@ -7,10 +7,8 @@ import Core
 /// - `dft` (arXiv 2508.05629): `−Σ sg(exp x)·x / N`.
 ///
 /// `N` counts the targets of the whole optimizer step over all ranks, so micro-batches and ranks add up to one mean.
-public struct SFT: Sendable {
-  public enum LossType: String, NamedChoice {
-    case nll, dft
-  }
+public struct SFT: SupervisedObjective {
+  public enum LossType: String, NamedChoice { case nll, dft }
 
   /// Recipe keys in snake case; the defaults are those of the reference implementation.
   public struct Configuration: Sendable, Equatable {
@@ -23,23 +21,38 @@ public struct SFT: Sendable {
       self.lossType = lossType
       self.labelSmoothing = labelSmoothing
     }
-
-    /// - Throws: `AttuneError` for a smoothing factor outside 0 ..< 1, or one with `dft`.
-    public func validate() throws {
-      guard labelSmoothing >= 0, labelSmoothing < 1 else {
-        throw AttuneError.request("label_smoothing_factor is \(labelSmoothing); it must be at least 0 and below 1")
-      }
-      guard labelSmoothing == 0 || lossType == .nll else {
-        throw AttuneError.request(
-          "label_smoothing_factor \(labelSmoothing) has no meaning with loss_type '\(lossType.rawValue)'",
-          hint: "use loss_type 'nll', or leave label_smoothing_factor at 0")
-      }
-    }
   }
+
+  public static let name = "sft"
+  public static let summary = "supervised fine-tuning: imitates completions"
+  public static let parameters: [ObjectiveParameter] = [
+    .choice("loss_type", LossType.self, .nll, "Token loss: plain, or weighted by the token's own probability."),
+    .init("label_smoothing_factor", .number, .value(0), in: .below(1), "Weight of the uniform distribution; nll only."),
+  ]
 
   public var configuration: Configuration
 
   public init(_ configuration: Configuration = .init()) { self.configuration = configuration }
+
+  public init(_ settings: ObjectiveSettings) throws {
+    let (type, smoothing): (LossType, Double) = (
+      settings.choice("loss_type"), settings.number("label_smoothing_factor")
+    )
+    guard smoothing == 0 || type == .nll || settings.isLenient else {
+      throw AttuneError.request(
+        "label_smoothing_factor \(smoothing) has no meaning with loss_type '\(type.rawValue)'",
+        hint: "use loss_type 'nll', or leave label_smoothing_factor at 0")
+    }
+    configuration = Configuration(lossType: type, labelSmoothing: type == .nll ? smoothing : 0)
+  }
+
+  public var statistics: Set<TokenStatistic> {
+    configuration.labelSmoothing > 0 ? [.entropy, .isTop1, .meanLogit, .logSumExp] : [.entropy, .isTop1]
+  }
+
+  public func evaluate(_ streams: TokenStreams, _ totals: StepTotals) throws -> ObjectiveResult {
+    try evaluate(streams, targetCount: totals.tokens)
+  }
 
   /// Loss, gradients and metrics of one micro-batch.
   ///
@@ -52,7 +65,6 @@ public struct SFT: Sendable {
   public func evaluate(
     _ streams: TokenStreams, targetCount: Int? = nil, processCount: Int = 1, attendedTokenCount: Int? = nil
   ) throws -> ObjectiveResult {
-    try configuration.validate()
     try streams.validate()
     let smoothing = configuration.labelSmoothing
     let smooth = smoothing > 0
@@ -97,29 +109,5 @@ public struct SFT: Sendable {
     }
     if let attendedTokenCount { metrics.append(.init("num_tokens", Double(attendedTokenCount))) }
     return ObjectiveResult(loss: loss, gradients: gradients, metrics: metrics)
-  }
-}
-
-extension SFT: SupervisedObjective {
-  public static let name = "sft"
-  public static let summary = "supervised fine-tuning: imitates completions"
-  public static let parameters: [ObjectiveParameter] = [
-    .choice("loss_type", LossType.self, .nll, "Token loss: plain, or weighted by the token's own probability."),
-    .init(
-      "label_smoothing_factor", .number, .value(0), in: .below(1), "Weight of the uniform distribution; nll only."),
-  ]
-
-  public init(_ settings: ObjectiveSettings) throws {
-    self.init(
-      .init(lossType: settings.choice("loss_type"), labelSmoothing: settings.number("label_smoothing_factor")))
-    try configuration.validate()
-  }
-
-  public var statistics: Set<TokenStatistic> {
-    configuration.labelSmoothing > 0 ? [.entropy, .isTop1, .meanLogit, .logSumExp] : [.entropy, .isTop1]
-  }
-
-  public func evaluate(_ streams: TokenStreams, _ totals: StepTotals) throws -> ObjectiveResult {
-    try evaluate(streams, targetCount: totals.tokens)
   }
 }

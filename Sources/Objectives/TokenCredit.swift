@@ -25,11 +25,30 @@ enum TokenCredit {
     return rewards
   }
 
-  /// Mean and the factor that gives the values that count a deviation of 1.
+  /// Generalized advantages (arXiv 1506.02438, eq. 16), right to left over the tokens that count:
+  /// `δ_t = r_t + γ·V_{t+1} − V_t`, `Â_t = δ_t + γλ·Â_{t+1}`; the value after the last token is 0.
+  ///
+  /// - Parameter values: nil without a critic: with λ = 1 the result is then the discounted sum of rewards.
+  static func advantages(
+    _ streams: TokenStreams, rewards: [Double], values: [Double]?, gamma: Double, lambda: Double
+  ) -> [Double] {
+    var advantages = [Double](repeating: 0, count: rewards.count)
+    for i in 0..<streams.rowCount {
+      var (next, later) = (0.0, 0.0)
+      for t in streams.row(i).reversed() where streams.mask[t] {
+        let value = values?[t] ?? 0
+        later = rewards[t] + gamma * next - value + gamma * lambda * later
+        (advantages[t], next) = (later, value)
+      }
+    }
+    return advantages
+  }
+
+  /// The values that count with mean 0 and deviation 1.
   ///
   /// - Parameters:
   ///   - isUnbiased: the n − 1 variance plus 1e-8 (verl); else the n variance, at least 1e-8 (OpenRLHF).
-  ///   - keepsMean: only the deviation is changed.
+  ///   - keepsMean: their mean stays.
   /// - Returns: 0 where the mask is false.
   static func whitened(_ values: [Double], mask: [Bool], isUnbiased: Bool = true, keepsMean: Bool = false) -> [Double] {
     let tokens = mask.indices.filter { mask[$0] }

@@ -248,12 +248,13 @@ import Testing
         }
       }
     }
-    refused("epsilon is -0.1") { $0.epsilon = -0.1 }
-    refused("epsilon_high is nan") { $0.epsilonHigh = .nan }
-    refused("beta is inf") { $0.beta = .infinity }
-    refused("delta is 0") { $0.delta = 0 }
-    refused("top_entropy_quantile is 1.5") { $0.topEntropyQuantile = 1.5 }
-    refused("sapo_temperature_neg") { $0.sapoTemperatureNegative = 0 }
+    expectRefused(GRPO.self, [("epsilon", -0.1)], "epsilon is -0.1", "0 ≤ x < 1")
+    expectRefused(GRPO.self, [("epsilon_high", "nan")], "epsilon_high is", "nan")
+    expectRefused(GRPO.self, [("beta", "inf")], "beta is", "inf")
+    expectRefused(GRPO.self, [("delta", 0)], "delta is 0", "> 1")
+    expectRefused(GRPO.self, [("top_entropy_quantile", 1.5)], "top_entropy_quantile is 1.5", "0 ≤ x ≤ 1")
+    expectRefused(GRPO.self, [("sapo_temperature_neg", 0)], "sapo_temperature_neg", "> 0")
+    expectRefused(GRPO.self, [("scale_rewards", "groups")], "scale_rewards", "did you mean 'group'?")
     refused("sampler_correction_clip_min 3.0") { $0.samplerCorrection = SamplerCorrection(clipMax: 3, clipMin: 3) }
     refused("no bound") { $0.samplerCorrection = SamplerCorrection(mode: .tokenTruncate, clipMax: nil) }
     refused("vespo", "sequence_mask", "token_truncate") {

@@ -44,8 +44,9 @@ import Testing
     #expect(abs(result.loss - (2 * (1 - s(-0.125)) + (1 - s(0.875))) / 2) < 1e-15)
     #expect(
       result.metrics == [
-        .init("kl", 0.75), .init("rewards/chosen", 0.25), .init("logps/chosen", -1.5), .init("rewards/rejected", -0.5),
-        .init("logps/rejected", -2), .init("rewards/margins", 0.75),
+        .init("kl", 0.75, weight: 2), .init("rewards/chosen", 0.25, weight: 1), .init("logps/chosen", -1.5, weight: 1),
+        .init("rewards/rejected", -0.5, weight: 1), .init("logps/rejected", -2, weight: 1),
+        .init("rewards/margins", 0.75, weight: 2),
       ])
     // A negative estimate is no divergence.
     let below = try kto.evaluate(streams, desirable: [true, false], klEstimate: -3)
@@ -125,10 +126,8 @@ import Testing
   }
 
   @Test func refusals() throws {
-    expectAttuneError(containing: "beta is 0") { try KTO.Configuration(beta: 0).validate() }
-    expectAttuneError(containing: "undesirable_weight is -1") {
-      try KTO.Configuration(undesirableWeight: -1).validate()
-    }
+    expectRefused(KTO.self, [("beta", 0)], "beta is 0", "> 0")
+    expectRefused(KTO.self, [("undesirable_weight", -1)], "undesirable_weight is -1", "≥ 0")
     expectAttuneError(containing: "'kto'", "mismatched", "apo_zero_unpaired") {
       _ = try KTO().evaluate(Self.mismatched, desirable: Self.labels)
     }

@@ -35,7 +35,7 @@ import Testing
     #expect(cases[0]["outputs"]?["loss"] == 5.0)
     #expect(cases[0]["outputs"]?["values"]?["clipped_0"]?["data"]?.array?.count == 2)
     let errors: [(Int, [String])] = [
-      (1, ["'sftt'", "did you mean 'sft'?"]), (2, ["loss_type is 'dapoo'", "did you mean 'dapo'?"]),
+      (1, ["'sftt'", "did you mean 'sft'?"]), (2, ["loss_type is \"dapoo\"", "did you mean 'dapo'?"]),
       (3, ["'grad_0' has 2 values for shape [3]"]), (4, ["'policy_logps' is missing", "did you mean 'policy_logp'?"]),
       (5, ["label 2 lies outside the vocabulary of 2"]), (6, ["'linear'"]), (7, ["num_generations", "a whole number"]),
       (8, ["a mapping"]),
@@ -83,5 +83,42 @@ import Testing
     gradients = [[3, 4]]
     #expect(ReferenceGradientClipping.clip(&gradients, maxNorm: 0) == 5)
     #expect(gradients == [[3, 4]])
+  }
+
+  /// Whatever a case holds, it becomes outputs or an error, and its neighbours stand: every golden case with one or two of its values
+  /// replaced by something odd, or taken away.
+  @Test func oddCasesBecomeErrors() throws {
+    let odd: [JSON] = [
+      .null, true, 0, -1, 3, 0.5, 1e300, .int(Int64.max), .int(Int64.min), "nan", "-inf", "token", [], [[]], [1, "a"],
+      .object([]), ["dtype": "f32", "shape": [0, 5], "data": []], ["dtype": "f32", "shape": [], "data": [1]],
+      ["dtype": "bool", "shape": [3], "data": [1, 0, 7]], ["dtype": "f32", "shape": [-1, 4], "data": [1]],
+      ["dtype": "i64", "shape": [2, 2], "data": [1, 2, 3, 4]],
+    ]
+    var state: UInt64 = 1
+    func draw(_ count: Int) -> Int {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return Int(state >> 33) % max(1, count)
+    }
+    func changed(_ item: JSON, _ part: String) -> JSON {
+      guard var object = item.object, var values = object[part]?.object,
+        let key = values.keys.dropFirst(draw(values.count)).first
+      else { return item }
+      values[key] = draw(8) == 0 ? nil : odd[draw(odd.count)]
+      object[part] = JSON(.object(values))
+      return JSON(.object(object))
+    }
+    for file in GoldenTests.files + ["lr_schedule"] {
+      let cases = try #require(Fixtures.json("objectives/\(file).json")["cases"]?.array)
+      let damaged = (0..<4 * cases.count).map { k in
+        let once = changed(cases[k % cases.count], draw(2) == 0 ? "config" : "inputs")
+        return draw(3) == 0 ? changed(once, draw(2) == 0 ? "config" : "inputs") : once
+      }
+      let healthy = ["id": "healthy", "objective": "grad_clip", "config": .object([]), "inputs": .object([])] as JSON
+      let computed = try ObjectiveSuite.evaluate(["cases": .array(damaged + [healthy])])
+      let results = try #require(computed["cases"]?.array)
+      #expect(results.count == damaged.count + 1)
+      for result in results { #expect((result["outputs"] == nil) != (result["error"] == nil), "\(file)") }
+      #expect(results.last?["outputs"]?["loss"] == 0.0)
+    }
   }
 }

@@ -1,3 +1,4 @@
+import Core
 import Testing
 
 @testable import Objectives
@@ -62,5 +63,25 @@ enum PreferenceBatches {
       return (try moved(h) - moved(-h)) / (2 * Double(h))
     }
     return (4 * (try difference(0x1p-12)) - (try difference(0x1p-11))) / 3
+  }
+}
+
+extension PairObjective {
+  /// A step of one micro-batch.
+  func evaluate(_ streams: TokenStreams) throws -> ObjectiveResult { try evaluate(streams, StepTotals(of: streams)) }
+}
+
+/// The settings are refused with these words.
+func expectRefused(
+  _ objective: any Objective.Type, _ given: [(String, JSON)], _ fragments: String...,
+  sourceLocation: SourceLocation = #_sourceLocation
+) {
+  do {
+    _ = try objective.make(JSON.Object(given))
+    Issue.record("nothing was refused for \(fragments)", sourceLocation: sourceLocation)
+  } catch {
+    for fragment in fragments where !"\(error)".contains(fragment) {
+      Issue.record("'\(error)' does not contain '\(fragment)'", sourceLocation: sourceLocation)
+    }
   }
 }

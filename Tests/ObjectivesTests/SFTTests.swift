@@ -57,12 +57,8 @@ import Testing
   }
 
   @Test func refusals() throws {
-    expectAttuneError(containing: "label_smoothing_factor", "below 1") {
-      try SFT.Configuration(labelSmoothing: 1).validate()
-    }
-    expectAttuneError(containing: "dft", "nll") {
-      try SFT.Configuration(lossType: .dft, labelSmoothing: 0.1).validate()
-    }
+    expectRefused(SFT.self, [("label_smoothing_factor", 1)], "label_smoothing_factor is 1", "0 ≤ x < 1")
+    expectRefused(SFT.self, [("loss_type", "dft"), ("label_smoothing_factor", 0.1)], "'dft'", "'nll'")
     expectAttuneError(containing: "mean logits", "label smoothing") {
       var streams = Self.streams
       streams.meanLogits = nil

@@ -46,11 +46,11 @@ extension ObjectiveSuite {
   private static func score(
     _ c: SuiteCase, _ grpo: GRPO
   ) throws -> (scores: GroupAdvantages.Scores, mask: SuiteTensor, count: Int) {
+    let size = try c.integer("num_generations") ?? 8
     let mask = try effectiveMask(c)
     let rewards = try Rewards(c, rows: mask.shape[0])
     let scores = try grpo.compare(
-      rewards: rewards.values, names: rewards.names, weights: c.numbers("reward_weights"),
-      groupSize: c.integer("num_generations") ?? 8)
+      rewards: rewards.values, names: rewards.names, weights: c.numbers("reward_weights"), groupSize: size)
     return (scores, mask, mask.bools.reduce(0) { $1 ? $0 + 1 : $0 })
   }
 
@@ -109,13 +109,16 @@ extension ObjectiveSuite {
       coefficients.append(controller?.coefficient ?? configuration.entropyCoefficient)
     } while losses.count < steps(c, adaptive: controller != nil)
 
-    // The suite of GSPO-token lists loss and gradient alone.
-    var outputs = SuiteOutputs(loss: result.loss, metrics: c.variant == "gspo_token" ? [] : result.metrics)
+    // The suite of GSPO-token lists loss and gradient alone; in evaluation the reference lists no sampler's.
+    let metrics = result.metrics.filter { normalization.isTraining || !$0.name.hasPrefix("sampling/") }
+    var outputs = SuiteOutputs(loss: result.loss, metrics: c.variant == "gspo_token" ? [] : metrics)
     outputs.gradients = [("policy_logps", SuiteTensor(shape, result.gradients.logprob))]
     if let entropy = result.gradients.entropy {
       outputs.gradients.append(("token_entropy", SuiteTensor(shape, entropy)))
     }
-    if let controller, normalization.isTraining { outputs.metrics.append(.init("entropy_coef", controller.coefficient)) }
+    if let controller, normalization.isTraining {
+      outputs.metrics.append(.init("entropy_coef", controller.coefficient))
+    }
     if let weights = try configuration.samplerCorrection?.weights(streams) {
       let perRow = !weights.perRow.isEmpty
       let ratio = SuiteTensor(.f32, perRow ? [shape[0], 1] : shape, perRow ? weights.perRow : weights.perToken)

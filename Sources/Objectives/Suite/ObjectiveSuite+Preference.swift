@@ -74,7 +74,7 @@ extension ObjectiveSuite {
       var mismatched: [Double] = []
       if objective.usesMismatched {
         let others = try self.streams(c, objective, prefix: "kl_", suffix: suffix)
-        mismatched = try KTO.logRatios(others)
+        mismatched = try others.logRatios(by: "the KL estimate")
       }
       let result = try objective.evaluate(
         streams, desirable: c.tensor("label\(suffix)", shape: [streams.rowCount]).bools,

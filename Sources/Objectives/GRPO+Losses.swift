@@ -71,4 +71,13 @@ extension GRPO {
     let phi = PortableMath.exp(decay + power * logWeight - decay * PortableMath.exp(logWeight))
     return phi.isFinite ? phi : 0
   }
+
+  /// `k3 = e^d − 1 − d` with `d = r − x`, times the importance weight if the configuration says so.
+  func klTerm(reference: Double, policy: Double, weight: Double) -> PolicyTerm {
+    let d = reference - policy
+    // From expm1, so that a small d keeps its digits.
+    let e = PortableMath.expm1(d)
+    guard configuration.biasCorrectedKL else { return PolicyTerm(loss: e - d, byLogWeight: 0, byLogprob: -e) }
+    return PolicyTerm(loss: (e - d) * weight, byLogWeight: (e - d) * weight, byLogprob: -e * weight)
+  }
 }

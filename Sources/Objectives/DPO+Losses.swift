@@ -29,8 +29,7 @@ extension DPO {
     let epsilon = configuration.labelSmoothing
     let z = beta * d
     switch type {
-    case .sigmoid, .sigmoidNorm:
-      return (-PortableMath.logSigmoid(z), -beta * PortableMath.sigmoid(-z))
+    case .sigmoid, .sigmoidNorm: return (-PortableMath.logSigmoid(z), -beta * PortableMath.sigmoid(-z))
     case .hinge:
       // Compared so that NaN stays NaN.
       return 1 - z <= 0 ? (0, 0) : (1 - z, -beta)
@@ -91,9 +90,7 @@ extension DPO {
   /// Alignment by optimal transport: the k-th smallest value of one kind against the k-th smallest of another. A loss is
   /// listed with the pair that its first value is of; equal values keep the order of their pairs.
   private func sortedTerms(_ type: LossType, _ pairs: [Pair]) -> [PairTerm] {
-    func ranked(_ values: [Double]) -> [Int] {
-      values.indices.sorted { (values[$0], $0) < (values[$1], $1) }
-    }
+    func ranked(_ values: [Double]) -> [Int] { values.indices.sorted { (values[$0], $0) < (values[$1], $1) } }
     let (beta, epsilon) = (configuration.beta, configuration.labelSmoothing)
     let isPaired = type == .aot
     let first = pairs.map { isPaired ? $0.chosen.policy - $0.rejected.policy : $0.chosen.logRatio }

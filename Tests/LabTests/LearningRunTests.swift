@@ -134,6 +134,21 @@ enum LearningSupport {
     }
   }
 
+  @Test(arguments: ["sft", "dpo", "orpo", "kto", "reward", "grpo"], ["threads: 2", LearningSupport.lora])
+  func recomputingChangesNoBit(objective: String, more: String) throws {
+    let folder = try TemporaryFolder()
+    let weights = try [false, true].map { recomputes in
+      let stage = "objective: \(objective), recompute: \(recomputes)"
+      let recipe =
+        objective == "grpo"
+        ? try RunSupport.recipe(
+          stage + ", generations: 4, optimizer: {learning_rate: 2e-3, schedule: constant}", more, steps: 2)
+        : try LearningSupport.recipe(stage, more, steps: 2, in: folder.path)
+      return try RunSupport.run(recipe, in: folder.path + "/\(recomputes)").weights()
+    }
+    #expect(weights[0] == weights[1])
+  }
+
   @Test func longCompletionsLoseTheirEnds() throws {
     let folder = try TemporaryFolder()
     func run(_ length: Int) throws -> RunSupport.Outcome {

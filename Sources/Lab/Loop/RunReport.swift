@@ -1,5 +1,6 @@
 import AttuneVision
 import Core
+import Objectives
 
 /// The report of a finished run, read back from its store: before and after, curves, and a sheet of answers.
 public struct RunReport {
@@ -69,6 +70,8 @@ public struct RunReport {
     {
       curves.append(loss)
     }
+    curves += try Self.preferences(stages, metricNames: names, series)
+      .map { .init(title: $0.title, yLabel: $0.yLabel, series: $0.series, boundaries: boundaries) }
     if let entropy = try curve("Entropy", "nats per token", [("entropy", "policy")]) { curves.append(entropy) }
 
     var cards: [ReportContent.AnswerCard] = []
@@ -103,6 +106,36 @@ public struct RunReport {
           text: alarm["text"]?.string ?? "",
           detail: "\(alarm["meaning"]?.string ?? "") \(alarm["look"]?.string ?? "")")
       })
+  }
+
+  /// Curves of stages that learn from preferences, and of held-out pairs.
+  private static func preferences(
+    _ stages: [JSON], metricNames: [String], _ series: (_ metric: String, _ name: String) throws -> ReportContent.Series
+  ) throws -> [ReportContent.Curve] {
+    let learners = ObjectiveRegistry.names(of: .pairs, .unpaired, .scores)
+    let isLearner = stages.map { learners.contains($0["objective"]?.string ?? "") }
+    // The loss of another stage is another quantity.
+    let losses =
+      isLearner.allSatisfy { $0 } && !isLearner.isEmpty ? [("loss", "trained"), ("eval/loss", "held-out")] : []
+    let curves = [
+      ("Loss of preferences", "nats", losses),
+      (
+        "Implicit rewards", "β times the log-ratio",
+        [("rewards/chosen", "chosen"), ("rewards/rejected", "rejected"), ("rewards/margins", "margin")]
+      ),
+      (
+        "Pairs told apart", "share of pairs",
+        [
+          ("rewards/accuracies", "trained"), ("eval/rewards/accuracies", "held-out"), ("accuracy", "trained"),
+          ("eval/accuracy", "held-out"),
+        ]
+      ),
+    ]
+    return try curves.compactMap { title, yLabel, metrics in
+      let all = try metrics.filter { metricNames.contains($0.0) }.map { try series($0.0, $0.1) }
+        .filter { !$0.points.isEmpty }
+      return all.isEmpty ? nil : ReportContent.Curve(title: title, yLabel: yLabel, series: all, boundaries: [])
+    }
   }
 
   /// Writes PNGs and the page; returns their paths.

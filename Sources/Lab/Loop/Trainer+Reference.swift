@@ -12,8 +12,8 @@ extension Trainer {
   func prepareReference(for stage: Recipe.Stage, _ saved: CheckpointStore.Saved?) throws {
     reference = nil
     let isUsed = stage.objective.usesReference || stage.policyObjective?.usesReferenceInReward == true
-    let isWatched = (stage.rollouts?.klEvery ?? 0) > 0
-    guard isUsed || isWatched, stage.steps > 0 else { return }
+    let isWatched = (stage.rollouts?.klEvery ?? 0) > 0 && stage.steps > 0
+    guard isUsed || isWatched else { return }
     if let frozen = frozenParameters(stage), position.step == 0 {
       try SafeTensors.write(frozen.map { ($0.name, $0.value) }, metadata: [:], to: referencePath, from: backend)
     }

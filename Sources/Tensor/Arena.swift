@@ -68,9 +68,11 @@ final class Arena: Sendable {
   }
   private let state = Mutex(State())
   private let isSeparate: Bool
+  private let isRehearsal: Bool
 
   /// - Parameter isRehearsal: nothing will be written, so that places alone are wanted.
   init(isRehearsal: Bool = false) {
+    self.isRehearsal = isRehearsal
     isSeparate = !isRehearsal && getenv("ATTUNE_MEMORY").map { String(cString: $0) } == "separate"
   }
 
@@ -98,7 +100,7 @@ final class Arena: Sendable {
           return (state.regions[i].base + offset, part)
         }
       }
-      state.regions.append(Self.reserve(atLeast: size))
+      state.regions.append(reserve(atLeast: size))
       let last = state.regions.count - 1
       let offset = Self.take(size, from: &state.regions[last])!
       state.report.highWater = state.regions.reduce(0) { $0 + $1.highWater }
@@ -151,8 +153,8 @@ final class Arena: Sendable {
   }
 
   /// Address space that costs nothing until it is written to; less of it where the system allows less.
-  private static func reserve(atLeast size: Int) -> Region {
-    var wanted = max(regionBytes, size)
+  private func reserve(atLeast size: Int) -> Region {
+    var wanted = max(Self.regionBytes, size)
     while true {
       #if canImport(Glibc)
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
@@ -161,7 +163,8 @@ final class Arena: Sendable {
       #endif
       if let base = mmap(nil, wanted, PROT_READ | PROT_WRITE, flags, -1, 0), base != MAP_FAILED {
         #if canImport(Glibc)
-          madvise(base, wanted, MADV_HUGEPAGE)
+          // What a rehearsal writes is small and far between.
+          if !isRehearsal { madvise(base, wanted, MADV_HUGEPAGE) }
         #endif
         return Region(base: base, size: wanted, free: [(0, wanted)])
       }

@@ -19,11 +19,25 @@ extension CPUBackend {
     precondition(targets.count == logits.rows, "\(targets.count) targets for \(logits.rows) rows")
     check(Array(targets), below: logits.width)
     charge(logits, logits)
+    guard computes else { return rehearse(streams, firstRow, targets.count, vocabulary: logits.width) }
     var out = self.streams(streams, firstRow, wanted)
     targets.withUnsafeBufferPointer { targets in
       run(logits.dtype) {
         $0.head($1, &out, p(logits), logits.width, targets.baseAddress!, logits.rows, logits.width, temperature)
       }
+    }
+  }
+
+  /// The streams of equal logits, which are written in a rehearsal too: an objective may have no finite loss for others.
+  private func rehearse(_ streams: Tensor, _ firstRow: Int, _ rows: Int, vocabulary: Int) {
+    ledger?.call()
+    guard streams.dtype == .f32 else { return }
+    let spread = Float(PortableMath.log(Double(vocabulary)))
+    for (stream, value) in [
+      (HeadStream.logprob, -spread), (.entropy, spread), (.logSumExp, spread), (.meanLogit, 0),
+      (.logSumSquares, -spread), (.top1, 0),
+    ] {
+      (p(streams) + stream.rawValue * streams.width + firstRow).update(repeating: value, count: rows)
     }
   }
 
@@ -53,8 +67,11 @@ extension CPUBackend {
         logits.rows, logits.width, temperature)
     }
     withExtendedLifetime(scratch) {}
-    // What equal logits give.
-    if !computes { ids = uniforms.map { Int32($0 * Double(logits.width)) } }
+    guard computes else {
+      // What equal logits give.
+      let logprob = -Float(PortableMath.log(Double(logits.width)))
+      return (uniforms.map { Int32($0 * Double(logits.width)) }, uniforms.map { _ in logprob })
+    }
     return (ids, logprobs.dtype == .f64 ? doubles(logprobs).map { Float($0) } : floats(logprobs))
   }
 

@@ -30,7 +30,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   ///   - threads: 0 for as many as the machine has cores.
   ///   - isa: the instruction set's name; nil takes `ATTUNE_ISA` from the environment, or the best.
   ///   - rehearsal: how fast the machine is: the backend then takes and gives back the very memory that computing would,
-  ///     and computes nothing. All values are zero, experts are chosen in turn.
+  ///     and computes nothing. Values are zero, tokens are equally likely, experts are chosen in turn.
   /// - Throws: if there is no such instruction set here, or threads cannot be started.
   public init(threads: Int = 0, isa wanted: String? = nil, rehearsal: MachineRates? = nil) throws {
     memory = Arena(isRehearsal: rehearsal != nil)

@@ -113,7 +113,7 @@ struct CheckpointStore {
   private static func stateFile(_ reward: String) -> String { "reward-\(reward).state" }
 
   private static func hash(_ path: String) throws -> String {
-    SHA256.hex(try MappedFile.read(path))
+    try MappedFile.hash(path)
   }
 
   /// The newest checkpoint whose files are what its manifest says; damaged ones are reported and passed over.

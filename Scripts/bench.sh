@@ -19,6 +19,8 @@ show train --model "$work/mini" --objective dpo --adapter lora --dtype bf16
 show train --model "$work/mini" --objective kto --adapter lora --dtype bf16
 show cost --model "$work/mini" --dtype bf16
 echo
+Scripts/memory.sh
+echo
 if [ -x "$peers/main/bin/python" ]; then
   "$peers/main/bin/python" Tests/Interop/peers/compare.py "$attune" "$peers"
 else

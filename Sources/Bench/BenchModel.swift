@@ -102,21 +102,6 @@ public struct BenchModel {
   }
 }
 
-/// Memory of this process.
-public enum ProcessMemory {
-  /// Highest resident set so far, MiB.
-  public static var peakMiB: Double {
-    var usage = rusage()
-    #if canImport(Glibc)
-      getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-      return Double(usage.ru_maxrss) / 1024
-    #else
-      getrusage(RUSAGE_SELF, &usage)
-      return Double(usage.ru_maxrss) / 1_048_576
-    #endif
-  }
-}
-
 /// How long this process has existed.
 enum ProcessAge {
   /// Seconds since the system started the process, to a hundredth; nil where the system does not tell.

@@ -1,5 +1,6 @@
 import AttuneTensor
 import Core
+import Lab
 import Models
 import Rollout
 

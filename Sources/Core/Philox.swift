@@ -35,6 +35,7 @@ public struct Randomness: Sendable {
     case dropout = 7
     case surveying = 8
     case preferences = 9
+    case projection = 10
   }
 
   private let key: (UInt32, UInt32)

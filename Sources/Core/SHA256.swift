@@ -1,12 +1,20 @@
 /// The SHA-256 hash (FIPS 180-4), by which pictures and completions are known.
 public enum SHA256 {
   /// The hash of `bytes` as 64 lower-case hexadecimal digits.
-  public static func hex(_ bytes: [UInt8]) -> String {
+  public static func hex(_ bytes: [UInt8]) -> String { bytes.withUnsafeBytes { hex($0) } }
+
+  /// The same of memory that somebody else holds.
+  ///
+  /// - Parameter passed: told each stretch of at most a MiB that will not be read again.
+  public static func hex(_ bytes: UnsafeRawBufferPointer, passed: (Range<Int>) -> Void = { _ in }) -> String {
     var state = initial
     let whole = bytes.count / 64 * 64
     withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 64) { schedule in
-      bytes.withUnsafeBufferPointer { input in
-        for start in stride(from: 0, to: whole, by: 64) { update(&state, input, start, schedule) }
+      let input = bytes.bindMemory(to: UInt8.self)
+      for first in stride(from: 0, to: whole, by: 1 << 20) {
+        let stretch = first..<min(first + (1 << 20), whole)
+        for start in stride(from: first, to: stretch.upperBound, by: 64) { update(&state, input, start, schedule) }
+        passed(stretch)
       }
       // The rest, a one bit, zeros, and the length in bits.
       var tail = Array(bytes[whole...]) + [0x80]

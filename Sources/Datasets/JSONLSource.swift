@@ -17,6 +17,7 @@ public struct JSONLSource: SampleSource {
   private let loadPicture: PictureLoader
 
   public var count: Int? { rows.count }
+  public var labelCounts: LabelCounts? { LabelCounts(rows.compactMap(\.label)) }
 
   /// - Parameters:
   ///   - task: what a row must hold, and whether an answer column is the completion (`sft`, `unpaired`) or the reference.

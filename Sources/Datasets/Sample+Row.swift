@@ -42,6 +42,16 @@ extension Sample {
   }
 }
 
+extension Sample {
+  /// The sample with those of its columns that no field is read from by its name, and what an earlier row kept of others.
+  public var withUnreadColumns: Sample {
+    var sample = self
+    sample.columns = JSON.Object(columns.entries.filter { name, _ in !ColumnMapping.isRead(name) || name == "columns" })
+    if let referenceColumn, sample.columns[referenceColumn] == nil { sample.referenceColumn = nil }
+    return sample
+  }
+}
+
 extension Message {
   /// Beside pictures a text is a typed part: one that holds `<image>` would be read as a place for another.
   fileprivate func row(hasPictures: Bool) -> JSON {

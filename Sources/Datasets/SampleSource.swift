@@ -12,6 +12,23 @@ public protocol SampleSource: Sendable {
   ///
   /// - Throws: `AttuneError` naming the file and line whose picture cannot be loaded.
   func sample(at index: Int) throws -> Sample
+
+  /// How many samples have which label, where that is known without reading them all.
+  var labelCounts: LabelCounts? { get }
+}
+
+extension SampleSource {
+  public var labelCounts: LabelCounts? { nil }
+}
+
+/// How many completions of a source are desirable and how many are not.
+public struct LabelCounts: Sendable, Equatable {
+  public var desirable: Int
+  public var undesirable: Int
+
+  public init(_ labels: some Sequence<Bool>) {
+    (desirable, undesirable) = labels.reduce(into: (0, 0)) { if $1 { $0.0 += 1 } else { $0.1 += 1 } }
+  }
 }
 
 /// Decodes the picture file at a path. Handed in, so that sources need not know any picture format.

@@ -96,7 +96,7 @@ public final class LanguageModel {
     tape.dropout = options.dropout
     if !batch.pictures.isEmpty {
       guard let vision else { preconditionFailure("pictures for a model without a vision tower") }
-      features = vision(tape, batch.pictures, observe: options.observe)
+      features = backend.making(.vision) { vision(tape, batch.pictures, observe: options.observe) }
     }
     tape.dropout?.rows = batch.places
     defer { tape.dropout = nil }

@@ -56,6 +56,19 @@ extension KTO {
     try evaluate(streams, desirable: desirable, klEstimate: KTO.klEstimate(mismatched))
   }
 
+  /// What a person should know of labels that are out of balance; nil where `w_D·n_D / (w_U·n_U)` is in 1 ... 4/3, as the paper
+  /// advises (§4.3), or one label is missing or of weight 0.
+  public func remark(desirable: Int, undesirable: Int) -> String? {
+    let own = configuration.desirableWeight * Double(desirable)
+    let other = configuration.undesirableWeight * Double(undesirable)
+    guard own > 0, other > 0, own < other || own > other * 4 / 3 else { return nil }
+    func shown(_ x: Double) -> Double { (x * 1000).rounded() / 1000 }
+    let balanced = other / Double(desirable)
+    return
+      "\(desirable) completions are desirable and \(undesirable) are not: weighted they stand \(shown(own / other)) to 1, "
+      + "where 1 to 1.333 is advised; a desirable_weight in \(shown(balanced)) ... \(shown(balanced * 4 / 3)) does it"
+  }
+
   /// Whose completion each prompt is matched with for the estimate: inside every block of `batchSize` consecutive
   /// samples that of the sample before it, the first that of the last. A block of one, at the end, keeps its own.
   ///

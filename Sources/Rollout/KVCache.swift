@@ -59,7 +59,7 @@ final class KVCache: KeyValueStore {
   }
 
   private func grown(_ old: Tensor?, _ shape: [Int]) -> Tensor {
-    let new = backend.empty(shape, .f32)
+    let new = backend.making(.cache) { backend.empty(shape, .f32) }
     if let old { backend.copy(new.rowRange(0..<old.rows), old) }
     return new
   }

@@ -24,6 +24,27 @@ final class Arena: Sendable {
     var phasePeak = 0
     /// Highest place that was ever used.
     var highWater = 0
+    /// What is in use by `MemoryPart`, now and at `phasePeak`.
+    var parts = [Int](repeating: 0, count: MemoryPart.count)
+    var phaseParts = [Int](repeating: 0, count: MemoryPart.count)
+
+    mutating func take(_ size: Int, for part: MemoryPart) {
+      inUse += size
+      parts[part.rawValue] += size
+      peak = max(peak, inUse)
+      if inUse > phasePeak { notePhasePeak() }
+    }
+
+    mutating func give(back size: Int, of part: MemoryPart) {
+      inUse -= size
+      parts[part.rawValue] -= size
+    }
+
+    mutating func notePhasePeak() {
+      phasePeak = inUse
+      // One by one: the two never share storage, so nothing is allocated here.
+      for i in parts.indices { phaseParts[i] = parts[i] }
+    }
   }
 
   /// Bytes behind every block that a vector may read.
@@ -42,35 +63,50 @@ final class Arena: Sendable {
   private struct State {
     var regions: [Region] = []
     var report = Report()
+    /// What is allocated now is for this.
+    var part = MemoryPart.activations
   }
   private let state = Mutex(State())
-  private let isSeparate = getenv("ATTUNE_MEMORY").map { String(cString: $0) } == "separate"
+  private let isSeparate: Bool
+  private let isRehearsal: Bool
+
+  /// - Parameter isRehearsal: nothing will be written, so that places alone are wanted.
+  init(isRehearsal: Bool = false) {
+    self.isRehearsal = isRehearsal
+    isSeparate = !isRehearsal && getenv("ATTUNE_MEMORY").map { String(cString: $0) } == "separate"
+  }
 
   var report: Report { state.withLock { $0.report } }
 
-  func beginPhase() { state.withLock { $0.report.phasePeak = $0.report.inUse } }
+  func beginPhase() { state.withLock { $0.report.notePhasePeak() } }
+
+  var part: MemoryPart {
+    get { state.withLock { $0.part } }
+    set { state.withLock { $0.part = newValue } }
+  }
 
   /// Memory with undefined contents; goes back to the arena with the last reference to the storage.
-  func allocate(byteCount: Int) -> HostStorage {
+  ///
+  /// - Parameter part: what it is for; nil takes `part` of the arena.
+  func allocate(byteCount: Int, for given: MemoryPart? = nil) -> HostStorage {
     let size = (max(byteCount, 1) + Self.spare + Self.alignment - 1) / Self.alignment * Self.alignment
-    if isSeparate { return separate(byteCount, size) }
-    let pointer = state.withLock { state -> UnsafeMutableRawPointer in
-      state.report.inUse += size
-      state.report.peak = max(state.report.peak, state.report.inUse)
-      state.report.phasePeak = max(state.report.phasePeak, state.report.inUse)
+    if isSeparate { return separate(byteCount, size, given) }
+    let (pointer, part) = state.withLock { state -> (UnsafeMutableRawPointer, MemoryPart) in
+      let part = given ?? state.part
+      state.report.take(size, for: part)
       for i in state.regions.indices {
         if let offset = Self.take(size, from: &state.regions[i]) {
           state.report.highWater = state.regions.reduce(0) { $0 + $1.highWater }
-          return state.regions[i].base + offset
+          return (state.regions[i].base + offset, part)
         }
       }
-      state.regions.append(Self.reserve(atLeast: size))
+      state.regions.append(reserve(atLeast: size))
       let last = state.regions.count - 1
       let offset = Self.take(size, from: &state.regions[last])!
       state.report.highWater = state.regions.reduce(0) { $0 + $1.highWater }
-      return state.regions[last].base + offset
+      return (state.regions[last].base + offset, part)
     }
-    return HostStorage(pointer: pointer, byteCount: byteCount) { [self] pointer in give(back: pointer, size) }
+    return HostStorage(pointer: pointer, byteCount: byteCount) { [self] pointer in give(back: pointer, size, part) }
   }
 
   private static func take(_ size: Int, from region: inout Region) -> Int? {
@@ -85,10 +121,10 @@ final class Arena: Sendable {
     return offset
   }
 
-  private func give(back pointer: UnsafeMutableRawPointer, _ size: Int) {
+  private func give(back pointer: UnsafeMutableRawPointer, _ size: Int, _ part: MemoryPart) {
     let address = UInt(bitPattern: pointer)
     state.withLock { state in
-      state.report.inUse -= size
+      state.report.give(back: size, of: part)
       let r = state.regions.firstIndex { region in
         let base = UInt(bitPattern: region.base)
         return address >= base && address < base + UInt(region.size)
@@ -117,8 +153,8 @@ final class Arena: Sendable {
   }
 
   /// Address space that costs nothing until it is written to; less of it where the system allows less.
-  private static func reserve(atLeast size: Int) -> Region {
-    var wanted = max(regionBytes, size)
+  private func reserve(atLeast size: Int) -> Region {
+    var wanted = max(Self.regionBytes, size)
     while true {
       #if canImport(Glibc)
         let flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE
@@ -127,7 +163,8 @@ final class Arena: Sendable {
       #endif
       if let base = mmap(nil, wanted, PROT_READ | PROT_WRITE, flags, -1, 0), base != MAP_FAILED {
         #if canImport(Glibc)
-          madvise(base, wanted, MADV_HUGEPAGE)
+          // What a rehearsal writes is small and far between.
+          if !isRehearsal { madvise(base, wanted, MADV_HUGEPAGE) }
         #endif
         return Region(base: base, size: wanted, free: [(0, wanted)])
       }
@@ -136,12 +173,12 @@ final class Arena: Sendable {
     }
   }
 
-  private func separate(_ byteCount: Int, _ size: Int) -> HostStorage {
-    state.withLock { state in
-      state.report.inUse += size
-      state.report.peak = max(state.report.peak, state.report.inUse)
-      state.report.phasePeak = max(state.report.phasePeak, state.report.inUse)
+  private func separate(_ byteCount: Int, _ size: Int, _ given: MemoryPart?) -> HostStorage {
+    let part = state.withLock { state in
+      let part = given ?? state.part
+      state.report.take(size, for: part)
       state.report.highWater = state.report.peak
+      return part
     }
     var fresh: UnsafeMutableRawPointer?
     guard posix_memalign(&fresh, Self.alignment, size) == 0, let fresh else {
@@ -149,7 +186,7 @@ final class Arena: Sendable {
     }
     memset(fresh + byteCount, 0, size - byteCount)
     return HostStorage(pointer: fresh, byteCount: byteCount) { [self] pointer in
-      state.withLock { $0.report.inUse -= size }
+      state.withLock { $0.report.give(back: size, of: part) }
       free(pointer)
     }
   }

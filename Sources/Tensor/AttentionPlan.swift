@@ -51,6 +51,19 @@ public struct AttentionPlan: Sendable {
   /// Query rows of one unit of work.
   private static let blockRows = 16
 
+  /// Pairs of a query and a key that it sees, about as many where there is a window.
+  func pairCount(window: Int?) -> Double {
+    var sum = 0.0
+    for (rows, seen) in zip(runRows, runSeen) {
+      let keys = Double(seen) + (causal ? Double(rows - 1) / 2 : 0)
+      sum += Double(rows) * (window.map { min(Double($0), keys) } ?? keys)
+    }
+    return sum
+  }
+
+  /// Query rows that share what they read of their path, at most.
+  var rowsTogether: Int { min(Self.blockRows, runRows.max().map(Int.init) ?? 1) }
+
   public var treeCount: Int { treeRuns.count - 1 }
   public var blockCount: Int { blockRun.count }
 

@@ -13,7 +13,15 @@ public protocol Backend: AnyObject, Sendable {
   var highWaterBytes: Int { get }
   /// The peak since the last `beginPhase`.
   var phasePeakBytes: Int { get }
+  /// What the peak since the last `beginPhase` was made of, in bytes.
+  var phaseParts: [MemoryPart: Int] { get }
   func beginPhase()
+  /// What tensors that are made now are for.
+  var part: MemoryPart { get set }
+  /// False for a rehearsal: memory is accounted for as ever, no value is computed or written.
+  var computes: Bool { get }
+  /// Seconds of a clock that only goes forward; in a rehearsal about those that computing would have taken so far.
+  var seconds: Double { get }
 
   // MARK: Memory
 
@@ -185,6 +193,13 @@ public protocol Backend: AnyObject, Sendable {
   func sumOfSquares(_ x: Tensor) -> Double
   /// One AdamW step on a parameter and its moments; see `AdamW`.
   func adamW(_ p: Tensor, _ m: Tensor, _ v: Tensor, _ g: Tensor, _ step: AdamWStep)
+  /// The same with moments in 8 bits, which are taken out of their codes, moved and put back block by block.
+  func adamWQuantized(_ p: Tensor, _ moments: QuantizedMoments, _ g: Tensor, _ step: AdamWStep)
+  /// One step of gradient descent; m is the momentum buffer, nil without momentum.
+  func sgd(_ p: Tensor, _ m: Tensor?, _ g: Tensor, _ step: SGDStep)
+  /// Rows of x `[rows, n]` by modified Gram-Schmidt, twice: each of length 1 and orthogonal to those above it. A row of
+  /// which no more is left than 2^-16 of the longest row becomes zero: the rows above span it, up to rounding.
+  func orthonormalizeRows(_ x: Tensor)
 }
 
 /// What products are computed in. Sums are always f32 (f64 for f64 operands).
@@ -331,33 +346,16 @@ public enum HeadStream: Int, Sendable, CaseIterable {
   case top1
 }
 
-/// The scalars of one AdamW update.
-public struct AdamWStep: Sendable {
-  /// Multiplies the gradient before anything else (clipping).
-  public var gradientScale: Double
-  public var learningRate: Double
-  public var beta1: Double
-  public var beta2: Double
-  public var epsilon: Double
-  public var weightDecay: Double
-  /// Step number, from 1.
-  public var step: Int
-
-  public init(
-    gradientScale: Double = 1, learningRate: Double, beta1: Double = 0.9, beta2: Double = 0.999, epsilon: Double = 1e-8,
-    weightDecay: Double = 0, step: Int
-  ) {
-    self.gradientScale = gradientScale
-    self.learningRate = learningRate
-    self.beta1 = beta1
-    self.beta2 = beta2
-    self.epsilon = epsilon
-    self.weightDecay = weightDecay
-    self.step = step
-  }
-}
-
 extension Backend {
+  /// Calls `body`; the tensors that it makes are for `part`, unless they are labelled inside.
+  public func making<R>(_ part: MemoryPart, _ body: () throws -> R) rethrows -> R {
+    let before = self.part
+    self.part = part
+    defer { self.part = before }
+    return try body()
+  }
+  /// What the parameters of a model that is made now are for: the policy's weights unless it was said otherwise.
+  public var modelPart: MemoryPart { part == .activations ? .weights : part }
   /// Panels of plain weights.
   public func pack(_ weights: [Tensor], for precision: Precision) -> PackedMatrix {
     pack(weights, for: precision, as: .plain)
@@ -381,6 +379,7 @@ extension Backend {
   }
   /// A copy of a matrix `[rows, columns]` as `[columns, rows]`. For loading and saving, not between products.
   public func turned(_ x: Tensor) -> Tensor {
+    guard computes else { return empty([x.width, x.rows], x.dtype) }
     func turn<T>(_ type: T.Type, zero: T) -> Tensor {
       let (rows, columns) = (x.rows, x.width)
       var y = [T](repeating: zero, count: rows * columns)

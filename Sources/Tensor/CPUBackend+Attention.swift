@@ -9,6 +9,7 @@ extension CPUBackend {
     precondition(
       angles.cosine.rows == x.rows && angles.cosine.width * 2 == size && y.width == x.width && x.width % size == 0,
       "angles \(angles.cosine.shape) for heads of \(size)")
+    charge(bytes: 2 * x.rows * x.width * x.tensor.dtype.size)
     run(x.tensor.dtype) {
       $0.heads(
         $1, p(y), y.stride, p(x), x.stride, p(norm), p(angles.cosine), p(angles.sine), x.rows, x.width / size, size,
@@ -66,6 +67,7 @@ extension CPUBackend {
   }
 
   private func withPlan(_ plan: AttentionPlan, _ body: (UnsafePointer<atk_forest>) -> Void) {
+    if let ledger { return ledger.call() }
     // Empty arrays have no address, so all of them stand in one.
     let parts = [
       plan.treeRuns, plan.runQuery, plan.runRows, plan.runSeen, plan.runPath, plan.piecePage, plan.pieceLane,
@@ -108,6 +110,7 @@ extension CPUBackend {
     precondition(
       slots.map { $0.count == x.rows } ?? (x.rows <= pages.rows * KeyPiece.pageSize),
       "\(x.rows) rows for \(pages.rows) pages")
+    charge(bytes: 2 * x.rows * x.width * x.tensor.dtype.size)
     run(x.tensor.dtype) {
       $0.to_pages($1, p(pages), p(x), x.stride, slots, x.rows, kvHeads, size)
     }
@@ -125,15 +128,16 @@ extension CPUBackend {
     var shape = shape(heads, plan)
     shape.v_stride = values.stride
     let (wide, narrow) = outputs(output)
+    let scratch = attentionScratch(q.dtype, &shape, backward: false)
+    charge(plan, heads, products: 2)
     withPlan(plan) { forest in
       run(q.dtype) { table, pool in
-        let scratch = memory.allocate(byteCount: table.attention_scratch(&shape) * threads * q.dtype.size)
         table.attention(
           pool, wide, narrow, p(lse), scratch.pointer.assumingMemoryBound(to: Float.self), p(q), p(keys), p(values),
           forest, &shape)
-        withExtendedLifetime(scratch) {}
       }
     }
+    withExtendedLifetime(scratch) {}
   }
 
   public func attentionBackward(
@@ -142,14 +146,15 @@ extension CPUBackend {
   ) {
     var shape = shape(heads, plan)
     shape.dv_stride = dv.stride
+    let scratch = attentionScratch(q.dtype, &shape, backward: true)
+    charge(plan, heads, products: 5)
     withPlan(plan) { forest in
       run(q.dtype) { table, pool in
-        let scratch = memory.allocate(byteCount: table.attention_backward_scratch(&shape) * threads * q.dtype.size)
         table.attention_backward(
           pool, p(dq), p(dk), p(dv), scratch.pointer.assumingMemoryBound(to: Float.self), p(dOutput), p(lse), p(q),
           p(k), p(keyPages), p(valuePages), forest, &shape)
-        withExtendedLifetime(scratch) {}
       }
     }
+    withExtendedLifetime(scratch) {}
   }
 }

@@ -14,10 +14,21 @@ extension CPUBackend {
     let competes = rule.gate == .sigmoid || rule.groups > 1 || bias != nil
     let work = competes ? empty([scores.rows, experts + rule.groups], scores.dtype) : nil
     var routing = routing(rule, bias)
+    guard computes else {
+      ledger?.call()
+      return inTurn(scores.rows, rule.choices, of: experts)
+    }
     run(scores.dtype) {
       $0.route($1, p(weights), &chosen, p(work), p(scores), scores.rows, experts, &routing)
     }
     return chosen
+  }
+
+  /// Choices that use all experts alike, ascending for every token.
+  private func inTurn(_ tokens: Int, _ choices: Int, of experts: Int) -> [Int32] {
+    (0..<tokens).flatMap { token in
+      (0..<choices).map { Int32((token * choices + $0) % experts) }.sorted()
+    }
   }
 
   private func routing(_ rule: RoutingRule, _ bias: Tensor?) -> atk_routing {
@@ -99,6 +110,7 @@ extension CPUBackend {
       }
       return
     }
+    charge(product: plan.rowCount, matrix, matrices: plan.active.count)
     switch matrix.precision {
     case .full:
       precondition(x.dtype == matrix.dtype, "product of \(x.dtype) with \(matrix.dtype) panels")
@@ -130,27 +142,28 @@ extension CPUBackend {
       }
       return
     }
+    charge(product: plan.rowCount, matrix, matrices: plan.active.count)
     switch matrix.precision {
     case .full:
       let bases = bases.map { UnsafePointer($0?.assumingMemoryBound(to: Float.self)) }
+      let scratch = turnedScratch(matrix)
       run(matrix.dtype) { table, pool in
-        let scratch = memory.allocate(byteCount: threads * table.matmul_turned_scratch() * matrix.dtype.size)
         table.matmul_experts_turned(
           pool, p(dx), matrix.k, p(dy), matrix.n, bases, matrix.k, scratch.pointer.assumingMemoryBound(to: Float.self),
           plan.offsets, plan.experts, matrix.k, matrix.n)
-        withExtendedLifetime(scratch) {}
       }
+      withExtendedLifetime(scratch) {}
     case .bf16:
       let bases = bases.map { UnsafePointer($0?.assumingMemoryBound(to: UInt32.self)) }
       withPairRows(dy.allColumns) { a, stride in
+        let scratch = turnedScratch(matrix)
         pairs { table, pool in
-          let scratch = memory.allocate(byteCount: threads * table.matmul_turned_scratch() * 4)
           table.matmul_experts_turned(
             pool, p(dx), matrix.k, a, stride, bases, (matrix.k + 1) / 2,
             scratch.pointer.assumingMemoryBound(to: UInt32.self), plan.offsets, plan.experts, matrix.k,
             (matrix.n + 1) / 2)
-          withExtendedLifetime(scratch) {}
         }
+        withExtendedLifetime(scratch) {}
       }
     }
   }

@@ -18,6 +18,8 @@ extension CPUBackend {
   ) {
     precondition(targets.count == logits.rows, "\(targets.count) targets for \(logits.rows) rows")
     check(Array(targets), below: logits.width)
+    charge(logits, logits)
+    guard computes else { return rehearse(streams, firstRow, targets.count, vocabulary: logits.width) }
     var out = self.streams(streams, firstRow, wanted)
     targets.withUnsafeBufferPointer { targets in
       run(logits.dtype) {
@@ -26,10 +28,24 @@ extension CPUBackend {
     }
   }
 
+  /// The streams of equal logits, which are written in a rehearsal too: an objective may have no finite loss for others.
+  private func rehearse(_ streams: Tensor, _ firstRow: Int, _ rows: Int, vocabulary: Int) {
+    ledger?.call()
+    guard streams.dtype == .f32 else { return }
+    let spread = Float(PortableMath.log(Double(vocabulary)))
+    for (stream, value) in [
+      (HeadStream.logprob, -spread), (.entropy, spread), (.logSumExp, spread), (.meanLogit, 0),
+      (.logSumSquares, -spread), (.top1, 0),
+    ] {
+      (p(streams) + stream.rawValue * streams.width + firstRow).update(repeating: value, count: rows)
+    }
+  }
+
   public func headBackward(
     _ logits: Tensor, _ dStreams: Tensor, firstRow: Int, _ targets: ArraySlice<Int32>, _ temperature: Double,
     _ wanted: Set<HeadStream>
   ) {
+    charge(logits, logits)
     var d = streams(dStreams, firstRow, wanted.subtracting([.top1]))
     targets.withUnsafeBufferPointer { targets in
       run(logits.dtype) {
@@ -43,13 +59,19 @@ extension CPUBackend {
     precondition(uniforms.count == logits.rows, "\(uniforms.count) numbers for \(logits.rows) rows")
     var ids = [Int32](repeating: 0, count: logits.rows)
     let logprobs = empty([logits.rows], logits.dtype)
-    let scratch = memory.allocate(byteCount: threads * ((logits.width + 255) / 256) * 8)
+    let scratch = scratch((logits.width + 255) / 256, 8)
+    charge(logits, logits)
     run(logits.dtype) {
       $0.sample(
         $1, &ids, p(logprobs), scratch.pointer.assumingMemoryBound(to: Double.self), p(logits), logits.width, uniforms,
         logits.rows, logits.width, temperature)
     }
     withExtendedLifetime(scratch) {}
+    guard computes else {
+      // What equal logits give.
+      let logprob = -Float(PortableMath.log(Double(logits.width)))
+      return (uniforms.map { Int32($0 * Double(logits.width)) }, uniforms.map { _ in logprob })
+    }
     return (ids, logprobs.dtype == .f64 ? doubles(logprobs).map { Float($0) } : floats(logprobs))
   }
 

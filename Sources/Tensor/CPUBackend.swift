@@ -13,7 +13,9 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   // Safety: the pool runs one job at a time and `lock` lets one primitive in at a time; the tables are constants.
   private let isa: atk_isa
   private let pool: OpaquePointer
-  let memory = Arena()
+  let memory: Arena
+  /// What a rehearsal would have cost; nil where values are computed.
+  let ledger: RehearsalLedger?
   private let lock = Mutex(())
   public let threads: Int
 
@@ -27,8 +29,12 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   /// - Parameters:
   ///   - threads: 0 for as many as the machine has cores.
   ///   - isa: the instruction set's name; nil takes `ATTUNE_ISA` from the environment, or the best.
+  ///   - rehearsal: how fast the machine is: the backend then takes and gives back the very memory that computing would,
+  ///     and computes nothing. Values are zero, tokens are equally likely, experts are chosen in turn.
   /// - Throws: if there is no such instruction set here, or threads cannot be started.
-  public init(threads: Int = 0, isa wanted: String? = nil) throws {
+  public init(threads: Int = 0, isa wanted: String? = nil, rehearsal: MachineRates? = nil) throws {
+    memory = Arena(isRehearsal: rehearsal != nil)
+    ledger = rehearsal.map { RehearsalLedger($0) }
     var count = 0
     let all = atk_isas(&count)
     let name = wanted ?? getenv("ATTUNE_ISA").map { String(cString: $0) }
@@ -43,7 +49,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     }
     isa = chosen
     self.threads = threads > 0 ? threads : max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
-    guard let pool = atk_pool_create(self.threads) else {
+    // A rehearsal has no work for threads.
+    guard let pool = atk_pool_create(rehearsal == nil ? self.threads : 1) else {
       throw AttuneError.work("could not start \(self.threads) threads", hint: "ask for fewer with --threads")
     }
     self.pool = pool
@@ -56,7 +63,24 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   public var peakBytes: Int { memory.report.peak }
   public var phasePeakBytes: Int { memory.report.phasePeak }
   public var highWaterBytes: Int { memory.report.highWater }
+  public var phaseParts: [MemoryPart: Int] {
+    let parts = memory.report.phaseParts
+    return Dictionary(uniqueKeysWithValues: MemoryPart.allCases.map { ($0, parts[$0.rawValue]) }).filter {
+      $0.value > 0
+    }
+  }
   public func beginPhase() { memory.beginPhase() }
+  public var part: MemoryPart {
+    get { memory.part }
+    set { memory.part = newValue }
+  }
+  public var computes: Bool { ledger == nil }
+  public var seconds: Double {
+    if let ledger { return ledger.seconds }
+    var t = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    return Double(t.tv_sec) + Double(t.tv_nsec) * 1e-9
+  }
 
   // MARK: Reaching the kernels
 
@@ -84,16 +108,24 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   }
 
   func run(_ dtype: DType, _ body: (atk_table_f32, OpaquePointer) -> Void) {
+    if let ledger { return ledger.call() }
     let table = table(dtype)
     lock.withLock { _ in body(table.pointee, pool) }
   }
 
   func pairs(_ body: (atk_table_bf16, OpaquePointer) -> Void) {
+    if let ledger { return ledger.call() }
     lock.withLock { _ in body(isa.bf16.pointee, pool) }
   }
 
   private func codes(_ body: (atk_table_codes, OpaquePointer) -> Void) {
+    if let ledger { return ledger.call() }
     lock.withLock { _ in body(isa.codes.pointee, pool) }
+  }
+
+  /// Memory of one operation, of so many elements for each thread.
+  func scratch(_ each: Int, _ size: Int) -> HostStorage {
+    memory.allocate(byteCount: threads * each * size, for: .scratch)
   }
 
   // MARK: Memory
@@ -111,7 +143,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   public func upload(_ bytes: UnsafeRawBufferPointer, _ shape: [Int], _ dtype: DType) -> Tensor {
     let tensor = empty(shape, dtype)
     precondition(bytes.count == tensor.count * dtype.size, "\(bytes.count) bytes for \(shape) of \(dtype)")
-    if let base = bytes.baseAddress { memcpy(raw(tensor), base, bytes.count) }
+    if computes, let base = bytes.baseAddress { memcpy(raw(tensor), base, bytes.count) }
     return tensor
   }
 
@@ -129,13 +161,18 @@ public final class CPUBackend: Backend, @unchecked Sendable {
 
   public func copy(_ y: Tensor, _ x: Tensor) {
     precondition(y.count == x.count && y.dtype == x.dtype, "copy of \(x.shape) \(x.dtype) to \(y.shape) \(y.dtype)")
-    memcpy(raw(y), raw(x), x.count * x.dtype.size)
+    charge(y, x)
+    if computes { memcpy(raw(y), raw(x), x.count * x.dtype.size) }
   }
 
-  public func fillZero(_ y: Tensor) { memset(raw(y), 0, y.count * y.dtype.size) }
+  public func fillZero(_ y: Tensor) {
+    charge(y)
+    if computes { memset(raw(y), 0, y.count * y.dtype.size) }
+  }
 
   public func convert(_ y: Tensor, _ x: Tensor) {
     precondition(y.count == x.count, "conversion of \(x.shape) to \(y.shape)")
+    charge(y, x)
     switch (x.dtype, y.dtype) {
     case (.f32, .bf16):
       pairs { $0.narrow($1, raw(y).assumingMemoryBound(to: UInt16.self), p(x), x.count) }
@@ -148,6 +185,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
       convert(wide, x)
       convert(y, wide)
     case (.f32, .f64):
+      guard computes else { return }
       let (from, to) = (p(x), raw(y).assumingMemoryBound(to: Double.self))
       for i in 0..<x.count { to[i] = Double(from[i]) }
     case (.bf16, .f64), (.f16, .f64):
@@ -155,6 +193,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
       convert(wide, x)
       convert(y, wide)
     case (.f64, .f32):
+      guard computes else { return }
       let (from, to) = (raw(x).assumingMemoryBound(to: Double.self), p(y))
       for i in 0..<x.count { to[i] = Float(from[i]) }
     default: copy(y, x)
@@ -180,7 +219,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     let unit = precision == .bf16 ? 4 : wide.size
     let summed = precision == .bf16 ? (k + 1) / 2 : k
     let storage = memory.allocate(byteCount: (n + 15) / 16 * 16 * summed * unit)
-    if n % 16 != 0 {
+    if computes, n % 16 != 0 {
       let last = n / 16 * 16 * summed * unit
       memset(storage.pointer + last, 0, storage.byteCount - last)
     }
@@ -233,7 +272,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   {
     let panel = isa.codes.pointee.panel_bytes(bits, k)
     let storage = memory.allocate(byteCount: (n + 15) / 16 * panel)
-    if n % 16 != 0 { memset(storage.pointer + n / 16 * panel, 0, panel) }
+    if computes, n % 16 != 0 { memset(storage.pointer + n / 16 * panel, 0, panel) }
     let panels = storage.pointer.assumingMemoryBound(to: UInt8.self)
     slabs(of: weights) { slab, first in
       var source = slab
@@ -264,8 +303,9 @@ public final class CPUBackend: Backend, @unchecked Sendable {
       let rows = max(1, CPUBackend.slabBytes / max(1, w.width * w.dtype.size * 16)) * 16
       for from in stride(from: 0, to: w.rows, by: rows) {
         let slab = w.rowRange(from..<min(from + rows, w.rows))
+        charge(slab, slab)
         body(slab, first + from)
-        if w.rows > rows { storage?.forgetMapped(slab.offset * w.dtype.size, slab.count * w.dtype.size) }
+        if computes, w.rows > rows { storage?.forgetMapped(slab.offset * w.dtype.size, slab.count * w.dtype.size) }
       }
       first += w.rows
     }
@@ -275,7 +315,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   private func withCodes(
     _ packed: PackedMatrix, _ body: (UnsafePointer<UInt8>, UnsafeMutablePointer<UInt32>) -> Void
   ) {
-    let scratch = memory.allocate(byteCount: threads * isa.codes.pointee.scratch(packed.k) * 4)
+    let scratch = scratch(isa.codes.pointee.scratch(packed.k), 4)
     let base = (packed.storage as! HostStorage).pointer
     body(base.assumingMemoryBound(to: UInt8.self), scratch.pointer.assumingMemoryBound(to: UInt32.self))
     withExtendedLifetime(scratch) {}
@@ -305,7 +345,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
       source = ColumnView(tensor: wide, from: x.from, width: x.width)
     }
     let half = (x.width + 1) / 2
-    let rounded = memory.allocate(byteCount: max(1, x.rows * half * 4))
+    let rounded = memory.allocate(byteCount: max(1, x.rows * half * 4), for: .scratch)
     let pointer = rounded.pointer.assumingMemoryBound(to: UInt32.self)
     pairs { $0.pair_rows($1, pointer, p(source), x.stride, x.rows, x.width) }
     body(pointer, half)
@@ -317,6 +357,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     precondition(
       x.width == packed.k && y.width == packed.n && y.rows == m,
       "product of [\(m), \(x.width)] with [\(packed.n), \(packed.k)] transposed into [\(y.rows), \(y.width)]")
+    charge(product: m, packed)
     if let bits = packed.format.bits {
       precondition(!accumulate, "products with codes are not added")
       withPairRows(x) { a, stride in
@@ -352,6 +393,7 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     precondition(
       dy.width == packed.n && dx.width == packed.k && dx.rows == m,
       "product of [\(m), \(dy.width)] with [\(packed.n), \(packed.k)] into \(dx.shape)")
+    charge(product: m, packed)
     if let bits = packed.format.bits {
       precondition(!accumulate, "products with codes are not added")
       var source = dy
@@ -370,24 +412,39 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     let base = (packed.storage as! HostStorage).pointer
     switch packed.precision {
     case .full:
+      let scratch = turnedScratch(packed)
       run(packed.dtype) { table, pool in
-        let scratch = memory.allocate(byteCount: threads * table.matmul_turned_scratch() * packed.dtype.size)
         table.matmul_turned(
           pool, p(dx), packed.k, p(dy), dy.stride, base.assumingMemoryBound(to: Float.self), packed.k,
           scratch.pointer.assumingMemoryBound(to: Float.self), m, packed.k, packed.n, accumulate)
-        withExtendedLifetime(scratch) {}
       }
+      withExtendedLifetime(scratch) {}
     case .bf16:
       withPairRows(dy) { a, stride in
+        let scratch = turnedScratch(packed)
         pairs { table, pool in
-          let scratch = memory.allocate(byteCount: threads * table.matmul_turned_scratch() * 4)
           table.matmul_turned(
             pool, p(dx), packed.k, a, stride, base.assumingMemoryBound(to: UInt32.self), (packed.k + 1) / 2,
             scratch.pointer.assumingMemoryBound(to: UInt32.self), m, packed.k, (packed.n + 1) / 2, accumulate)
-          withExtendedLifetime(scratch) {}
         }
+        withExtendedLifetime(scratch) {}
       }
     }
+  }
+
+  /// What products with panels turned need for each thread.
+  func turnedScratch(_ packed: PackedMatrix) -> HostStorage {
+    switch packed.precision {
+    case .full: scratch(table(packed.dtype).pointee.matmul_turned_scratch(), packed.dtype.size)
+    case .bf16: scratch(isa.bf16.pointee.matmul_turned_scratch(), 4)
+    }
+  }
+
+  /// What attention needs for each thread.
+  func attentionScratch(_ dtype: DType, _ shape: inout atk_attention_shape, backward: Bool) -> HostStorage {
+    let table = table(dtype).pointee
+    return scratch(
+      backward ? table.attention_backward_scratch(&shape) : table.attention_scratch(&shape), dtype.size)
   }
 
   public func matmulWeightGradient(_ dw: Tensor, _ dy: ColumnView, _ x: ColumnView, _ precision: Precision) {
@@ -395,12 +452,13 @@ public final class CPUBackend: Backend, @unchecked Sendable {
     let k = x.width
     let n = dy.width
     precondition(dy.rows == m && dw.rows == n && dw.width == k, "gradient \(dw.shape) from \(dy) and \(x)")
+    ledger?.work(2 * Double(m) * Double(k) * Double(n), precision, bytes: dw.count * 2 * dw.dtype.size)
     switch precision {
     case .full:
       // Both as panels (of 12 and 16 columns): columns of a wide matrix lie too far apart for the caches.
       let size = dw.dtype.size
-      let left = memory.allocate(byteCount: (n + 11) / 12 * 12 * m * size)
-      let right = memory.allocate(byteCount: (k + 15) / 16 * 16 * m * size)
+      let left = memory.allocate(byteCount: (n + 11) / 12 * 12 * m * size, for: .scratch)
+      let right = memory.allocate(byteCount: (k + 15) / 16 * 16 * m * size, for: .scratch)
       let a = left.pointer.assumingMemoryBound(to: Float.self)
       let b = right.pointer.assumingMemoryBound(to: Float.self)
       run(dw.dtype) {
@@ -411,8 +469,8 @@ public final class CPUBackend: Backend, @unchecked Sendable {
       withExtendedLifetime((left, right)) {}
     case .bf16:
       let half = (m + 1) / 2
-      let left = memory.allocate(byteCount: (n + 11) / 12 * 12 * half * 4)
-      let right = memory.allocate(byteCount: (k + 15) / 16 * 16 * half * 4)
+      let left = memory.allocate(byteCount: (n + 11) / 12 * 12 * half * 4, for: .scratch)
+      let right = memory.allocate(byteCount: (k + 15) / 16 * 16 * half * 4, for: .scratch)
       let a = left.pointer.assumingMemoryBound(to: UInt32.self)
       let b = right.pointer.assumingMemoryBound(to: UInt32.self)
       pairs {
@@ -433,10 +491,12 @@ public final class CPUBackend: Backend, @unchecked Sendable {
 
   public func add(_ y: Tensor, _ a: Tensor, _ b: Tensor) {
     precondition(y.count == a.count && a.count == b.count, "sum of \(a.shape) and \(b.shape) into \(y.shape)")
+    charge(y, a, b)
     run(y.dtype) { $0.add($1, p(y), p(a), p(b), y.count) }
   }
   public func addScaled(_ y: Tensor, _ x: Tensor, _ s: Double) {
     precondition(y.count == x.count, "\(x.shape) added to \(y.shape)")
+    charge(y, y, x)
     run(y.dtype) { $0.add_scaled($1, p(y), p(x), y.count, s) }
   }
   public func scale(_ y: Tensor, _ x: Tensor, _ s: Double) {
@@ -462,42 +522,22 @@ public final class CPUBackend: Backend, @unchecked Sendable {
   public func swiGLU(_ y: Tensor, _ gateUp: Tensor) {
     precondition(gateUp.width == 2 * y.width && y.rows == gateUp.rows, "\(gateUp.shape) into \(y.shape)")
     let (wide, narrow) = outputs(y)
+    charge(y, gateUp)
     run(gateUp.dtype) { $0.swiglu($1, wide, narrow, p(gateUp), y.rows, y.width) }
   }
   public func swiGLUBackward(_ d: Tensor, _ dy: Tensor, _ gateUp: Tensor) {
+    charge(d, dy, gateUp)
     let (wide, narrow) = outputs(d)
     run(gateUp.dtype) { $0.swiglu_backward($1, wide, narrow, p(dy), p(gateUp), gateUp.rows, gateUp.width / 2) }
   }
   public func gelu(_ y: Tensor, _ x: Tensor, _ form: GELUForm) {
     let (wide, narrow) = outputs(y)
+    charge(y, x)
     run(x.dtype) { $0.gelu($1, wide, narrow, p(x), y.count, form == .tanh) }
   }
   public func geluBackward(_ dx: Tensor, _ dy: Tensor, _ x: Tensor, _ form: GELUForm) {
+    charge(dx, dy, x)
     run(dy.dtype) { $0.gelu_backward($1, p(dx), p(dy), p(x), dy.count, form == .tanh) }
-  }
-
-  // MARK: Optimizer
-
-  public func sumOfSquares(_ x: Tensor) -> Double {
-    let scratch = memory.allocate(byteCount: (x.count / 4096 + 1) * 8)
-    let blocks = scratch.pointer.assumingMemoryBound(to: Double.self)
-    let table = table(x.dtype)
-    return lock.withLock { _ in table.pointee.sum_squares(pool, blocks, p(x), x.count) }
-  }
-
-  public func adamW(_ parameter: Tensor, _ m: Tensor, _ v: Tensor, _ g: Tensor, _ step: AdamWStep) {
-    precondition(
-      parameter.count == m.count && m.count == v.count && v.count == g.count,
-      "moments of another shape than the parameter")
-    // The powers by repeated multiplication: the C library's pow differs by machine.
-    let rest1 = 1 - integerPower(step.beta1, step.step)
-    let rest2 = 1 - integerPower(step.beta2, step.step)
-    run(parameter.dtype) {
-      $0.adamw(
-        $1, p(parameter), p(m), p(v), p(g), parameter.count, step.gradientScale,
-        1 - step.learningRate * step.weightDecay,
-        step.beta1, step.beta2, step.learningRate / rest1, rest2.squareRoot(), step.epsilon)
-    }
   }
 }
 

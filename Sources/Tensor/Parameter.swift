@@ -29,6 +29,8 @@ public final class Parameter {
   public var format: WeightFormat { isTrainable ? .plain : frozenFormat }
   private let frozenFormat: WeightFormat
   private let backend: any Backend
+  /// What its memory is for: that of the model or adapter that it belongs to.
+  let part: MemoryPart
   /// Changes with the values, and with which of them are shown.
   public private(set) var version = 0
   /// Which values are shown: 0 are the parameter's own, others stand in for them.
@@ -58,6 +60,7 @@ public final class Parameter {
     self.precision = precision
     frozenFormat = format
     self.backend = backend
+    part = backend.modelPart
     stored = value
     self.isTurned = isTurned
     if trainable { setTrainable(true) }
@@ -79,12 +82,12 @@ public final class Parameter {
     if trainable {
       // The optimizer writes in place: the values must be f32 and nobody else's (a frozen one may be a mapped file).
       let own = value
-      let master = backend.empty(own.shape, own.dtype == .f64 ? .f64 : .f32)
+      let master = backend.making(part) { backend.empty(own.shape, own.dtype == .f64 ? .f64 : .f32) }
       backend.convert(master, own)
       forget()
       value = master
     }
-    accumulator = trainable ? backend.zeros(value.shape, value.dtype) : nil
+    accumulator = trainable ? backend.making(.gradients) { backend.zeros(value.shape, value.dtype) } : nil
     waitingRows = []
   }
 

@@ -19,6 +19,8 @@ public final class Tape {
   private struct Record {
     let operation: DifferentiableOperation
     let output: Tensor
+    /// What its tensors are for, those of the way back too.
+    let part: MemoryPart
     let backward: (Tape, Tensor) -> Void
   }
   private var records: [Record] = []
@@ -56,7 +58,7 @@ public final class Tape {
       return
     }
     tracked.insert(ObjectIdentifier(output.storage))
-    records.append(Record(operation: operation, output: output, backward: backward))
+    records.append(Record(operation: operation, output: output, part: backend.part, backward: backward))
   }
 
   /// Adds a gradient to what has reached `tensor` so far; `gradient` may be kept and written to.
@@ -100,7 +102,7 @@ public final class Tape {
       let key = ObjectIdentifier(record.output.storage)
       // What no seed reaches has no gradient to pass on.
       guard let gradient = gradients.removeValue(forKey: key) else { continue }
-      record.backward(self, gradient)
+      backend.making(record.part) { record.backward(self, gradient) }
     }
   }
 

@@ -8,7 +8,7 @@ import Testing
     "README.md", "docs/start.md", "docs/rewards.md", "docs/watching.md", "docs/built-in-rewards.md",
     "docs/data.md", "docs/functions.md", "docs/reward-abi.md", "docs/reward-models.md", "docs/recipes.md",
     "docs/models.md",
-    "docs/adapters.md", "rewards/reasoning_steps/README.md",
+    "docs/adapters.md", "docs/optimizers.md", "rewards/reasoning_steps/README.md",
   ]
 
   /// What a page asks a reader to do, in order.

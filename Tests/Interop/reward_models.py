@@ -19,6 +19,8 @@ CLASSES = dict(
     qwen3="Qwen3ForSequenceClassification", qwen3_moe="Qwen3MoeForSequenceClassification",
     deepseek_v2="DeepseekV2ForSequenceClassification",
 )
+# Presets whose reward models attune writes, by the library's class.
+PRESETS = {"tiny": "qwen3", "tiny-llama": "llama", "tiny-moe": "qwen3_moe", "tiny-deepseek": "deepseek_v2"}
 LABELS = 3
 PROMPTS = [cases.MESSAGES[:1], cases.MESSAGES]
 COMPLETIONS = ["Three apples.", "Three apples are on the table, and one is in the red box.", "", cases.TEXTS[2], "4"]
@@ -29,6 +31,9 @@ def check(report, program, work, wanted):
         if name in CLASSES:
             report.guard(f"{name} reward model", classifier, report, program, f"{work}/reward_models/{name}", name)
             report.guard(f"{name} value head", value_head, report, program, f"{work}/reward_models/{name}-value", name)
+    for preset, name in PRESETS.items():
+        if name in wanted:
+            report.guard(f"{preset} by attune", by_attune, report, program, f"{work}/reward_models/{preset}", preset)
 
 
 def rows():
@@ -99,6 +104,22 @@ def classifier(report, program, path, name):
     in_bfloat16 = program.lines("reward", rows(), "try", folder, "--set", "dtype=bf16")
     gap = max(abs(a["reward"] - float(b)) for a, b in zip(in_bfloat16, logits[:, 0]))
     report.expect(f"{name} reward model in bfloat16", 0 < gap < 0.2, f"scores differ from float32 by at most {gap:.1e}")
+
+
+def by_attune(report, program, path, preset):
+    """What attune writes: the library finds its class, every weight and the padding token of its batches."""
+    folder = Path(path)
+    program.run("init", preset, folder, "--head", "reward", "--seed", 5)
+    loaded, info = transformers.AutoModelForSequenceClassification.from_pretrained(
+        str(folder), dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    wrong = {key: value for key, value in info.items() if value}
+    found = type(loaded).__name__
+    expected = found == CLASSES[PRESETS[preset]] and loaded.num_labels == 1 and not wrong
+    report.expect(f"{preset} by attune: the library's own class", expected, f"{found}, {loaded.num_labels} label, {wrong}")
+    sequences = list(encoded(folder, transformers.PreTrainedTokenizerFast.from_pretrained(str(folder))))
+    with torch.no_grad():
+        logits = loaded.eval()(**padded(sequences, loaded.config.pad_token_id)).logits
+    compare(report, program, f"{preset} by attune", folder, logits[:, 0])
 
 
 def value_head(report, program, path, name):

@@ -82,6 +82,7 @@ import Testing
     let imitated = try Program.temporaryFolder() + "/sft.jsonl"
     #expect(try DataBench.convert(output, to: .sft, output: imitated) == (2, 2))
     #expect(try DataConversion.samples(file: imitated, task: .sft).map(\.completion) == ["a", "c"])
+    #expect(try DataConversion.samples(file: imitated, task: .sft).map(\.reference) == [nil, nil])
     #expect(try DataBench.convert(path, to: .sft, output: imitated) == (2, 0))
     #expect(try DataConversion.samples(file: imitated, task: .sft).map(\.completion) == ["a", "c"])
     expectAttuneError(containing: ":1", "no rejected completion") {

@@ -70,8 +70,11 @@ import Testing
     return try (0..<(source.count ?? 0)).map { try source.sample(at: $0) }
   }
 
-  /// 1 for three characters, an eighth less for each more or less.
-  private func reward(_ text: String) -> Double { max(0, 1 - Double(abs(text.unicodeScalars.count - 3)) / 8) }
+  /// 1 for three characters, an eighth less for each more or less; special tokens are no characters to a reward.
+  private func reward(_ text: String, _ policy: Policy) -> Double {
+    let seen = policy.tokenizer.decode(policy.tokenizer.encode(text), skipSpecialTokens: true)
+    return max(0, 1 - Double(abs(seen.unicodeScalars.count - 3)) / 8)
+  }
 
   /// Sampled again one by one, scored here, paired by hand: the same rows, whose texts are the very tokens.
   @Test func pairsAreThoseOfTheSampledCompletions() throws {
@@ -84,6 +87,7 @@ import Testing
     #expect(counts.prompts == 5 && counts.completions == 30)
 
     let policy = try policy("tiny")
+    func reward(_ text: String) -> Double { self.reward(text, policy) }
     let source = try #require(recipe.source("train"))
     let prompts = DataStream(
       name: "train", source: try DataSources.open(source, task: .rl), seed: recipe.seed &+ source.seed)
@@ -130,7 +134,7 @@ import Testing
     }
     let one = try lines("1.jsonl", settings())
     #expect(try lines("2.jsonl", settings(), threads: 2) == one)
-    let more = try lines("3.jsonl", settings { $0.prompts = 70 })
+    let more = try lines("3.jsonl", settings { $0.prompts = 40 })
     #expect(more.starts(with: one) && more.count > one.count)
     #expect(try lines("4.jsonl", settings { $0.seed = 12 }) != one)
   }
@@ -147,10 +151,12 @@ import Testing
     let made = try samples(path, .unpaired)
     #expect(made.count == counts.rows)
     #expect(made.filter { $0.label == true }.count == counts.desirable)
+    let policy = try policy("tiny")
     #expect(counts.desirable > 0 && counts.desirable < counts.rows)
     for sample in made {
       let text = try #require(sample.completion)
-      #expect(sample.label == (reward(text) >= 0.875) && sample.columns["score"]?.double == reward(text))
+      #expect(sample.label == (reward(text, policy) >= 0.875))
+      #expect(sample.columns["score"]?.double == reward(text, policy))
     }
     #expect(counts.rows + counts.leftOut.values.reduce(0, +) == counts.completions)
   }

@@ -73,6 +73,7 @@ import Testing
     counts.nothing = [.equal: 4, .truncated: 1]
     #expect(counts.usedPrompts == 3)
     #expect(counts.summary == "3 pairs of 8 prompts (32 completions)")
+    #expect(counts.line == counts.summary + "; none of 5 prompts (hit the length limit: 1, all rewards equal: 4)")
     let lines = counts.text.split(separator: "\n").map { $0.split(separator: " ", omittingEmptySubsequences: true) }
     #expect(lines.contains(["hit", "the", "length", "limit", "2", "1"]))
     #expect(lines.contains(["all", "rewards", "equal", "4"]))

@@ -182,6 +182,50 @@ import Testing
     #expect(asFile.effective == recipe.effective)
   }
 
+  /// A kind brings its own keys; a stage of the root's kind takes what is written there, one of another kind its own defaults.
+  @Test func eachOptimizerHasItsKeys() throws {
+    let root = Self.small + "\noptimizer: {kind: sgd, momentum: 0.5, nesterov: true, coupled_weight_decay: false}"
+    let recipe = try parse(
+      root, ["stages.grpo.optimizer={kind: muon, momentum: 0.8, newton_schulz_steps: 6, update_scale: original}"])
+    var sgd = OptimizerMethod.SGD()
+    sgd.momentum = 0.5
+    sgd.nesterov = true
+    sgd.couplesDecay = false
+    #expect(recipe.optimizer.method == .sgd(sgd) && recipe.stages[0].optimizer.method == .sgd(sgd))
+    var muon = OptimizerMethod.Muon()
+    muon.momentum = 0.8
+    muon.steps = 6
+    muon.scale = .original
+    #expect(recipe.stages[1].optimizer.method == .muon(muon))
+    #expect(try Recipe(effective: recipe.effective, text: recipe.text, file: recipe.file) == recipe)
+    let others = try parse(
+      root,
+      [
+        "stages.grpo.optimizer={kind: muon}",
+        "stages.sft.optimizer={kind: galore, rank: 8, update_proj_gap: 9, projection_scale: 1, beta1: 0.7}",
+      ])
+    #expect(others.stages[1].optimizer.method == OptimizerMethod(.muon))
+    var galore = OptimizerMethod.GaLore()
+    (galore.rank, galore.gap, galore.scale) = (8, 9, 1)
+    #expect(others.stages[0].optimizer.method == .galore(galore))
+    #expect(others.stages[0].optimizer.beta1 == 0.7 && others.stages[0].optimizer.beta2 == 0.999)
+    let shared = try parse(
+      Self.small + "\noptimizer: {beta1: 0.8}", ["stages.grpo.optimizer={kind: adamw_8bit}"])
+    #expect(shared.optimizer.method == .adamW && shared.stages[1].optimizer.method == .adamW8Bit)
+    #expect(shared.stages[1].optimizer.beta1 == 0.8)
+  }
+
+  @Test func keysOfOtherOptimizersAreRefused() {
+    refuse(
+      Self.small + "\noptimizer: {momentum: 0.9}", [], "'momentum' goes with kind: sgd or muon; here kind is adamw")
+    refuse(Self.small + "\noptimizer: {kind: sgd, beta1: 0.9}", [], "'beta1' goes with kind: adamw")
+    refuse(Self.small + "\noptimizer: {kind: adam}", [], "expected one of adamw, adamw_8bit", "did you mean 'adamw'?")
+    refuse(Self.small + "\noptimizer: {kind: galore, rank: 0}", [], "optimizer.rank: found 0", "1 ≤ x")
+    refuse(
+      Self.small + "\noptimizer: {kind: sgd, momentum: 0, nesterov: true}", [],
+      "optimizer.nesterov: there is nothing to look ahead by with momentum: 0")
+  }
+
   @Test func mistakesAreNamedWithTheirPlace() {
     refuse(
       Self.small.replacing("learning_rate", with: "learing_rate"), [],

@@ -12,6 +12,7 @@ enum RunSupport {
     var ending: RunEnding
     var steps: [StepRecord]
     var notes: [String]
+    var evaluations: [EvaluationRecord] = []
     var folder: String
 
     /// A metric of every step; NaN where it is missing.
@@ -22,6 +23,12 @@ enum RunSupport {
     /// The bytes of a file of the run's folder.
     func file(_ name: String) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: folder + "/" + name)) }
     func weights() throws -> Data { try file("model/model.safetensors") }
+    /// The critic's model and head.
+    func critic() throws -> [Data] {
+      let head = "critic/value_head.safetensors"
+      let isValue = FileManager.default.fileExists(atPath: folder + "/" + head)
+      return try ["critic/model.safetensors", "critic/config.json"].map(file) + (isValue ? [file(head)] : [])
+    }
     /// Metrics and completions by step without times, bit for bit.
     var trace: [String] {
       steps.map { step in
@@ -38,10 +45,12 @@ enum RunSupport {
   private final class Recorder: RunObserver {
     var steps: [StepRecord] = []
     var notes: [String] = []
+    var evaluations: [EvaluationRecord] = []
     func handle(_ event: RunEvent) throws {
       switch event {
       case .step(let step): steps.append(step)
       case .note(let text): notes.append(text)
+      case .evaluated(let record): evaluations.append(record)
       default: break
       }
     }
@@ -60,7 +69,7 @@ enum RunSupport {
       \(more)
       data: {train: {kind: jsonl, file: \(Fixtures.root)/recipes/data/sums/sums.jsonl}}
       stages:
-        - {steps: \(steps), prompts: 4, \(stage.contains("max_new_tokens") ? "" : "max_new_tokens: 6, ")\(stage)}
+        - {steps: \(steps), \(stage.contains("prompts:") ? "" : "prompts: 4, ")\(stage.contains("max_new_tokens") ? "" : "max_new_tokens: 6, ")\(stage)}
       rewards:
         - {name: brief, source: length, isolation: inline, parameters: {unit: characters, max: 4, decay: 16}}
       watch: {before: false}
@@ -69,15 +78,17 @@ enum RunSupport {
   }
 
   /// Runs to the end, or until it is stopped in the middle of sampling after `steps` steps.
-  static func run(_ recipe: Recipe, in folder: String, stopAfter steps: Int? = nil) throws -> Outcome {
-    try execute(try Run.start(recipe, output: folder), folder, stopAfter: steps)
+  static func run(_ recipe: Recipe, in folder: String, stopAfter steps: Int? = nil, questions: Int = 3) throws
+    -> Outcome
+  {
+    try execute(try Run.start(recipe, output: folder), folder, stopAfter: steps, questions: questions)
   }
 
   static func resume(_ folder: String) throws -> Outcome {
-    try execute(try #require(try Run.resume(folder, root: folder)), folder, stopAfter: nil)
+    try execute(try #require(try Run.resume(folder, root: folder)), folder, stopAfter: nil, questions: 0)
   }
 
-  private static func execute(_ run: Run, _ folder: String, stopAfter steps: Int?) throws -> Outcome {
+  private static func execute(_ run: Run, _ folder: String, stopAfter steps: Int?, questions: Int) throws -> Outcome {
     let recorder = Recorder()
     var calls = 0
     let ending = try run.execute(
@@ -86,8 +97,9 @@ enum RunSupport {
         guard let steps, recorder.steps.count >= steps else { return false }
         // The first question comes before the step, the others between tokens.
         calls += 1
-        return calls > 3
+        return calls > questions
       }, report: { _ in })
-    return Outcome(ending: ending, steps: recorder.steps, notes: recorder.notes, folder: folder)
+    return Outcome(
+      ending: ending, steps: recorder.steps, notes: recorder.notes, evaluations: recorder.evaluations, folder: folder)
   }
 }

@@ -631,6 +631,94 @@ import Testing
     }
   }
 
+  /// In f64 the bytes of the moments too; with f32 a number beside a border may fall to either side.
+  @Test(arguments: [0, 1, 37, 256, 17_000]) func adamWQuantized(count: Int) {
+    for dtype in [DType.f32, .f64] {
+      var p = random(1, count, 1).values
+      var (m, v) = (Plain.Quantized(p.map { _ in 0 }, .signed), Plain.Quantized(p.map { _ in 0 }, .unsigned))
+      func bytes(_ x: [UInt8]) -> Tensor { x.withUnsafeBytes { backend.upload($0, [count], .u8) } }
+      let parameter = upload(p, dtype)
+      let moments = QuantizedMoments(
+        first: bytes(m.bytes), firstScales: upload(m.scales, dtype), second: bytes(v.bytes),
+        secondScales: upload(v.scales, dtype))
+      for step in 1...(dtype == .f64 ? 4 : 1) {
+        // Magnitudes over several decades, and some zeros.
+        let g = random(1, count, 1 + step).values.enumerated().map { $1 * [1, 1e-2, 1e-4, 0][$0 % 4] }
+        let settings = AdamWStep(
+          gradientScale: 0.5, learningRate: 1e-2, beta1: 0.8, beta2: 0.97, epsilon: 1e-6, weightDecay: 0.1, step: step)
+        backend.adamWQuantized(parameter, moments, upload(g, dtype), settings)
+        Plain.adamWQuantized(&p, &m, &v, g, learningRate: 1e-2, weightDecay: 0.1, step: step)
+        expect(parameter, p, within: 1e-6, "parameter after step \(step)")
+        guard dtype == .f64 else { continue }
+        #expect(backend.withHostBytes(moments.first) { Array($0) } == m.bytes, "first moment after step \(step)")
+        #expect(backend.withHostBytes(moments.second) { Array($0) } == v.bytes, "second moment after step \(step)")
+        expectClose(backend.doubles(moments.firstScales), m.scales, relative: 1e-12, "first scales")
+        expectClose(backend.doubles(moments.secondScales), v.scales, relative: 1e-12, "second scales")
+      }
+    }
+  }
+
+  /// The codes: ascending, 0 where it should be, every decade's share; what is above 0 stays above it.
+  @Test func dynamicCodes() {
+    for (code, zero) in [(DynamicCode.signed, 127), (.unsigned, 0)] {
+      #expect(code.values.count == 256 && code.borders.count == 255)
+      #expect(code.values[zero] == 0 && code.values[255] == 1)
+      for i in 0..<255 {
+        #expect(code.values[i] < code.borders[i] && code.borders[i] < code.values[i + 1], "border \(i)")
+      }
+    }
+    #expect(DynamicCode.signed.values.count { $0 > 0.1 && $0 < 1 } == 64)
+    #expect(DynamicCode.unsigned.values.count { $0 > 0.1 && $0 < 1 } == 128)
+    #expect(DynamicCode.unsigned.values[1] == Float(0.325e-6) && DynamicCode.signed.values[128] == Float(0.55e-6))
+  }
+
+  @Test(arguments: [0, 1, 37, 17_000]) func sgd(count: Int) {
+    for dtype in [DType.f32, .f64] {
+      for (momentum, nesterov, couples) in [(0.0, false, true), (0.8, false, false), (0.9, true, true)] {
+        var p = random(1, count, 1).values
+        var m = momentum > 0 ? p.map { _ in 0.0 } : nil
+        let parameter = upload(p, dtype)
+        let buffer = m.map { upload($0, dtype) }
+        for step in 1...3 {
+          let g = random(1, count, 1 + step).values
+          let settings = SGDStep(
+            gradientScale: 0.5, learningRate: 0.1, momentum: momentum, nesterov: nesterov, weightDecay: 0.1,
+            couplesDecay: couples)
+          backend.sgd(parameter, buffer, upload(g, dtype), settings)
+          Plain.sgd(&p, &m, g, settings)
+          expect(parameter, p, within: 1e-6, "parameter after step \(step)")
+          if let buffer, let m { expect(buffer, m, within: 1e-6, "momentum after step \(step)") }
+        }
+      }
+    }
+  }
+
+  @Test(arguments: [(1, 1), (1, 16), (5, 20), (0, 5), (7, 37), (40, 600)]) func orthonormalRows(rows: Int, width: Int) {
+    var x = random(rows, width, 1)
+    // A row that others span, and one that is nearly so.
+    if rows > 4 {
+      for i in 0..<width {
+        x[2, i] = x[0, i] - 3 * x[1, i]
+        x[3, i] = x[0, i] + x[3, i] * 0x1p-10
+      }
+    }
+    let twin = Plain.orthonormalRows(x)
+    for dtype in [DType.f32, .f64] {
+      let y = upload(x, dtype)
+      backend.orthonormalizeRows(y)
+      // The rest of a nearly parallel row has lost ten bits.
+      expect(y, twin.values, within: 1e-3, "rows")
+      let found = Grid(rows, width, backend.doubles(y))
+      for a in 0..<rows {
+        for b in 0...a {
+          let product = zip(found.row(a), found.row(b)).reduce(0) { $0 + $1.0 * $1.1 }
+          let wanted = a == b && !(rows > 4 && a == 2) ? 1.0 : 0
+          expectClose([product], [wanted], absolute: dtype == .f64 ? 1e-13 : 2e-6, "rows \(a), \(b) in \(dtype)")
+        }
+      }
+    }
+  }
+
   @Test(arguments: [0, 1, 17, 4096, 4097, 20_000]) func sumOfSquares(count: Int) {
     let x = random(1, count, 1)
     let expected = x.values.reduce(0) { $0 + $1 * $1 }

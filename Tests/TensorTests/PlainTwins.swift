@@ -271,4 +271,75 @@ enum Plain {
       p[i] -= learningRate * (m[i] / rest1) / ((v[i] / rest2).squareRoot() + epsilon)
     }
   }
+
+  /// AdamW with moments in 8 bits (2110.02861): bytes and scales of blocks of 256.
+  static func adamWQuantized(
+    _ p: inout [Double], _ m: inout Quantized, _ v: inout Quantized, _ g: [Double], learningRate: Double,
+    weightDecay: Double, step: Int
+  ) {
+    var (first, second) = (m.values, v.values)
+    adamW(
+      &p, &first, &second, g, gradientScale: 0.5, learningRate: learningRate, beta1: 0.8, beta2: 0.97, epsilon: 1e-6,
+      weightDecay: weightDecay, step: step)
+    m = Quantized(first, .signed)
+    v = Quantized(second, .unsigned)
+  }
+
+  /// Numbers as bytes: the nearest value of a code for each, scaled by the largest magnitude of the block.
+  struct Quantized {
+    var bytes: [UInt8] = []
+    var scales: [Double] = []
+    private let code: DynamicCode
+
+    init(_ x: [Double], _ code: DynamicCode) {
+      self.code = code
+      let values = code.values.map { Double($0) }
+      for from in stride(from: 0, to: x.count, by: 256) {
+        let block = x[from..<min(from + 256, x.count)]
+        let scale = block.map(abs).max()!
+        scales.append(scale)
+        for number in block {
+          let wanted = scale > 0 ? number / scale : 0
+          var nearest = values.indices.min { abs(values[$0] - wanted) < abs(values[$1] - wanted) }!
+          if values[0] == 0, wanted > 0, nearest == 0 { nearest = 1 }
+          bytes.append(UInt8(nearest))
+        }
+      }
+    }
+
+    var values: [Double] { bytes.indices.map { Double(code.values[Int(bytes[$0])]) * scales[$0 / 256] } }
+  }
+
+  /// Gradient descent as torch has it.
+  static func sgd(_ p: inout [Double], _ m: inout [Double]?, _ g: [Double], _ step: SGDStep) {
+    for i in p.indices {
+      var d = g[i] * step.gradientScale
+      if step.couplesDecay { d += step.weightDecay * p[i] } else { p[i] -= step.learningRate * step.weightDecay * p[i] }
+      if let old = m?[i] {
+        let new = step.momentum * old + d
+        m?[i] = new
+        d = step.nesterov ? d + step.momentum * new : new
+      }
+      p[i] -= step.learningRate * d
+    }
+  }
+
+  /// Gram-Schmidt of rows.
+  static func orthonormalRows(_ x: Grid) -> Grid {
+    var rows: [[Double]] = []
+    func length(_ row: [Double]) -> Double { row.reduce(0) { $0 + $1 * $1 }.squareRoot() }
+    let longest = (0..<x.rows).map { length(x.row($0)) }.max() ?? 0
+    for r in 0..<x.rows {
+      var row = x.row(r)
+      for _ in 0..<2 {
+        for other in rows {
+          let share = zip(other, row).reduce(0) { $0 + $1.0 * $1.1 }
+          for i in row.indices { row[i] -= share * other[i] }
+        }
+      }
+      let size = length(row)
+      rows.append(size > 0x1p-16 * longest ? row.map { $0 / size } : row.map { _ in 0 })
+    }
+    return Grid(x.rows, x.width, rows.flatMap { $0 })
+  }
 }

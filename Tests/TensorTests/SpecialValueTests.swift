@@ -562,6 +562,36 @@ private struct Primitive: Sendable, CustomTestStringConvertible {
       b.adamW(p, m, v, x(b, 300, 61, 3), settings)
       return b.floats(p) + b.floats(m) + b.floats(v)
     },
+    Primitive("adamWQuantized") { b, x in
+      let (p, scales, roots) = (x(b, 300, 61), x(b, 1, 72, 1), x(b, 1, 72, 2))
+      let codes = (0..<300 * 61).map { UInt8($0 * 37 % 256) }
+      let moments = codes.withUnsafeBytes { bytes in
+        QuantizedMoments(
+          first: b.upload(bytes, [300, 61], .u8), firstScales: scales, second: b.upload(bytes, [300, 61], .u8),
+          secondScales: roots)
+      }
+      b.adamWQuantized(
+        p, moments, x(b, 300, 61, 3), AdamWStep(gradientScale: 0.9, learningRate: 1e-3, weightDecay: 0.1, step: 3))
+      func bytes(_ x: Tensor) -> [Float] { b.withHostBytes(x) { $0.map { Float($0) } } }
+      return b.floats(p) + bytes(moments.first) + b.floats(scales) + bytes(moments.second) + b.floats(roots)
+    },
+    Primitive("sgd, coupled decay") { b, x in
+      let (p, m) = (x(b, 300, 61), x(b, 300, 61, 1))
+      b.sgd(
+        p, m, x(b, 300, 61, 3),
+        SGDStep(gradientScale: 0.9, learningRate: 1e-3, momentum: 0.8, nesterov: true, weightDecay: 0.1))
+      return b.floats(p) + b.floats(m)
+    },
+    Primitive("sgd, no momentum") { b, x in
+      let p = x(b, 300, 61)
+      b.sgd(p, nil, x(b, 300, 61, 3), SGDStep(learningRate: 1e-3, weightDecay: 0.1, couplesDecay: false))
+      return b.floats(p)
+    },
+    Primitive("orthonormalizeRows") { b, x in
+      let y = x(b, 14, 61)
+      b.orthonormalizeRows(y)
+      return b.floats(y)
+    },
   ]
 
   private static let primitives: [Primitive] =

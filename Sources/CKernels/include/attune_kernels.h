@@ -243,6 +243,17 @@ typedef struct atk_routing {
     /* AdamW (1711.05101, torch's order): decay = 1 - lr*wd, step = lr / (1 - beta1^t), root = sqrt(1 - beta2^t) */         \
     void (*adamw)(atk_pool *pool, REAL *p, REAL *m, REAL *v, const REAL *g, size_t count, double gradient_scale,            \
                   double decay, double beta1, double beta2, double step, double root, double eps);                          \
+    /* The same with moments in 8 bits: m, v [count] bytes, m_scale, v_scale [ceil(count / 256)]; a code is 256 values, */  \
+    /* ascending, and the 255 borders between them; see optimizer.inc */                                                    \
+    void (*adamw8)(atk_pool *pool, REAL *p, uint8_t *m, REAL *m_scale, uint8_t *v, REAL *v_scale,                           \
+                   const float *signed_code, const float *unsigned_code, const REAL *g, size_t count,                       \
+                   double gradient_scale, double decay, double beta1, double beta2, double step, double root,               \
+                   double eps);                                                                                             \
+    /* p *= decay; g += coupled * p; m = momentum * m + g (NULL: none); p -= rate * m, or of g + momentum * m (nesterov) */ \
+    void (*sgd)(atk_pool *pool, REAL *p, REAL *_Nullable m, const REAL *g, size_t count, double gradient_scale,             \
+                double decay, double coupled, double momentum, bool nesterov, double rate);                                 \
+    /* rows of x[rows,n] made orthogonal to those above and of size 1, or 0 if no 2^-16 is left; sizes [rows] scratch */     \
+    void (*orthonormal_rows)(atk_pool *pool, REAL *x, double *sizes, size_t rows, size_t n);                                \
   } atk_table_##T;
 // clang-format on
 

@@ -25,6 +25,7 @@ struct CheckpointStore {
   let folder: String
 
   private static let manifest = "manifest.json"
+  private static let referenceWeights = "reference.safetensors"
   private static let criticWeights = "critic.safetensors"
   private static let criticOptimizer = "critic-optimizer.safetensors"
 
@@ -47,13 +48,14 @@ struct CheckpointStore {
   ///
   /// - Parameters:
   ///   - critic: the stage's critic, if it has one.
+  ///   - reference: frozen weights that moved during the stage; none where they stand.
   ///   - rewardStates: what rewards keep between calls, by their names.
   ///   - components: the components that rewards were seen to report.
   /// - Returns: the new folder.
   @discardableResult
   func save(
     _ position: RunPosition, parameters: [Parameter], optimizer: Optimizer?, critic: Part? = nil,
-    rewardStates: [String: [UInt8]] = [:],
+    reference: [(name: String, tensor: Tensor)] = [], rewardStates: [String: [UInt8]] = [:],
     components: JSON = [:], on backend: any Backend, keep: Int
   ) throws -> String {
     let name =
@@ -69,13 +71,20 @@ struct CheckpointStore {
     try SafeTensors.write(
       parameters.map { ($0.name, $0.value) }, metadata: [:], to: temporary + "/weights.safetensors", from: backend)
     try SafeTensors.write(
-      optimizer?.state ?? [], metadata: [:], to: temporary + "/optimizer.safetensors", from: backend)
+      optimizer?.state ?? [], metadata: optimizer?.metadata ?? [:], to: temporary + "/optimizer.safetensors",
+      from: backend)
     if let critic {
       try SafeTensors.write(
         critic.parameters.map { ($0.name, $0.value) }, metadata: [:], to: temporary + "/" + Self.criticWeights,
         from: backend)
       try SafeTensors.write(
-        critic.optimizer.state, metadata: [:], to: temporary + "/" + Self.criticOptimizer, from: backend)
+        critic.optimizer.state, metadata: critic.optimizer.metadata, to: temporary + "/" + Self.criticOptimizer,
+        from: backend)
+    }
+    if !reference.isEmpty {
+      try SafeTensors.write(
+        reference.map { ($0.name, $0.tensor) }, metadata: [:], to: temporary + "/" + Self.referenceWeights,
+        from: backend)
     }
     let state: JSON = [
       "version": 1, "stage": .int(position.stage), "step": .int(position.step),
@@ -92,7 +101,10 @@ struct CheckpointStore {
     var hashes = JSON.Object()
     let states = rewardStates.keys.sorted().map(Self.stateFile)
     let criticFiles = critic == nil ? [] : [Self.criticWeights, Self.criticOptimizer]
-    for file in ["weights.safetensors", "optimizer.safetensors"] + criticFiles + ["state.json"] + states {
+    let referenceFiles = reference.isEmpty ? [] : [Self.referenceWeights]
+    for file in ["weights.safetensors", "optimizer.safetensors"] + criticFiles + referenceFiles + ["state.json"]
+      + states
+    {
       hashes[file] = .string(try Self.hash(temporary + "/" + file))
     }
     try AtomicFile.write(temporary + "/" + Self.manifest, text: JSON(.object(hashes)).text(.pretty) + "\n")
@@ -113,7 +125,7 @@ struct CheckpointStore {
   private static func stateFile(_ reward: String) -> String { "reward-\(reward).state" }
 
   private static func hash(_ path: String) throws -> String {
-    SHA256.hex(try MappedFile.read(path))
+    try MappedFile.hash(path)
   }
 
   /// The newest checkpoint whose files are what its manifest says; damaged ones are reported and passed over.
@@ -216,6 +228,12 @@ struct CheckpointStore {
         uniqueKeysWithValues: Set(rewardNames).map {
           ($0, try MappedFile.read(path + "/" + CheckpointStore.stateFile($0)))
         })
+    }
+
+    /// The frozen weights that moved during the stage; nil where they stand.
+    func reference() throws -> SafeTensors? {
+      let file = path + "/" + CheckpointStore.referenceWeights
+      return FileManager.default.fileExists(atPath: file) ? try SafeTensors(file) : nil
     }
 
     func optimizerState() throws -> SafeTensors { try SafeTensors(path + "/optimizer.safetensors") }

@@ -42,7 +42,8 @@ final class Critic {
     own.learningRate = settings.learningRate
     own.partLearningRates = [:]
     rates = own.learningRates(steps: updates)
-    self.optimizer = Optimizer(model?.trainedParameters ?? head.parameters, on: policy.model.backend)
+    self.optimizer = Optimizer(
+      model?.trainedParameters ?? head.parameters, own.method, seed: seed, on: policy.model.backend)
   }
 
   /// The head that the policy's pass reads values with; nil for a model of its own.

@@ -28,7 +28,13 @@ enum DataSources {
     let unpaired = readers.first { $0.entry.kind == .unpaired }
     let pairs = readers.first { [.pairs, .scores].contains($0.entry.kind) }
     let supervised = readers.first { $0.entry.kind == .supervised }
+    if recipe.evaluation.preferences == source, unpaired == nil { return .preference }
     guard let unpaired else { return pairs != nil ? .preference : supervised != nil ? .sft : .rl }
+    if recipe.evaluation.preferences == source {
+      throw AttuneError.request(
+        "evaluation.preferences reads pairs of the data source '\(source)', and the stage \(unpaired.name) labelled completions",
+        at: .init(file: recipe.file), hint: "give each a source of its own")
+    }
     if let other = pairs ?? supervised {
       throw AttuneError.request(
         "the stage \(unpaired.name) reads labelled completions of the data source '\(source)', and the stage \(other.name) "
@@ -131,6 +137,7 @@ private struct SystemPrompted: SampleSource {
   let text: String
 
   var count: Int? { base.count }
+  var labelCounts: LabelCounts? { base.labelCounts }
 
   func sample(at index: Int) throws -> Sample {
     var sample = try base.sample(at: index)

@@ -4,8 +4,11 @@ import AttuneTensor
 package final class PhaseClock {
   package struct Phase: Sendable {
     package let name: String
-    /// Largest memory of tensors during the phase, MiB; what stood before it began counts.
-    package var mebibytes: Double
+    /// Largest memory of tensors during the phase; what stood before it began counts.
+    package var mebibytes: Double { Double(bytes) / 1_048_576 }
+    package var bytes: Int
+    /// What the largest memory was made of, bytes.
+    package var parts: [MemoryPart: Int]
     package var seconds: Double
   }
 
@@ -17,16 +20,14 @@ package final class PhaseClock {
 
   package func measure<R>(_ name: String, _ body: () throws -> R) rethrows -> R {
     backend.beginPhase()
-    let start = monotonicSeconds()
+    let start = backend.seconds
     defer {
-      let spent = monotonicSeconds() - start
-      let peak = Double(backend.phasePeakBytes) / 1_048_576
-      if let i = phases.firstIndex(where: { $0.name == name }) {
-        phases[i].mebibytes = max(phases[i].mebibytes, peak)
-        phases[i].seconds += spent
-      } else {
-        phases.append(Phase(name: name, mebibytes: peak, seconds: spent))
-      }
+      let spent = backend.seconds - start
+      let peak = backend.phasePeakBytes
+      let i = phases.firstIndex { $0.name == name } ?? phases.count
+      if i == phases.count { phases.append(Phase(name: name, bytes: 0, parts: [:], seconds: 0)) }
+      phases[i].seconds += spent
+      if peak > phases[i].bytes { (phases[i].bytes, phases[i].parts) = (peak, backend.phaseParts) }
     }
     return try body()
   }

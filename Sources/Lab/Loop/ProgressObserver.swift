@@ -40,7 +40,10 @@ public final class ProgressObserver: RunObserver {
       let values = record.metrics.filter { $0.name == "eval/exact_match" || $0.name.hasSuffix("/mean") }
         .map { "\($0.name) \($0.name == "eval/exact_match" ? percent($0.value) : short($0.value))" }
         .joined(separator: ", ")
-      line("\(record.label): \(values) of \(record.answers.count)")
+      let pairs = ["eval/loss", "eval/rewards/accuracies", "eval/rewards/margins", "eval/accuracy", "eval/margin"]
+      let preferences = record.metrics.filter { pairs.contains($0.name) }.map { "\($0.name) \(short($0.value))" }
+      let parts = (record.answers.isEmpty ? [] : ["\(values) of \(record.answers.count)"]) + preferences
+      line("\(record.label): \(parts.joined(separator: ", "))")
       lastStep = monotonicSeconds()
     case .surveyed(let survey):
       closeLine()

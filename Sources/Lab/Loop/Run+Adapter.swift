@@ -35,9 +35,8 @@ extension Run {
     report("the run is not finished: this is the adapter of \(saved.path)")
     let backend = try CPUBackend(threads: recipe.threads)
     let base = recipe.model.preset == nil ? recipe.model.path : folder.path + "/start"
-    let policy = try Policy(folder: base, backend: backend, precision: recipe.dtype == .bf16 ? .bf16 : .full)
-    try prepare(policy, recipe)
-    try saved.restore(policy.model.trainedParameters, on: backend)
-    try policy.model.saveAdapter(folder: target, baseModel: recipe.model.path)
+    let (policy, scorer) = try load(recipe, from: base, backend: backend)
+    try saved.restore(scorer?.trainedParameters ?? policy.model.trainedParameters, on: backend)
+    try policy.model.saveAdapter(folder: target, baseModel: recipe.model.path, scoreHead: scorer?.head)
   }
 }

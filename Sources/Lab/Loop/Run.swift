@@ -115,8 +115,9 @@ public struct Run {
       })
   }
 
-  /// Everything that can be known before weights are read: data files, the model's configuration, reward plugins.
-  public static func check(_ recipe: Recipe, workerCommand: [String]) throws {
+  /// Everything that can be known before weights are read: data files, the model's configuration, reward plugins, and what
+  /// the run will take of memory and time.
+  public static func check(_ recipe: Recipe, workerCommand: [String]) throws -> MemoryVerdict {
     let streams = try DataSources.open(recipe)
     let seesPictures: Bool
     if let preset = recipe.model.preset {
@@ -136,6 +137,8 @@ public struct Run {
     let rewards = try RewardSet(recipe, workerCommand: workerCommand, copies: nil)
     defer { rewards.close() }
     try rewards.checkColumns(recipe, streams)
+    return try MemoryVerdict.judge(
+      recipe, rewards: rewards.entries.map(\.reward.descriptor), rates: .measured(threads: recipe.threads))
   }
 
   /// Runs to the end, or until `isCancelled` says stop.
@@ -174,14 +177,14 @@ public struct Run {
     _ observers: [any RunObserver], _ workerCommand: [String], _ isCancelled: @escaping () -> Bool,
     _ report: @escaping (String) -> Void, _ hasBegun: inout Bool
   ) throws -> RunEnding {
+    let estimate = try estimateMemory(report)
     let backend = try CPUBackend(threads: recipe.threads)
-    let precision: Precision = recipe.dtype == .bf16 ? .bf16 : .full
+    let precision = recipe.productPrecision
     let checkpoints = CheckpointStore(runFolder: folder.path)
     let start = try startFolder()
     let weights = recipe.weightFormat
-    let policy = try Policy(folder: start, backend: backend, precision: precision, weights: weights)
+    let (policy, scorer) = try Run.load(recipe, from: start, backend: backend)
     for remark in policy.remarks { report("note: \(remark)") }
-    try Run.prepare(policy, recipe)
     if let remark = policy.model.adapter?.remark { report("note: \(remark)") }
     for critic in recipe.stages.compactMap(\.critic) where critic.kind == .checkpoint {
       try Critic.check(folder: criticFolder(critic), for: policy)
@@ -207,7 +210,8 @@ public struct Run {
     let references = folder.path + "/reference"
     try FileManager.default.createDirectory(atPath: references, withIntermediateDirectories: true)
     let trainer = Trainer(
-      recipe: recipe, policy: policy, streams: streams, rewards: rewards, checkpoints: checkpoints, folder: folder,
+      recipe: recipe, policy: policy, scorer: scorer, streams: streams, rewards: rewards, checkpoints: checkpoints,
+      folder: folder,
       journal: OutcomeJournal(store: store, replays: !isNew), observers: observers,
       services: services, isCancelled: isCancelled, referenceFolder: references,
       makeReference: {
@@ -218,11 +222,15 @@ public struct Run {
       })
     hasBegun = true
     let ending = try trainer.run(from: saved)
+    if let estimate {
+      report(estimate.comparison(held: backend.highWaterBytes, resident: ProcessMemory.peakBytes))
+    }
     guard ending == .finished else { return ending }
-    try policy.save(to: folder.path + "/model")
+    if let scorer { try scorer.save(to: folder.path + "/model") } else { try policy.save(to: folder.path + "/model") }
     if policy.model.adapter != nil {
       try FileManager.default.createDirectory(atPath: folder.path + "/adapter", withIntermediateDirectories: true)
-      try policy.model.saveAdapter(folder: folder.path + "/adapter", baseModel: recipe.model.path)
+      try policy.model.saveAdapter(
+        folder: folder.path + "/adapter", baseModel: recipe.model.path, scoreHead: scorer?.head)
     }
     return ending
   }
@@ -272,8 +280,24 @@ public struct Run {
     }
   }
 
+  /// The model that a recipe trains, with what it trains of it: a policy, or the trunk of a reward model.
+  static func load(
+    _ recipe: Recipe, from folder: String, backend: any Backend
+  ) throws -> (policy: Policy, scorer: RewardModel?) {
+    let precision: Precision = recipe.dtype == .bf16 ? .bf16 : .full
+    guard recipe.trainsRewardModel else {
+      let policy = try Policy(folder: folder, backend: backend, precision: precision, weights: recipe.weightFormat)
+      try prepare(policy, recipe)
+      return (policy, nil)
+    }
+    let scorer = try RewardModel(
+      training: folder, backend: backend, precision: precision, weights: recipe.weightFormat, seed: recipe.seed)
+    try prepare(scorer.policy, recipe, scorer)
+    return (scorer.policy, scorer)
+  }
+
   /// Makes the parameters trainable that the recipe trains.
-  static func prepare(_ policy: Policy, _ recipe: Recipe) throws {
+  private static func prepare(_ policy: Policy, _ recipe: Recipe, _ scorer: RewardModel? = nil) throws {
     try checkParts(recipe, present: policy.model.parts)
     switch recipe.model.train {
     case .full:
@@ -285,13 +309,19 @@ public struct Run {
       policy.model.setTrainable(true, parts: recipe.model.trainedParts)
     case .lora:
       let parts = recipe.model.trainedParts
-      if let adapter = recipe.model.adapter {
-        try policy.model.loadAdapter(folder: adapter, parts: parts)
-      } else {
-        try policy.model.attachLoRA(recipe.model.lora, seed: recipe.seed, parts: parts)
+      try policy.model.backend.making(.adapter) {
+        if let adapter = recipe.model.adapter {
+          if let scorer {
+            try scorer.loadAdapter(folder: adapter, parts: parts)
+          } else {
+            try policy.model.loadAdapter(folder: adapter, parts: parts)
+          }
+        } else {
+          try policy.model.attachLoRA(recipe.model.lora, seed: recipe.seed, parts: parts)
+        }
       }
     }
-    guard !policy.model.trainedParameters.isEmpty else {
+    guard scorer != nil || !policy.model.trainedParameters.isEmpty else {
       throw AttuneError.request(
         "nothing is trained: the parts that the model has are frozen", at: .init(file: recipe.file),
         hint: "take a part out of model.freeze")

@@ -13,10 +13,8 @@ package struct StepGradients {
   let microBatch: Int
   var dropout: DropoutPass?
   let clock: PhaseClock
-  private(set) var loss = 0.0
-  private(set) var means = MetricMeans()
-  /// Sums of what the objective wants to see of the whole step.
-  private(set) var tallies: [String: Double] = [:]
+  package private(set) var sums = StepSums()
+  package var loss: Double { sums.loss }
 
   package init(pass: TrainingPass, microBatch: Int, dropout: DropoutPass? = nil, clock: PhaseClock) {
     self.pass = pass
@@ -101,10 +99,25 @@ package struct StepGradients {
   }
 
   private mutating func note(_ result: ObjectiveResult, tokens: Int) throws {
-    guard result.loss.isFinite else { throw NonFiniteLoss(value: result.loss) }
-    loss += result.loss
-    means.add(result.metrics, weight: Double(tokens))
-    for (name, value) in result.tallies { tallies[name, default: 0] += value }
+    try sums.note(loss: result.loss, result.metrics, weight: Double(tokens))
+    for (name, value) in result.tallies { sums.tallies[name, default: 0] += value }
+  }
+}
+
+/// What the micro-batches of a step add up to beside gradients.
+package struct StepSums {
+  package private(set) var loss = 0.0
+  private(set) var means = MetricMeans()
+  /// Sums of what the objective wants to see of the whole step.
+  package var tallies: [String: Double] = [:]
+
+  /// Adds a micro-batch.
+  ///
+  /// - Parameter weight: of metrics that have none of their own.
+  mutating func note(loss: Double, _ metrics: [ObjectiveResult.Metric], weight: Double) throws {
+    guard loss.isFinite else { throw NonFiniteLoss(value: loss) }
+    self.loss += loss
+    means.add(metrics, weight: weight)
   }
 }
 
@@ -115,7 +128,7 @@ struct NonFiniteLoss: Error {
 
 extension TrainingPass {
   /// What an objective reads of the policy.
-  static func headStreams(_ statistics: Set<TokenStatistic>) -> Set<HeadStream> {
+  package static func headStreams(_ statistics: Set<TokenStatistic>) -> Set<HeadStream> {
     Set(
       statistics.map { statistic -> HeadStream in
         switch statistic {

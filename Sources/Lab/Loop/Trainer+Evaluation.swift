@@ -4,13 +4,26 @@ import Rewards
 import Rollout
 
 extension Trainer {
-  /// Greedy answers on the evaluation data, and what rewards say about them.
+  /// Greedy answers on the evaluation data with what rewards say about them, and what held-out pairs say.
   func evaluate(stage: Int, step: Int, label: String) throws {
-    guard let name = recipe.evaluation.data, let stream = streams[name] else { return }
+    let preferences = try evaluatePreferences()
+    let greedy = try evaluateGreedily(label)
+    let metrics = (greedy?.metrics ?? []) + preferences
+    guard !metrics.isEmpty else { return }
+    let record = EvaluationRecord(
+      stage: stage, step: step, label: label, metrics: metrics, answers: greedy?.answers ?? [])
+    try emit(.evaluated(record))
+    for alarm in watch.observe(record) { try emit(.alarm(alarm)) }
+  }
+
+  private func evaluateGreedily(
+    _ label: String
+  ) throws -> (metrics: [(name: String, value: Double)], answers: [AnswerRecord])? {
+    guard let name = recipe.evaluation.data, let stream = streams[name] else { return nil }
     let available = stream.source.count ?? 512
     let count = recipe.evaluation.count > 0 ? min(recipe.evaluation.count, available) : available
     let parameters = SamplingParameters(
-      temperature: 0, maxNewTokens: recipe.evaluation.maxNewTokens, stopIDs: Set(policy.endIDs))
+      temperature: 0, maxNewTokens: recipe.evaluation.maxNewTokens, stopIDs: Set(policy.stopIDs))
     let scored = recipe.evaluation.rewards ? rewards.entries : []
     let lanes = RewardLanes(
       scored.map(\.reward), score: { [context = rewardContext(.eval)] in try scored[$0].score($2, context) })
@@ -62,8 +75,6 @@ extension Trainer {
       }
     }
     metrics += said.metrics.map { ("eval/plugin/\($0.name)", $0.value) }
-    let record = EvaluationRecord(stage: stage, step: step, label: label, metrics: metrics, answers: answers)
-    try emit(.evaluated(record))
-    for alarm in watch.observe(record) { try emit(.alarm(alarm)) }
+    return (metrics, answers)
   }
 }

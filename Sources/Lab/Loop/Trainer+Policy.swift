@@ -44,8 +44,8 @@ extension Trainer {
       lastRate = rates.learningRate(at: update)
       let gradients = try policyGradients(
         stage, objective, settings, (trees, criticTrees), scored, credit, iteration)
-      loss = gradients.loss
-      means.add(gradients.means)
+      loss = gradients.sums.loss
+      means.add(gradients.sums.means)
       try clock.measure("optimizer") {
         if policyLearns {
           lastNorm = try optimizer.update(rates, at: update, stage.optimizer)
@@ -54,7 +54,7 @@ extension Trainer {
         }
         if let critic { means.add(try critic.update(at: update, stage.optimizer)) }
       }
-      objective.finishStep(gradients.tallies, &position.memory)
+      objective.finishStep(gradients.sums.tallies, &position.memory)
     }
     // An objective's own term is measured where it is used.
     if let references, !means.has("kl") {
@@ -104,10 +104,7 @@ extension Trainer {
     isWatched: Bool
   ) throws -> [Float]? {
     guard objective.usesReference || objective.usesReferenceInReward || isWatched else { return nil }
-    let reference = try loadReference()
-    return TrainingPass.microBatches(trees, size: stage.microBatch).flatMap { part in
-      reference.logprobs(Array(trees[part]), temperature: settings.temperature)
-    }
+    return try loadReference().logprobs(trees, temperature: settings.temperature, microBatch: stage.microBatch)
   }
 
   /// The gradients of one pass over the batch.

@@ -98,7 +98,7 @@ extension Trainer {
             RolloutRequest(
               prompt: $0.encoded, completions: settings.generations, step: position.globalStep, promptNumber: $1)
           },
-          settings.sampling(stopIDs: policy.endIDs), isCancelled: isCancelled
+          settings.sampling(stopIDs: policy.stopIDs), isCancelled: isCancelled
         ) { group, completions in
           let inputs = inputs(
             stage, settings, group: round * settings.prompts + group, batch.samples[group], batch.prompts[group],

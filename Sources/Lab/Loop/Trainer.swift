@@ -21,6 +21,8 @@ public enum RunEnding: Sendable, Equatable {
 final class Trainer {
   let recipe: Recipe
   let policy: Policy
+  /// The reward model that is trained, whose trunk is the policy's place; nil where the policy writes.
+  let scorer: RewardModel?
   var streams: [String: DataStream]
   let rewards: RewardSet
   private(set) var rewardInputs: RewardInputs
@@ -33,20 +35,21 @@ final class Trainer {
   let services: HostServices
   let isCancelled: () -> Bool
   var position = RunPosition()
-  private var optimizer: Optimizer?
-  private(set) var reference: ReferencePolicy?
-  private(set) var critic: Critic?
+  var optimizer: Optimizer?
+  var reference: ReferencePolicy?
+  var critic: Critic?
   let engine: LocalEngine
   let clock: PhaseClock
   var componentNames = ComponentNames()
   let watch: RewardWatch
-  private let makeReference: () throws -> LanguageModel
+  let makeReferenceModel: () throws -> LanguageModel
   private let makeCritic: (Recipe.Stage.Critic) throws -> RewardModel
   /// Where reference weights are kept.
-  private let referenceFolder: String
+  let referenceFolder: String
 
   init(
-    recipe: Recipe, policy: Policy, streams: [String: DataStream], rewards: RewardSet, checkpoints: CheckpointStore,
+    recipe: Recipe, policy: Policy, scorer: RewardModel? = nil, streams: [String: DataStream], rewards: RewardSet,
+    checkpoints: CheckpointStore,
     folder: RunFolder, journal: OutcomeJournal, observers: [any RunObserver], services: HostServices,
     isCancelled: @escaping () -> Bool,
     referenceFolder: String,
@@ -55,6 +58,7 @@ final class Trainer {
   ) {
     self.recipe = recipe
     self.policy = policy
+    self.scorer = scorer
     self.streams = streams
     self.rewards = rewards
     rewardInputs = RewardInputs(policy, rewards.entries.map(\.reward.descriptor))
@@ -65,7 +69,7 @@ final class Trainer {
     self.observers = observers
     self.services = services
     self.isCancelled = isCancelled
-    self.makeReference = makeReference
+    makeReferenceModel = makeReference
     self.makeCritic = makeCritic
     self.referenceFolder = referenceFolder
     clock = PhaseClock(on: policy.model.backend)
@@ -76,6 +80,9 @@ final class Trainer {
         cacheBytes: recipe.rollout.cacheMiB << 20, sequences: recipe.rollout.sequences,
         prefillTokens: recipe.rollout.prefillTokens))
   }
+
+  /// What optimizers update.
+  private var trainedParameters: [Parameter] { scorer?.trainedParameters ?? policy.model.trainedParameters }
 
   var backend: any Backend { policy.model.backend }
 
@@ -88,7 +95,7 @@ final class Trainer {
   /// Runs from `position` to the end.
   func run(from saved: CheckpointStore.Saved?) throws -> RunEnding {
     if let saved {
-      try saved.restore(policy.model.trainedParameters, on: backend)
+      try saved.restore(trainedParameters, on: backend)
       position = saved.position
       try rewards.restore(saved.rewardStates())
       componentNames = ComponentNames(saved.components)
@@ -97,17 +104,17 @@ final class Trainer {
     while position.stage < recipe.stages.count {
       let stage = recipe.stages[position.stage]
       try emit(.stageStarted(index: position.stage, stage))
-      let optimizer = Optimizer(policy.model.trainedParameters, on: backend)
-      self.optimizer = optimizer
+      let optimizer = freshOptimizer(of: stage)
       try prepareCritic(for: stage)
       if let saved, saved.position == position, position.step > 0 {
         try optimizer.restore(saved.optimizerState(), step: saved.optimizerStep)
         try critic?.restore(saved)
       }
-      if position.stage == 0, position.step == 0 { try evaluate(stage: -1, step: 0, label: "start") }
-      try prepareReference(for: stage)
       do {
         try prepareData(for: stage)
+        try noteLabelBalance(stage)
+        try prepareReference(for: stage, saved)
+        if position.stage == 0, position.step == 0 { try evaluate(stage: -1, step: 0, label: "start") }
         try surveyRewards(stage)
       } catch is CancellationError { return try interrupt() }
       try watch.begin(stage: position.stage, stepsDone: position.step, store: journal.store)
@@ -119,6 +126,7 @@ final class Trainer {
           var record = try step(stage, rates, optimizer)
           position.step += 1
           position.globalStep += 1
+          synchronizeReference(stage)
           try rewards.saveStates(all: false)
           let alarms = try watch.observe(&record)
           try emit(.step(record))
@@ -135,6 +143,7 @@ final class Trainer {
       try evaluate(stage: position.stage, step: max(0, stage.steps - 1), label: "after \(stage.name)")
       try critic?.save(to: folder.path + "/critic")
       critic = nil
+      reference = nil
       try emit(.stageFinished(index: position.stage))
       position.stage += 1
       position.step = 0
@@ -145,6 +154,15 @@ final class Trainer {
       .memory(
         phases: clock.phases.map { ($0.name, $0.mebibytes) }, held: Double(backend.highWaterBytes) / 1_048_576))
     return .finished
+  }
+
+  /// The optimizer of a stage that begins; that of the one before is gone before it takes memory.
+  func freshOptimizer(of stage: Recipe.Stage) -> Optimizer {
+    optimizer = nil
+    let fresh = Optimizer(
+      trainedParameters, stage.optimizer.method, seed: recipe.seed, on: backend)
+    optimizer = fresh
+    return fresh
   }
 
   private func interrupt() throws -> RunEnding {
@@ -188,19 +206,25 @@ final class Trainer {
     try emit(.checkpointBegins)
     try rewards.saveStates(all: true)
     let folder = try checkpoints.save(
-      position, parameters: policy.model.trainedParameters, optimizer: optimizer, critic: critic?.state,
+      position, parameters: trainedParameters, optimizer: optimizer, critic: critic?.state,
+      reference: recipe.stages.indices.contains(position.stage)
+        && recipe.stages[position.stage].reference.isSynchronized
+        ? reference?.synchronizedWeights ?? [] : [],
       rewardStates: rewards.states, components: componentNames.json, on: backend, keep: recipe.checkpoint.keep)
     try emit(.checkpoint(folder: folder))
   }
 
-  private func iterations(of stage: Recipe.Stage) -> Int {
+  func iterations(of stage: Recipe.Stage) -> Int {
     stage.rollouts?.iterations ?? 1
   }
 
-  private func step(_ stage: Recipe.Stage, _ rates: LearningRates, _ optimizer: Optimizer) throws -> StepRecord {
+  func step(_ stage: Recipe.Stage, _ rates: LearningRates, _ optimizer: Optimizer) throws -> StepRecord {
     do {
       switch stage.objective {
       case let objective as any SupervisedObjective: return try supervisedStep(stage, objective, rates, optimizer)
+      case let objective as any PairObjective: return try pairStep(stage, objective, rates, optimizer)
+      case let objective as any ScoreObjective: return try scoreStep(stage, objective, rates, optimizer)
+      case let objective as any UnpairedObjective: return try unpairedStep(stage, objective, rates, optimizer)
       case let objective as any PolicyObjective:
         guard let settings = stage.rollouts else { break }
         return try policyStep(stage, objective, settings, rates, optimizer)
@@ -225,37 +249,14 @@ final class Trainer {
     return samples
   }
 
-  /// The model that KL terms are taken against: a frozen copy of the weights at the stage's begin, kept in a file so that
-  /// a stage that is gone on with in its middle has it too. With an adapter it is the policy with the adapter off.
-  private func prepareReference(for stage: Recipe.Stage) throws {
-    reference = nil
-    let isUsed = stage.objective.usesReference || stage.policyObjective?.usesReferenceInReward == true
-    let isWatched = (stage.rollouts?.klEvery ?? 0) > 0 && stage.steps > 0
-    guard isUsed || isWatched else { return }
-    if policy.model.adapter == nil, position.step == 0 {
-      try SafeTensors.write(
-        policy.model.parameters.map { ($0.name, $0.value) }, metadata: [:], to: referencePath, from: backend)
-    }
-    if isUsed { reference = try loadReference() }
-  }
-
-  private var referencePath: String { referenceFolder + "/stage-\(position.stage).safetensors" }
-
-  /// The reference of the stage; one that is only looked at now and then stays in memory for the look alone.
-  func loadReference() throws -> ReferencePolicy {
-    if let reference { return reference }
-    guard policy.model.adapter == nil else { return ReferencePolicy(policy: policy.model, copy: nil, clock: clock) }
-    let weights = try SafeTensors(referencePath)
-    let model = try makeReference()
-    for parameter in model.parameters { parameter.setValue(try weights.mappedTensor(parameter.name, on: backend)) }
-    return ReferencePolicy(policy: policy.model, copy: model, clock: clock)
-  }
-
-  private func prepareCritic(for stage: Recipe.Stage) throws {
-    critic = try stage.critic.map { settings in
-      Critic(
-        settings, model: settings.kind == .checkpoint ? try makeCritic(settings) : nil, policy: policy,
-        seed: recipe.seed, optimizer: stage.optimizer, updates: stage.steps * iterations(of: stage))
+  func prepareCritic(for stage: Recipe.Stage) throws {
+    critic = nil
+    critic = try backend.making(.auxiliary) {
+      try stage.critic.map { settings in
+        Critic(
+          settings, model: settings.kind == .checkpoint ? try makeCritic(settings) : nil, policy: policy,
+          seed: recipe.seed, optimizer: stage.optimizer, updates: stage.steps * iterations(of: stage))
+      }
     }
   }
 

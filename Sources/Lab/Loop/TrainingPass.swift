@@ -33,20 +33,25 @@ package struct TrainingPass {
   /// Trees divided into batches of at most `size` trees, or for 0 of as many as make about 512 rows. Neither results nor
   /// gradients depend on it, down to the last bit.
   package static func microBatches(_ trees: [PromptTree], size: Int) -> [Range<Int>] {
+    microBatches(
+      ofRows: trees.map { $0.prompt.ids.count + $0.completions.reduce(0) { $0 + max(0, $1.count - 1) } }, size: size)
+  }
+
+  /// The same of anything that takes so many rows.
+  static func microBatches(ofRows rows: [Int], size: Int) -> [Range<Int>] {
     var parts: [Range<Int>] = []
     var first = 0
-    var rows = 0
-    for (i, tree) in trees.enumerated() {
-      let own = tree.prompt.ids.count + tree.completions.reduce(0) { $0 + max(0, $1.count - 1) }
-      let isFull = size > 0 ? i - first == size : rows > 0 && rows + own > tokensAtOnce
+    var sum = 0
+    for (i, own) in rows.enumerated() {
+      let isFull = size > 0 ? i - first == size : sum > 0 && sum + own > tokensAtOnce
       if isFull {
         parts.append(first..<i)
         first = i
-        rows = 0
+        sum = 0
       }
-      rows += own
+      sum += own
     }
-    if first < trees.count { parts.append(first..<trees.count) }
+    if first < rows.count { parts.append(first..<rows.count) }
     return parts
   }
 
@@ -104,7 +109,7 @@ package struct TrainingPass {
   }
 
   /// True at the tokens of a prompt from its second on that stand for no place of a picture.
-  private static func textMask(_ prompt: EncodedPrompt) -> [Bool] {
+  static func textMask(_ prompt: EncodedPrompt) -> [Bool] {
     var mask = [Bool](repeating: true, count: prompt.ids.count)
     for row in prompt.pictureRows { mask[Int(row)] = false }
     return Array(mask.dropFirst())

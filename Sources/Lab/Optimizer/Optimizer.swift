@@ -1,22 +1,36 @@
 import AttuneTensor
 import Core
 
-/// AdamW over a set of parameters: moments in f32, clipping by the norm of all gradients together.
+/// The optimizer of a stage over a set of parameters: the state of its method, clipping by the norm of all gradients together.
 ///
 /// Decay applies to matrices only, not to biases and norms, as transformers' trainer does.
 package final class Optimizer {
   let parameters: [Parameter]
-  private(set) var first: [Tensor]
-  private(set) var second: [Tensor]
+  package let method: OptimizerMethod
+  private let rules: [any UpdateRule]
+  /// What each rule keeps, in the order of its slots.
+  private var tensors: [[Tensor]]
   /// Updates made so far.
   private(set) var step = 0
   private let backend: any Backend
 
-  package init(_ parameters: [Parameter], on backend: any Backend) {
+  /// AdamW.
+  package convenience init(_ parameters: [Parameter], on backend: any Backend) {
+    self.init(parameters, .adamW, on: backend)
+  }
+
+  /// - Parameter seed: of what a method draws: GaLore's first guesses at a subspace.
+  package init(_ parameters: [Parameter], _ method: OptimizerMethod, seed: UInt64 = 0, on backend: any Backend) {
     self.parameters = parameters
+    self.method = method
     self.backend = backend
-    first = parameters.map { backend.zeros($0.shape, .f32) }
-    second = parameters.map { backend.zeros($0.shape, .f32) }
+    rules = parameters.map { method.rule(for: $0.name, $0.shape, seed: seed) }
+    let made = zip(parameters, rules)
+    tensors = backend.making(.optimizer) {
+      made.map { parameter, rule in
+        rule.slots(for: parameter.shape, parameter.value.dtype).map { backend.zeros($0.shape, $0.dtype) }
+      }
+    }
   }
 
   /// Norm of all gradients together.
@@ -58,7 +72,7 @@ package final class Optimizer {
       own.gradientScale = scale
       own.weightDecay = decays ? scalars.weightDecay : 0
       own.step = step
-      backend.adamW(parameter.value, first[i], second[i], parameter.gradient!, own)
+      rules[i].update(parameter, tensors[i], own, on: backend)
       parameter.valueChanged()
       parameter.clearGradient()
     }
@@ -70,27 +84,52 @@ package final class Optimizer {
     for parameter in parameters { parameter.clearGradient() }
   }
 
-  /// Moments by parameter name, for a checkpoint.
+  // MARK: State
+
+  /// Bytes of the state.
+  package var stateBytes: Int { tensors.joined().reduce(0) { $0 + $1.count * $1.dtype.size } }
+
+  /// What is kept, by slot and parameter, for a checkpoint.
   var state: [(name: String, tensor: Tensor)] {
-    parameters.indices.flatMap {
-      [("first.\(parameters[$0].name)", first[$0]), ("second.\(parameters[$0].name)", second[$0])]
+    slots().enumerated().flatMap { i, slots in
+      zip(slots, tensors[i]).map { ("\($0.name).\(parameters[i].name)", $1) }
     }
   }
 
+  /// What a checkpoint's file says of the state.
+  var metadata: [String: String] { ["optimizer": method.kind.rawValue] }
+
+  private func slots() -> [[StateSlot]] {
+    zip(parameters, rules).map { $1.slots(for: $0.shape, $0.value.dtype) }
+  }
+
   /// Puts back what `state` gave.
-  func restore(_ tensors: SafeTensors, step: Int) throws {
+  ///
+  /// - Throws: `.request` naming the file if it holds the state of another kind, or of other parameters.
+  func restore(_ saved: SafeTensors, step: Int) throws {
+    // Files without the word are AdamW's: there was no other.
+    let kind = saved.metadata["optimizer"] ?? OptimizerMethod.Kind.adamW.rawValue
+    guard kind == method.kind.rawValue else {
+      throw AttuneError.request(
+        "the checkpoint holds the state of the optimizer \(kind), this stage's is \(method.kind.rawValue)",
+        at: .init(file: saved.path), hint: "set optimizer.kind to \(kind), or begin the stage anew")
+    }
+    let slots = slots()
+    var restored = tensors
+    var expected: Set<String> = []
     for (i, parameter) in parameters.enumerated() {
-      for (prefix, isFirst) in [("first", true), ("second", false)] {
-        let name = "\(prefix).\(parameter.name)"
-        let entry = try tensors.require(name)
-        guard entry.shape == parameter.shape else {
-          throw AttuneError.request(
-            "tensor \(name) has shape \(entry.shape), \(parameter.shape) was expected", at: .init(file: tensors.path))
-        }
-        let value = try tensors.tensor(name, on: backend)
-        if isFirst { first[i] = value } else { second[i] = value }
+      for (j, slot) in slots[i].enumerated() {
+        let name = "\(slot.name).\(parameter.name)"
+        expected.insert(name)
+        restored[i][j] = try saved.tensor(name, slot.shape, slot.dtype, on: backend)
       }
     }
+    if let other = saved.entries.first(where: { !expected.contains($0.name) }) {
+      throw AttuneError.request(
+        "tensor \(other.name) belongs to no parameter that this stage trains with \(kind)",
+        at: .init(file: saved.path), hint: "resume with the recipe's optimizer, adapter and frozen parts as they were")
+    }
+    tensors = restored
     self.step = step
   }
 }

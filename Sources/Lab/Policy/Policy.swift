@@ -18,6 +18,8 @@ public final class Policy {
   private let processor: Result<PictureProcessor, any Error>
   /// Ids that end a completion; the first is appended to the targets of SFT.
   public let endIDs: [Int32]
+  /// Ids that end a completion that is sampled: in a rehearsal none, so that every one takes its longest.
+  var stopIDs: [Int32] { model.backend.computes ? endIDs : [] }
   /// What a person should know of the folder; sentences.
   public let remarks: [String]
   let source: CheckpointSource

@@ -87,7 +87,11 @@ public struct Preset: Sendable {
   }
 
   /// Writes the checkpoint folder in Hugging Face's layout; the same seed gives the same bytes.
-  public func write(to folder: String, seed: UInt64, head: Head = .languageModel) throws {
+  ///
+  /// - Parameter isOutline: the file of the weights gets its header and its length, and no values.
+  public func write(
+    to folder: String, seed: UInt64, head: Head = .languageModel, isOutline: Bool = false
+  ) throws {
     let tokenizer = try ByteLevelBPETrainer.train(
       texts: Self.corpus + Self.corpus, mergeCount: 160, specialTokens: Self.specialTokens)
     let ids = try tokenizer.tokenizer()
@@ -110,10 +114,12 @@ public struct Preset: Sendable {
     let generation: JSON = ["eos_token_id": [end, try id("<|endoftext|>")], "pad_token_id": try id("<|endoftext|>")]
     try AtomicFile.write(folder + "/generation_config.json", text: generation.text(.pretty) + "\n")
     for (name, json) in processors { try AtomicFile.write(folder + "/" + name, text: json.text(.pretty) + "\n") }
-    let backend = try CPUBackend(threads: 1)
+    let backend = try CPUBackend(threads: 1, rehearsal: isOutline ? .unmeasured : nil)
     let model = try LanguageModel(
       ModelConfiguration(json: config, file: folder + "/config.json"),
-      from: RandomSource(seed: seed, scheme: .fanIn, backend: backend, precision: .full))
+      from: isOutline
+        ? ShapeSource(backend: backend, precision: .full)
+        : RandomSource(seed: seed, scheme: .fanIn, backend: backend, precision: .full))
     var tensors = model.parameters.map { ($0.name, $0.value) }
     if head == .reward {
       tensors.removeAll { $0.0 == model.configuration.headName }

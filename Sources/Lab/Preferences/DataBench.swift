@@ -14,27 +14,25 @@ public enum DataBench {
   public static func convert(
     _ path: String, to task: SampleTask, output: String, mapping: ColumnMapping = ColumnMapping()
   ) throws -> (written: Int, leftOut: Int) {
-    var samples = try DataConversion.samples(file: path, task: task, mapping: mapping)
+    var samples =
+      try judgements(path, task, mapping) ?? DataConversion.samples(file: path, task: task, mapping: mapping)
     let count = samples.count
-    if task == .sft, let judged = try judgements(path, mapping), judged.count == count {
-      samples = zip(samples, judged).filter { $1.label == true }.map(\.0)
+    if task == .sft {
+      samples.removeAll { $0.label == false }
       guard !samples.isEmpty else {
         throw AttuneError.request("no completion of this file is desirable", at: .init(file: path))
       }
+      for i in samples.indices { samples[i].label = nil }
     }
     var file = SampleFile(output, answersAreMessages: true)
-    for sample in samples {
-      // What was read stands in the row in its new form; the other columns are kept.
-      var row = sample
-      row.columns = JSON.Object(sample.columns.entries.filter { !ColumnMapping.isRead($0.0) || $0.0 == "columns" })
-      file.add(row, images: try file.images(of: sample))
-    }
+    for sample in samples { file.add(sample.withUnreadColumns, images: try file.images(of: sample)) }
     try file.finish()
     return (samples.count, count - samples.count)
   }
 
-  /// The labels of single completions, where every row has one; pairs are none.
-  private static func judgements(_ path: String, _ mapping: ColumnMapping) throws -> [Sample]? {
+  /// What is to be imitated of a file whose every row is a labelled completion; nil for other files and tasks.
+  private static func judgements(_ path: String, _ task: SampleTask, _ mapping: ColumnMapping) throws -> [Sample]? {
+    guard task == .sft else { return nil }
     let inspection = try DataInspection(file: path, mapping: mapping)
     guard let best = inspection.best, best.task == .unpaired, best.rows == inspection.rows else { return nil }
     return try DataConversion.samples(file: path, task: .unpaired, mapping: mapping)
@@ -65,7 +63,7 @@ extension DataInspection {
       ),
       ("readings", .array(readings.map(\.json))), ("task", best.map { .string($0.task.rawValue) } ?? .null),
       ("recipe", .string(recipeBlock)),
-      ("first", best?.first.map { JSON(.object($0.row(images: $0.pictureFiles))) } ?? .null),
+      ("first", best?.first.map { JSON(.object($0.withUnreadColumns.row(images: $0.pictureFiles))) } ?? .null),
     ])
   }
 
@@ -89,7 +87,7 @@ extension DataInspection {
         })
     guard let best, let first = best.first else { return text + "\nno row can be read for any task\n" }
     text += "\nthe first sample, read for \(best.task.rawValue):\n"
-    text += JSON(.object(first.row(images: first.pictureFiles))).text(.pretty) + "\n"
+    text += JSON(.object(first.withUnreadColumns.row(images: first.pictureFiles))).text(.pretty) + "\n"
     return text + "\nin a recipe:\n  \(recipeBlock)\n"
   }
 }

@@ -67,6 +67,16 @@ public struct PreferenceCounts: Sendable, Equatable {
     return "\(rows) \(kind.rawValue)\(shares) of \(prompts) prompts (\(completions) completions)"
   }
 
+  /// `all rewards equal: 4, hit the length limit: 1`: prompts that gave nothing.
+  private var reasons: String {
+    Reason.allCases.compactMap { reason in nothing[reason].map { "\(reason.words): \($0)" } }.joined(separator: ", ")
+  }
+
+  /// The summary, and on the same line how many prompts gave nothing and why.
+  public var line: String {
+    nothing.isEmpty ? summary : summary + "; none of \(prompts - usedPrompts) prompts (\(reasons))"
+  }
+
   /// The summary and a table of what gave nothing.
   public var text: String {
     let rows = Reason.allCases.compactMap { reason -> [String]? in
@@ -81,7 +91,9 @@ public struct PreferenceCounts: Sendable, Equatable {
 
   /// What to do if nothing came of it.
   var refusal: AttuneError {
-    let most = Reason.allCases.max { (nothing[$0] ?? 0, $1.rawValue) < (nothing[$1] ?? 0, $0.rawValue) }
+    // Of the tokens that a policy chooses nobody can say how to get others.
+    let causes = Reason.allCases.filter { $0 != .otherTokens }
+    let most = causes.max { (nothing[$0] ?? 0, $1.rawValue) < (nothing[$1] ?? 0, $0.rawValue) }
     let hint =
       switch most {
       case .truncated: "raise max_new_tokens, or keep such completions with drop_truncated: false"
@@ -89,7 +101,6 @@ public struct PreferenceCounts: Sendable, Equatable {
       case .belowMargin: "lower the margin"
       default: "raise the temperature or the number of completions, or begin with a policy that is sometimes right"
       }
-    let reasons = Reason.allCases.compactMap { reason in nothing[reason].map { "\(reason.words): \($0)" } }
-    return .work("\(prompts) prompts gave no \(kind.rawValue) (\(reasons.joined(separator: ", ")))", hint: hint)
+    return .work("\(prompts) prompts gave no \(kind.rawValue) (\(reasons))", hint: hint)
   }
 }

@@ -21,7 +21,7 @@ struct PreferenceMaker {
   var isCancelled: () -> Bool = { false }
 
   /// Prompts that are sampled together; no row depends on it.
-  private static let prompts = 64
+  static let prompts = 32
 
   /// Writes the rows of a source's first prompts, in the source's order, to a JSONL file.
   ///
@@ -76,7 +76,7 @@ struct PreferenceMaker {
       groups = try engine.generate(
         zip(samples, prompts).map {
           RolloutRequest(prompt: $1.encoded, completions: settings.completions, promptNumber: $0.id)
-        }, settings.sampling(stopIDs: policy.endIDs), isCancelled: isCancelled
+        }, settings.sampling(stopIDs: policy.stopIDs), isCancelled: isCancelled
       ) { group, completions in
         let number = range.lowerBound + group
         // Unlike any number of a training sample, of one of an evaluation, or of one of a look at rewards.

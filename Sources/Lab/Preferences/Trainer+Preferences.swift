@@ -2,6 +2,7 @@ import AttuneTensor
 import Core
 import Datasets
 import Foundation
+import Rollout
 
 extension Trainer {
   /// Before a stage begins that reads a sampled source: its rows are made with the policy as it is, or read if an earlier
@@ -14,6 +15,7 @@ extension Trainer {
       case .sampled(let sampled) = source.content, let prompts = recipe.source(sampled.from)
     else { return }
     let task = try DataSources.task(of: source.name, in: recipe)
+    guard backend.computes else { return try rehearse(source, sampled.settings, prompts, task) }
     let file = SampledFile(folder: folder, source: source.name)
     if !file.isWhole {
       guard position.step == 0 else {
@@ -22,9 +24,9 @@ extension Trainer {
           at: .init(file: file.path), hint: "put the file back, or start the run anew")
       }
       var settings = sampled.settings
-      settings.kind = task == .unpaired ? .labels : .pairs
+      settings.kind = task == .unpaired && sampled.labels == .threshold ? .labels : .pairs
       let counts = try clock.measure("preferences") { try make(file, settings, prompts) }
-      try emit(.note("data \(source.name): \(counts.text)"))
+      try emit(.note("data \(source.name): \(counts.line)"))
     }
     streams[source.name] = DataStream(
       name: source.name, source: try DataSources.openSampled(file.path, task: task), seed: recipe.seed &+ source.seed)
@@ -49,6 +51,44 @@ extension Trainer {
     try rewards.restore(rewards.states)
     try file.seal(counts)
     return counts
+  }
+}
+
+extension Trainer {
+  /// On a backend that computes nothing: a part of the prompts is sampled, and every prompt then has answers that are as
+  /// long as they may be.
+  fileprivate func rehearse(
+    _ source: Recipe.Source, _ settings: PreferenceSettings, _ prompts: Recipe.Source, _ task: SampleTask
+  ) throws {
+    let base = try DataSources.open(prompts, task: .rl)
+    let count = try settings.promptCount(of: base, named: prompts.name)
+    let requests = try (0..<min(count, PreferenceMaker.prompts)).map { number in
+      RolloutRequest(
+        prompt: try encode(base.sample(at: number)).encoded, completions: settings.completions, promptNumber: number)
+    }
+    _ = try clock.measure("preferences") { try engine.generate(requests, settings.sampling(stopIDs: policy.endIDs)) }
+    let unit = "0 "
+    let tokens = max(1, policy.ids(of: String(repeating: unit, count: 64)).count)
+    let answer = String(repeating: unit, count: (settings.maxNewTokens * 64 + tokens - 1) / tokens)
+    streams[source.name] = DataStream(
+      name: source.name, source: RehearsedPreferences(base: base, count: count, task: task, answer: answer),
+      seed: recipe.seed &+ source.seed)
+  }
+}
+
+/// Prompts with made-up answers.
+private struct RehearsedPreferences: SampleSource {
+  let base: any SampleSource
+  let count: Int?
+  let task: SampleTask
+  let answer: String
+
+  func sample(at index: Int) throws -> Sample {
+    var sample = try base.sample(at: index)
+    sample.completion = answer
+    if task == .preference { sample.rejected = answer }
+    if task == .unpaired { sample.label = index % 2 == 0 }
+    return sample
   }
 }
 

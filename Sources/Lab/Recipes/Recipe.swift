@@ -35,6 +35,8 @@ public struct Recipe: Sendable, Equatable {
   public var watch: Watch
   public var evaluation: Evaluation
   public var rollout: Rollout
+  /// GiB that the run may need; nil takes what the machine has, 0 does not ask.
+  public var memoryLimit: Double?
   public var checkpoint: Checkpoint
   public var report: Report
 
@@ -78,6 +80,13 @@ public struct Recipe: Sendable, Equatable {
     try self.init(RecipeNode(effective), text: text, file: file, overrides: [], checkFiles: checkFiles)
   }
 
+  /// The same recipe with some keys set as `--set` does.
+  ///
+  /// - Throws: `AttuneError` (request) if they do not go with the others.
+  func setting(_ overrides: [String]) throws -> Recipe {
+    try Recipe(RecipeNode(effective), text: text, file: file, overrides: overrides, checkFiles: false)
+  }
+
   private init(_ root: RecipeNode, text: String, file: String, overrides: [String], checkFiles: Bool) throws {
     var problems = RecipeProblems(file: file)
     let whole = try RecipeExtension.resolve(root, file: file, problems: &problems)
@@ -110,6 +119,7 @@ public struct Recipe: Sendable, Equatable {
     watch = Watch(values.section("watch"))
     evaluation = Evaluation(values.section("evaluation"))
     rollout = Rollout(values.section("rollout"))
+    memoryLimit = values.section("memory").optionalNumber("limit_gib")
     checkpoint = Checkpoint(values.section("checkpoint"))
     report = Report(values.section("report"))
   }
@@ -153,6 +163,9 @@ extension Recipe {
     }
   }
 
+  /// The model is given a score in the place of its words.
+  public var trainsRewardModel: Bool { stages.contains { $0.entry.kind == .scores } }
+
   /// How the model's frozen weights are held, in the words of the room that holds them.
   public var weightFormat: WeightFormat {
     switch model.weights {
@@ -168,6 +181,8 @@ extension Recipe {
 
     /// Name of the source; nil evaluates nothing.
     public var data: String?
+    /// Name of the source of held-out pairs; nil looks at none.
+    public var preferences: String?
     /// Steps between evaluations; 0 only before the first stage and after each.
     public var every: Int
     /// 0 takes all samples.
@@ -179,6 +194,7 @@ extension Recipe {
 
     init(_ values: RecipeValues) {
       data = values.optionalString("data")
+      preferences = values.optionalString("preferences")
       every = values.int("every")
       count = values.int("count")
       maxNewTokens = values.int("max_new_tokens")

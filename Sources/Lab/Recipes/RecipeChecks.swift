@@ -14,6 +14,8 @@ enum RecipeChecks {
     checkUniqueNames(recipe, "rewards", &reader)
     checkComponents(recipe, &reader)
     checkEvaluation(recipe, &reader)
+    checkRewardModel(recipe, &reader)
+    checkHeldOutPairs(recipe, &reader)
   }
 
   private static func checkModel(_ recipe: JSON, _ reader: inout RecipeReader) {
@@ -97,18 +99,20 @@ enum RecipeChecks {
           "\(path): a \(entry.name) stage needs rewards, and the recipe has none", at: path + ".objective",
           hint: "add 'rewards: [{source: exact_match}]', or the source file of your own")
       }
-      checkObjective(entry, stage, path, &reader)
+      checkObjective(entry, stage, recipe, path, &reader)
     }
   }
 
   /// What the objective itself says of its settings.
   private static func checkObjective(
-    _ entry: ObjectiveEntry, _ stage: JSON, _ path: String, _ reader: inout RecipeReader
+    _ entry: ObjectiveEntry, _ stage: JSON, _ recipe: JSON, _ path: String, _ reader: inout RecipeReader
   ) {
     let section = path + "." + entry.objective.name
     do {
       let objective = try Recipe.Stage.objective(entry, stage.object ?? JSON.Object())
       if let objective = objective as? any PolicyObjective { checkGroups(entry, objective, stage, path, &reader) }
+      checkReference(entry, objective, stage, recipe, path, &reader)
+      checkBatch(entry, objective, stage, path, &reader)
       if let grpo = (objective as? GRPO)?.configuration, let delta = grpo.delta, delta <= 1 + grpo.upperEpsilon {
         reader.add(
           "\(section).delta: found \(delta), expected more than 1 + epsilon_high = \(1 + grpo.upperEpsilon)",
@@ -176,6 +180,13 @@ enum RecipeChecks {
       reader.add(
         "\(path).\(key): found \(steps), expected a whole number of steps, or a fraction below 1", at: "\(path).\(key)")
     }
+    if optimizer?["kind"]?.string == OptimizerMethod.Kind.sgd.rawValue, optimizer?["nesterov"]?.bool == true,
+      optimizer?["momentum"]?.double == 0
+    {
+      reader.add(
+        "\(path).nesterov: there is nothing to look ahead by with momentum: 0", at: "\(path).nesterov",
+        hint: "set momentum to 0.9, or leave nesterov out")
+    }
     if optimizer?["schedule"]?.string == LearningRateSchedule.Shape.polynomial.rawValue,
       let end = optimizer?["end_learning_rate"]?.double, let peak = optimizer?["learning_rate"]?.double, end >= peak
     {
@@ -197,7 +208,10 @@ enum RecipeChecks {
   private static func checkEvaluation(_ recipe: JSON, _ reader: inout RecipeReader) {
     guard let evaluation = recipe["evaluation"] else { return }
     checkSource(evaluation["data"], recipe, "evaluation.data", &reader)
-    if evaluation["data"]?.isNull == true, let every = evaluation["every"]?.int, every > 0 {
+    checkSource(evaluation["preferences"], recipe, "evaluation.preferences", &reader)
+    if evaluation["data"]?.isNull == true, evaluation["preferences"]?.isNull == true,
+      let every = evaluation["every"]?.int, every > 0
+    {
       reader.add(
         "evaluation.every: there is no data to evaluate on", at: "evaluation.every",
         hint: "describe a source under 'data: {eval: ...}', or name one in evaluation.data")

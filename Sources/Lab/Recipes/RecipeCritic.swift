@@ -22,7 +22,9 @@ extension Recipe.Stage {
 
     /// The preset's name if `path` names one.
     public var preset: String? {
-      path.flatMap { $0.hasPrefix(RecipePaths.presetPrefix) ? String($0.dropFirst(RecipePaths.presetPrefix.count)) : nil }
+      path.flatMap {
+        $0.hasPrefix(RecipePaths.presetPrefix) ? String($0.dropFirst(RecipePaths.presetPrefix.count)) : nil
+      }
     }
 
     init(_ values: RecipeValues) {
@@ -53,10 +55,12 @@ extension Recipe.Stage {
           "What foresees the reward at every token. The run leaves it in `critic/`."),
         key(
           "kind", RecipeTable.choice(Kind.self), .value(.string(Kind.trunk.rawValue)),
-          "A value head on the policy's own hidden states, or a model of its own: a second model in memory and in every pass."),
+          "A value head on the policy's own hidden states, or a model of its own: a second model in memory and in every pass."
+        ),
         key(
           "path", .path(.model), .sameAs(".model.path"), only: own,
-          "A checkpoint with the policy's tokens: a reward model, a critic, or a language model or preset, which gets a fresh head."),
+          "A checkpoint with the policy's tokens: a reward model, a critic, or a language model or preset, which gets a fresh head."
+        ),
         key(
           "train", RecipeTable.choice(Recipe.Model.Training.self), .sameAs(".model.train"), only: own,
           "Train all of its weights, or an adapter shaped like the policy's; its head always."),

@@ -1,8 +1,10 @@
+import AttuneTensor
 import Models
 
 extension Recipe {
-  /// AdamW and its learning rate.
+  /// How gradients become steps, and the learning rate.
   public struct Optimizer: Sendable, Equatable {
+    public var method: OptimizerMethod
     public var learningRate: Double
     /// Rates of parts that have their own.
     public var partLearningRates: [ModelPart: Double]
@@ -43,15 +45,18 @@ extension Recipe {
 
     /// `fallback` gives what has no default and is not set here.
     init(_ values: RecipeValues, fallback: Optimizer?) {
+      method = OptimizerMethod(values)
       learningRate = values.number("learning_rate")
       partLearningRates = fallback?.partLearningRates ?? [:]
       for part in ModelPart.allCases {
         if let rate = values.optionalNumber(part.rawValue + "_learning_rate") { partLearningRates[part] = rate }
       }
       loraPlusRatio = values.number("lora_plus_ratio")
-      beta1 = values.number("beta1")
-      beta2 = values.number("beta2")
-      epsilon = values.number("epsilon")
+      // A kind without moments has no such keys, and passes over the values.
+      let moments = AdamWStep(learningRate: 0, step: 0)
+      beta1 = values.optionalNumber("beta1") ?? moments.beta1
+      beta2 = values.optionalNumber("beta2") ?? moments.beta2
+      epsilon = values.optionalNumber("epsilon") ?? moments.epsilon
       weightDecay = values.number("weight_decay")
       maxGradNorm = values.number("max_grad_norm")
       schedule = values.choice("schedule")
@@ -63,6 +68,32 @@ extension Recipe {
       decaySteps = values.number("decay_steps")
       decay = values.choice("decay")
       timescale = values.optionalNumber("timescale") ?? fallback?.timescale
+    }
+  }
+}
+
+extension OptimizerMethod {
+  fileprivate init(_ values: RecipeValues) {
+    self.init(values.choice("kind"))
+    switch self {
+    case .adamW, .adamW8Bit: break
+    case .sgd(var settings):
+      settings.momentum = values.number("momentum")
+      settings.nesterov = values.bool("nesterov")
+      settings.couplesDecay = values.bool("coupled_weight_decay")
+      self = .sgd(settings)
+    case .muon(var settings):
+      settings.momentum = values.number("momentum")
+      settings.nesterov = values.bool("nesterov")
+      settings.steps = values.int("newton_schulz_steps")
+      settings.scale = values.choice("update_scale")
+      settings.adamWRateRatio = values.number("adamw_rate_ratio")
+      self = .muon(settings)
+    case .galore(var settings):
+      settings.rank = values.int("rank")
+      settings.gap = values.int("update_proj_gap")
+      settings.scale = values.number("projection_scale")
+      self = .galore(settings)
     }
   }
 }

@@ -40,6 +40,15 @@ extension Recipe {
     /// The source of the prompts.
     public var from: String
     public var settings: PreferenceSettings
+    public var labels: Labels
+
+    /// What is labelled where a stage learns from labels.
+    public enum Labels: String, Sendable, CaseIterable {
+      /// Every completion, desirable from a threshold of its reward on.
+      case threshold
+      /// The two completions of each pair: as many desirable ones as others.
+      case pairs
+    }
 
     init(_ values: RecipeValues, seed: UInt64) {
       from = values.string("from")
@@ -55,6 +64,7 @@ extension Recipe {
       settings.margin = values.number("margin")
       settings.maxPairs = values.int("max_pairs")
       settings.threshold = values.number("threshold")
+      labels = values.choice("labels")
       settings.dropsTruncated = values.bool("drop_truncated")
       settings.seed = seed
     }

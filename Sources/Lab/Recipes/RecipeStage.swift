@@ -18,8 +18,14 @@ extension Recipe {
     public var rollouts: Rollouts?
     /// What values come from; nil for objectives that read none.
     public var critic: Critic?
+    /// The frozen model, of objectives that read one.
+    public var reference: Reference
     /// Trees that are computed at once; 0 is as many as make about 512 rows.
     public var microBatch: Int
+    /// Longest sequence of prompt and completion, tokens; 0 where there is no limit.
+    public var maxLength: Int
+    /// Each layer's input alone is kept for the way back.
+    public var recomputes: Bool
     public var optimizer: Optimizer
     /// Every key of the stage with its value.
     private let values: JSON
@@ -34,7 +40,11 @@ extension Recipe {
       objective = try Stage.objective(entry, values.object)
       steps = values.int("steps")
       data = values.string("data")
+      reference =
+        Reference.objectives.contains(entry.name) ? Reference(values) : .none
       microBatch = values.int("micro_batch")
+      maxLength = values.optionalInt("max_length") ?? 0
+      recomputes = values.bool("recompute")
       rollouts = entry.kind == .rollouts ? Rollouts(values) : nil
       critic = Critic.objectives.contains(entry.name) ? Critic(values.section("critic")) : nil
       batch = entry.kind == .rollouts ? 0 : values.int("batch")

@@ -28,6 +28,9 @@ extension RecipeTable {
       key(
         "max_pairs", .int, .value(0), in: count(from: 0),
         "Most pairs of a prompt, largest differences first; 0 has no limit."),
+      key(
+        "labels", choice(Recipe.Sampled.Labels.self), .value("threshold"),
+        "Where a stage learns from labels: each completion against `threshold`, or both of each pair, one desirable."),
       key("threshold", .number, .value(0.5), "Labels: completions with at least this reward are desirable."),
       key("drop_truncated", .bool, .value(true), "Leave out completions that hit the length limit."),
     ]

@@ -11,12 +11,20 @@ extension RecipeTable {
       stage("data", .string, .value("train"), "Name of the data source."),
       stage(
         "batch", .int, .value(8), in: count(from: 1), only: learners, "Sequences, pairs or completions in one step."),
+      stage(
+        "max_length", .int, .value(0), in: count(from: 0), only: learners,
+        "Longest sequence of prompt and completion, tokens: completions lose their end, reward models leave the pair out; 0 sets no limit."
+      ),
     ] + rollouts + [
       stage(
         "micro_batch", .int, .value(0), in: count(from: 0),
         "Trees (a prompt with its completions) that are computed at once; 0 as many as make about 512 rows. Results don't depend on it."
-      )
-    ] + optimizer(in: "stages[].", perStage: true) + Recipe.Stage.Critic.keys
+      ),
+      stage(
+        "recompute", .bool, .value(false),
+        "Keep only each layer's input for the way back and compute the rest again: less memory, a third more work, the same bits."
+      ),
+    ] + optimizer(in: "stages[].", perStage: true) + Recipe.Stage.Reference.keys + Recipe.Stage.Critic.keys
     + ObjectiveRegistry.objectives.flatMap(settings)
 
   /// Objectives that learn from data as it is.

@@ -92,8 +92,19 @@ public enum RecipeTable {
 
   /// The optimizer's rows, once at the root with defaults, once in each stage where the root's values are the defaults.
   static func optimizer(in parent: String, perStage: Bool) -> [RecipeKey] {
+    func only(_ kinds: OptimizerMethod.Kind...) -> RecipeKey.Condition {
+      RecipeKey.Condition(key: "kind", values: kinds.map(\.rawValue))
+    }
+    let adamW = only(.adamW, .adamW8Bit, .muon, .galore)
+    let (sgd, muon, galore) = (OptimizerMethod.SGD(), OptimizerMethod.Muon(), OptimizerMethod.GaLore())
+    @Sendable func isMuon(_ scope: RecipeKey.Scope) -> Bool {
+      scope.siblings["kind"]?.string == OptimizerMethod.Kind.muon.rawValue
+    }
     let root: [RecipeKey] = [
-      row("learning_rate", .number, .value(1e-6), in: .within(0, 1000), "Peak learning rate of AdamW."),
+      row(
+        "kind", choice(OptimizerMethod.Kind.self), .value("adamw"),
+        "How gradients become steps; what each kind keeps in memory is in optimizers.md."),
+      row("learning_rate", .number, .value(1e-6), in: .within(0, 1000), "Peak learning rate."),
       row(
         "vision_learning_rate", .number, .unset(meaning: "that of `learning_rate`"), in: .within(0, 1000),
         "Peak learning rate of the picture encoder."),
@@ -106,10 +117,44 @@ public enum RecipeTable {
       row(
         "lora_plus_ratio", .number, .value(1), in: .above(0, upTo: 1000),
         "The second factors of an adapter learn so many times faster (LoRA+)."),
-      row("beta1", .number, .value(0.9), in: .below(1), "Decay of the gradient's running mean."),
-      row("beta2", .number, .value(0.999), in: .below(1), "Decay of the squared gradient's running mean."),
-      row("epsilon", .number, .value(1e-8), in: .above(0), "Added to the root of the second moment."),
-      row("weight_decay", .number, .value(0), in: .atLeast(0), "Decoupled weight decay; biases and norms are exempt."),
+      row("beta1", .number, .value(0.9), in: .below(1), only: adamW, "Decay of the gradient's running mean."),
+      row("beta2", .number, .value(0.999), in: .below(1), only: adamW, "Decay of the squared gradient's running mean."),
+      row("epsilon", .number, .value(1e-8), in: .above(0), only: adamW, "Added to the root of the second moment."),
+      row(
+        "momentum", .number,
+        .derived(meaning: "\(sgd.momentum) for sgd, \(muon.momentum) for muon") {
+          .double(isMuon($0) ? muon.momentum : sgd.momentum)
+        }, in: .below(1), only: only(.sgd, .muon), "Decay of the gradient's running sum (sgd) or mean (muon)."),
+      row(
+        "nesterov", .bool,
+        .derived(meaning: "\(sgd.nesterov) for sgd, \(muon.nesterov) for muon") {
+          .bool(isMuon($0) ? muon.nesterov : sgd.nesterov)
+        }, only: only(.sgd, .muon), "Look one update of the momentum ahead."),
+      row(
+        "coupled_weight_decay", .bool, .value(.bool(sgd.couplesDecay)), only: only(.sgd),
+        "Weight decay is part of the gradient (L2, as in torch) and goes through the momentum."),
+      row(
+        "newton_schulz_steps", .int, .value(.int(muon.steps)), in: .within(1, 99), only: only(.muon),
+        "Steps that make the momentum orthogonal."),
+      row(
+        "update_scale", choice(OptimizerMethod.Muon.Scale.self), .value(.string(muon.scale.rawValue)),
+        only: only(.muon),
+        "Length of a step: as AdamW's, 0.2 √max(rows, columns), or √max(1, rows / columns)."),
+      row(
+        "adamw_rate_ratio", .number, .value(.double(muon.adamWRateRatio)), in: .above(0, upTo: 1000),
+        only: only(.muon), "Embeddings, heads, norms and biases, which AdamW updates, learn so many times as fast."),
+      row(
+        "rank", .int, .value(.int(galore.rank)), in: .within(1, 1_000_000), only: only(.galore),
+        "Dimensions of the subspace; matrices whose smaller side is not larger are updated by AdamW."),
+      row(
+        "update_proj_gap", .int, .value(.int(galore.gap)), in: count(from: 1), only: only(.galore),
+        "Steps between two choices of the subspace."),
+      row(
+        "projection_scale", .number, .value(.double(galore.scale)), in: .above(0, upTo: 1000), only: only(.galore),
+        "Multiplies the steps inside the subspace."),
+      row(
+        "weight_decay", .number, .value(0), in: .atLeast(0),
+        "Weight decay, decoupled but where sgd couples it; biases and norms are exempt."),
       row(
         "max_grad_norm", .number, .value(1.0), in: .atLeast(0), "Gradients are scaled down to this norm; 0 leaves them."
       ),
@@ -137,16 +182,27 @@ public enum RecipeTable {
     let heading =
       perStage
       ? "This stage's optimizer; what is not given is taken from the recipe's `optimizer`."
-      : "AdamW and its learning rate, for all stages."
+      : "How gradients become steps, and the learning rate, for all stages."
     return [section(parent + "optimizer", heading)]
       + root.map { key in
         var copy = key
         copy.path = parent + "optimizer." + key.path
         if perStage {
-          if case .unset = key.fallback {
-            copy.fallback = .unset(meaning: "the recipe's `optimizer.\(key.path)`")
-          } else {
-            copy.fallback = .sameAs(".optimizer." + key.path)
+          switch key.fallback {
+          case .unset: copy.fallback = .unset(meaning: "the recipe's `optimizer.\(key.path)`")
+          case .value(let value) where key.condition != nil:
+            // The recipe's optimizer may be of a kind without this key.
+            copy.fallback = .derived(
+              meaning: "the recipe's `optimizer.\(key.path)`, \(key.defaultText) where its kind has none"
+            ) { $0.root["optimizer"]?[key.path] ?? value }
+          case .derived(let meaning, let make):
+            copy.fallback = .derived(
+              meaning: "the recipe's `optimizer.\(key.path)` if the kind is the same, else \(meaning)"
+            ) { scope in
+              let recipe = scope.root["optimizer"]
+              return recipe?["kind"] == scope.siblings["kind"] ? recipe?[key.path] ?? make(scope) : make(scope)
+            }
+          default: copy.fallback = .sameAs(".optimizer." + key.path)
           }
         }
         return copy
@@ -227,13 +283,23 @@ public enum RecipeTable {
     ] + sampled
   }()
 
+  private static func trainsRewardModel(_ scope: RecipeKey.Scope) -> Bool {
+    let rewardModels = ObjectiveRegistry.names(of: .scores)
+    return scope.root["stages"]?.array?.contains { rewardModels.contains($0["objective"]?.string ?? "") } ?? false
+  }
+
   private static let evaluation: [RecipeKey] = [
     section("evaluation", "Greedy completions on held-out data."),
     row(
       "evaluation.data", .string,
-      .derived(meaning: "eval if there is such a source, else none") {
-        $0.root["data"]?["eval"] == nil ? .null : "eval"
-      }, "Name of the data source."),
+      .derived(meaning: "eval if there is such a source, else none; none where a reward model is trained") {
+        $0.root["data"]?["eval"] == nil || trainsRewardModel($0) ? .null : "eval"
+      }, "Name of the data source of prompts."),
+    row(
+      "evaluation.preferences", .string,
+      .derived(meaning: "none; eval if there is such a source where a reward model is trained") {
+        $0.root["data"]?["eval"] != nil && trainsRewardModel($0) ? "eval" : .null
+      }, "Name of a data source of held-out pairs, for stages that learn from preferences."),
     row(
       "evaluation.every", .int, .value(0), in: count(from: 0),
       "Steps between evaluations; 0 evaluates only before the first stage and after each."),
@@ -254,6 +320,10 @@ public enum RecipeTable {
     row(
       "rollout.prefill_tokens", .int, .value(2048), in: count(from: 1),
       "Prompt tokens of one forward pass; longer prompts are computed in parts."),
+    section("memory", "What the run may need of the machine's memory."),
+    row(
+      "memory.limit_gib", .number, .unset(meaning: "the machine's memory and swap"), in: .within(0, 1e9),
+      "A run does not begin if it would need more GiB by the estimate of `attune check`; 0 lets it begin without one."),
     section("checkpoint", "What a killed run goes on from."),
     row(
       "checkpoint.every", .int, .value(50), in: count(from: 0), "Steps between checkpoints; 0 saves at stage ends only."

@@ -43,6 +43,25 @@ final class RewardSet {
     }
   }
 
+  /// Stand-ins for a recipe's rewards that score without looking: what a rehearsal needs, which asks no plugin and no judge.
+  ///
+  /// - Parameter descriptors: of the rewards themselves, in the recipe's order, where they are loaded.
+  init(rehearsing recipe: Recipe, _ descriptors: [RewardDescriptor]) throws {
+    self.recipe = recipe
+    workerCommand = []
+    copies = nil
+    entries = try recipe.rewards.enumerated().map { i, settings in
+      var rule = ScoringRule(settings)
+      // Every completion is as long as it may be, and groups must differ for anything to be learnt.
+      rule.truncation = .score
+      let reward = RehearsedReward(settings.name, descriptors.indices.contains(i) ? descriptors[i] : nil)
+      return Entry(
+        settings: settings, rule: rule, reward: reward,
+        identity: try RewardIdentity(
+          RewardSpecification(settings, file: recipe.file), source: settings.source, reward.descriptor, hash: nil))
+    }
+  }
+
   var rules: [ScoringRule] { entries.map(\.rule) }
   var identities: [RewardIdentity] { entries.map(\.identity) }
 

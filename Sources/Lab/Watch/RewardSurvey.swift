@@ -94,10 +94,10 @@ extension RewardSurvey {
     case .noSpread:
       let place =
         comparesGroups
-        ? "in none of \(groups) groups of \(generations) completions"
-        : "of \(samples) completions of \(groups) prompts in none"
+        ? "in none of \(groups) groups of \(generations) completions is one"
+        : "of \(samples) completions of \(groups) prompts none is"
       what =
-        "\(place) is one rewarded above another (mean reward \(Self.number(total.mean)), highest \(Self.number(total.highest)))"
+        "\(place) rewarded above another (mean reward \(Self.number(total.mean)), highest \(Self.number(total.highest)))"
     }
     return .work(
       "stage \(stageName) has nothing to learn from: \(what)",

@@ -64,7 +64,7 @@ extension Trainer {
           RolloutRequest(
             prompt: $1.encoded, completions: settings.generations, step: position.globalStep,
             promptNumber: first + start + $0)
-        }, settings.sampling(stopIDs: policy.endIDs), isCancelled: isCancelled)
+        }, settings.sampling(stopIDs: policy.stopIDs), isCancelled: isCancelled)
       for (i, sample) in samples.enumerated() {
         // Unlike any number of a training sample, or of one of an evaluation.
         let id = 3 << 62 | UInt64(position.globalStep) << 32 | UInt64((start + i) * settings.generations)

@@ -100,7 +100,9 @@ extension LanguageModel {
       }
       let a = parameter(
         "lora_A.weight",
-        backend.upload((0..<rank * width).map { _ in Float(stream.uniform(-bound, bound)) }, [rank, width]))
+        backend.computes
+          ? backend.upload((0..<rank * width).map { _ in Float(stream.uniform(-bound, bound)) }, [rank, width])
+          : backend.empty([rank, width], .f32))
       let b = parameter("lora_B.weight", backend.zeros([out, rank], .f32))
       adapter.layers.append(
         LoRALayer(

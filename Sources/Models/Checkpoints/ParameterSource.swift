@@ -61,7 +61,7 @@ public class ParameterSource {
   ) -> Parameter {
     var value = value
     if value.dtype == .bf16 || value.dtype == .f16, value.shape.count == 1 {
-      let wide = backend.empty(value.shape, .f32)
+      let wide = backend.making(backend.modelPart) { backend.empty(value.shape, .f32) }
       backend.convert(wide, value)
       value = wide
     }
@@ -99,6 +99,8 @@ public final class CheckpointSource: ParameterSource {
   ///
   /// - Throws: `.request` if it is not: it would be ignored.
   public func checkTiedHead() throws {
+    // A rehearsal reads no weights.
+    guard backend.computes else { return }
     for name in files.unasked where name.hasSuffix(Self.headName) {
       guard let embedding = parameters.first(where: { $0.name.hasSuffix("embed_tokens.weight") })?.name,
         !files.areEqual(name, embedding)
@@ -123,6 +125,18 @@ public final class CheckpointSource: ParameterSource {
     let some = names.prefix(3).joined(separator: ", ") + (names.count > 3 ? ", …" : "")
     return
       "\(files.folder): \(names.count) tensor\(names.count == 1 ? "" : "s") of the weights not used by this model (\(some))"
+  }
+}
+
+/// Parameters of which nothing but their shapes is wanted, on a backend that computes nothing.
+public final class ShapeSource: ParameterSource {
+  override public init(backend: any Backend, precision: Precision, weights: WeightFormat = .plain) {
+    precondition(!backend.computes, "parameters without values for a backend that computes")
+    super.init(backend: backend, precision: precision, weights: weights)
+  }
+
+  override func value(_ name: String, _ shape: [Int], _ initialization: Initialization) throws -> Tensor {
+    backend.empty(shape, .f32)
   }
 }
 

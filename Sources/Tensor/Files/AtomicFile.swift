@@ -109,6 +109,13 @@ public enum AtomicFile {
       }
     }
 
+    /// Leaves a hole of zeros that takes no room on the disk.
+    mutating func skip(_ count: Int) throws {
+      try flush()
+      let end = lseek(descriptor, off_t(count), SEEK_CUR)
+      guard end >= 0, ftruncate(descriptor, end) == 0 else { throw AtomicFile.failure("cannot leave a hole in", path) }
+    }
+
     mutating func flush() throws {
       let pending = buffer
       buffer.removeAll(keepingCapacity: true)

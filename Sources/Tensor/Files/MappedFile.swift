@@ -70,6 +70,14 @@ public final class MappedFile: @unchecked Sendable {
   /// A copy of a whole file.
   public static func read(_ path: String) throws -> [UInt8] { try MappedFile(path).withBytes { Array($0) } }
 
+  /// The SHA-256 hash of a whole file, of which a MiB is in memory at a time.
+  public static func hash(_ path: String) throws -> String {
+    let file = try MappedFile(path, inStretches: true)
+    return file.withBytes { bytes in
+      SHA256.hex(bytes) { file.forget(UnsafeRawBufferPointer(rebasing: bytes[$0])) }
+    }
+  }
+
   // MARK: What will be read, and what was
 
   /// Asks the system to have `part` in memory soon.

@@ -7,6 +7,8 @@ public struct WrittenTensor {
   public let type: String
   public let shape: [Int]
   public let byteCount: Int
+  /// Of a rehearsal: the file has room for it, and nothing is written.
+  let isHollow: Bool
   let write: ((UnsafeRawBufferPointer) throws -> Void) throws -> Void
 
   /// A tensor that is made (converted, merged) by `make` when it is written, and dropped behind that.
@@ -24,6 +26,7 @@ public struct WrittenTensor {
     self.shape = shape
     type = dtype.fileType
     byteCount = shape.reduce(1, *) * dtype.size
+    isHollow = !backend.computes
     write = { [byteCount] put in
       var written = 0
       for make in parts {
@@ -43,6 +46,7 @@ public struct WrittenTensor {
     type = entry.type
     shape = entry.shape
     byteCount = entry.range.count
+    isHollow = false
     write = { put in
       try file.withBytes(entry, put)
       file.forget(entry)
@@ -51,7 +55,8 @@ public struct WrittenTensor {
 }
 
 extension DType {
-  fileprivate var fileType: String {
+  /// As safetensors files name it.
+  var fileType: String {
     switch self {
     case .f32: "F32"
     case .bf16: "BF16"
@@ -103,7 +108,9 @@ extension SafeTensors {
       var length = UInt64(text.utf8.count).littleEndian
       try withUnsafeBytes(of: &length) { try writer.append($0) }
       try Array(text.utf8).withUnsafeBytes { try writer.append($0) }
-      for tensor in sorted { try tensor.write { try writer.append($0) } }
+      for tensor in sorted {
+        if tensor.isHollow { try writer.skip(tensor.byteCount) } else { try tensor.write { try writer.append($0) } }
+      }
     }
   }
 

@@ -213,6 +213,19 @@ public struct SafeTensors: Sendable {
     }
   }
 
+  /// A tensor of its own, of exactly this shape and dtype.
+  ///
+  /// - Throws: `.request` naming the file and what was found.
+  public func tensor(_ name: String, _ shape: [Int], _ dtype: DType, on backend: any Backend) throws -> Tensor {
+    let entry = try require(name)
+    guard entry.shape == shape, entry.type == dtype.fileType else {
+      throw AttuneError.request(
+        "tensor \(name) is \(entry.type) of shape \(entry.shape), \(dtype.fileType) of shape \(shape) was expected",
+        at: .init(file: path))
+    }
+    return withBytes(entry) { backend.upload($0, shape, dtype) }
+  }
+
   /// Has the vectors read in the background. They stand between the matrices and are wanted first; each would be waited for, with
   /// megabytes around it.
   func askForVectors() {

@@ -35,7 +35,7 @@ extension Tape {
         let hiddenBlock = hidden.rowRange(block)
         let logits = kept ?? tape.logits(hiddenBlock, group)
         backend.headBackward(logits, seeds, firstRow: block.lowerBound, targets[block], temperature, wanted)
-        let operand = backend.operand(logits, for: group.precision)
+        let operand = backend.making(.logits) { backend.operand(logits, for: group.precision) }
         if let gradient = weight.accumulator {
           backend.matmulWeightGradient(gradient, operand.allColumns, hiddenBlock.allColumns, group.precision)
         }
@@ -48,7 +48,7 @@ extension Tape {
 
   /// hidden wᵀ `[rows, vocabulary]`: the very products that `head` reads, for sampling.
   public func logits(_ hidden: Tensor, _ group: WeightGroup) -> Tensor {
-    let logits = backend.empty([hidden.rows, group.out], hidden.gradientDType)
+    let logits = backend.making(.logits) { backend.empty([hidden.rows, group.out], hidden.gradientDType) }
     backend.matmul(logits.allColumns, hidden.allColumns, group.panels(on: backend), accumulate: false)
     return logits
   }

@@ -41,11 +41,12 @@ public final class WeightGroup {
     }
     if !weights.contains(where: \.hasStandIns) { hidden = [:] }
     packed = nil
-    let panels: PackedMatrix
-    if weights.count == 1, let turned = weights[0].turnedValue {
-      panels = backend.packTurned(turned, for: precision, as: format)
-    } else {
-      panels = backend.pack(weights.map(\.value), for: precision, as: format)
+    let part = weights[0].part
+    let panels = backend.making(part == .weights ? .panels : part) {
+      if weights.count == 1, let turned = weights[0].turnedValue {
+        return backend.packTurned(turned, for: precision, as: format)
+      }
+      return backend.pack(weights.map(\.value), for: precision, as: format)
     }
     // What comes from a mapped file need not stay in memory beside its panels.
     for weight in weights where !weight.isTrainable { weight.forget() }

@@ -4,6 +4,7 @@ import Core
 import Foundation
 import Lab
 import Models
+import Objectives
 import Rewards
 
 let benchKernelsCommand = Command(
@@ -71,6 +72,17 @@ extension Arguments {
     return value
   }
 
+  /// One of the words of a type.
+  fileprivate func word<T: CaseIterable & RawRepresentable>(_ name: String, _ fallback: T) throws -> T
+  where T.RawValue == String {
+    guard let text = string(name) else { return fallback }
+    if let value = T(rawValue: text) { return value }
+    let known = T.allCases.map(\.rawValue)
+    throw AttuneError.request(
+      "\(name) is '\(text)', one of \(known.joined(separator: ", ")) was expected",
+      hint: nearestName(to: text, among: known).map { "did you mean \($0)?" })
+  }
+
   fileprivate func benchModel() throws -> BenchModel {
     let backend = try CommonFlags.backend(self)
     let model = try LanguageModel.load(
@@ -122,20 +134,27 @@ let benchRolloutCommand = Command(
 let benchTrainCommand = Command(
   words: ["bench", "train"], summary: "training steps beside what arithmetic allows",
   options: workloadOptions + [
-    .init(name: "--objective", value: "sft|dpo|kto|grpo", help: "what is trained (default sft)"),
+    .init(
+      name: "--objective", value: "NAME",
+      help: "what is trained, by its name in recipes: sft, reward, dpo, kto, grpo and their kin (default sft)"),
     .init(
       name: "--adapter", value: "lora|none",
       help: "a LoRA of rank 16 on all linear layers, or full weights (default none)"),
-    .init(name: "--rows", value: "B", help: "sequences, pairs for dpo, prompts for grpo (default 8)"),
-    .init(name: "--generations", value: "G", help: "completions of a prompt for grpo (default 8)"),
+    .init(
+      name: "--rows", value: "B",
+      help: "sequences, pairs, labelled completions, or prompts where the policy samples (default 8)"),
+    .init(name: "--generations", value: "G", help: "completions of a prompt where the policy samples (default 8)"),
     .init(name: "--micro-batch", value: "T", help: "trees computed at once (default 0: about 512 rows)"),
     .init(name: "--recompute", value: nil, help: "keep only each layer's input for the way back"),
+    .init(
+      name: "--optimizer", value: OptimizerMethod.Kind.allCases.map(\.rawValue).joined(separator: "|"),
+      help: "how gradients become steps (default adamw)"),
   ],
   example: "attune bench train --model checkpoints/tiny-vl --objective dpo --adapter lora --rows 2 --dtype bf16"
 ) { arguments in
   let name = arguments.string("--objective") ?? "sft"
-  guard let objective = TrainBench.Objective(rawValue: name) else {
-    let known = TrainBench.Objective.allCases.map(\.rawValue)
+  guard let objective = ObjectiveRegistry.named(name) else {
+    let known = ObjectiveRegistry.all.map(\.name)
     throw AttuneError.request(
       "--objective is '\(name)', one of \(known.joined(separator: ", ")) was expected",
       hint: nearestName(to: name, among: known).map { "did you mean \($0)?" })
@@ -149,19 +168,19 @@ let benchTrainCommand = Command(
     generations: try arguments.count("--generations", 8, least: 2),
     promptTokens: try arguments.count("--prompt-tokens", 128), newTokens: try arguments.count("--new-tokens", 128),
     pictures: try arguments.count("--pictures", 0, least: 0),
-    microBatch: try arguments.count("--micro-batch", 0, least: 0), recomputesLayers: arguments.has("--recompute"))
+    microBatch: try arguments.count("--micro-batch", 0, least: 0), recomputesLayers: arguments.has("--recompute"),
+    optimizer: OptimizerMethod(try arguments.word("--optimizer", OptimizerMethod.Kind.adamW)))
   let bench = try arguments.benchModel()
-  var reference: LanguageModel?
   if adapter == "lora" {
     // The decoder's layers, as the usual recipes adapt.
     let names = bench.model.linears.map(\.name).filter { !$0.contains("visual") && !$0.hasSuffix(".gate") }
     try bench.model.attachLoRA(LoRAConfiguration(rank: 16, alpha: 32, targets: .names(names)), seed: 1)
   } else {
-    if objective != .sft { reference = try arguments.benchModel().model }
     bench.model.setTrainable(true)
   }
   let figures = try TrainBench.run(
-    bench, workload, reference: reference, repeats: try arguments.count("--repeats", 3))
+    bench, workload, reference: { adapter == "lora" ? nil : try arguments.benchModel().model },
+    repeats: try arguments.count("--repeats", 3))
   try printFigures(figures.json, asJSON: arguments.has("--json"))
   return 0
 }

@@ -99,12 +99,27 @@ let runCommand = Command(
 let checkCommand = Command(
   words: ["check"], summary: "everything that can be known of a recipe before weights are read",
   positionals: ["RECIPE"],
-  options: [.init(name: "--set", value: "key.path=value", help: "overrides one key of the recipe", repeats: true)],
-  example: "attune check recipes/quickstart.yaml"
+  options: [
+    .init(name: "--set", value: "key.path=value", help: "overrides one key of the recipe", repeats: true),
+    CommonFlags.json,
+  ],
+  example: "attune check recipes/quickstart.yaml",
+  details: "Says what each phase of a step will hold in memory, and about how long the run will take."
 ) { arguments in
   let recipe = try Recipe.load(path: arguments.positionals[0], overrides: arguments.list("--set"))
-  try Run.check(recipe, workerCommand: rewardWorkerCommand)
+  let verdict = try Run.check(recipe, workerCommand: rewardWorkerCommand)
   let steps = recipe.stages.reduce(0) { $0 + $1.steps }
+  if arguments.has("--json") {
+    let json: JSON = [
+      "recipe": .string(arguments.positionals[0]), "stages": .int(recipe.stages.count), "steps": .int(steps),
+      "rewards": .int(recipe.rewards.count), "memory": verdict.json,
+    ]
+    try printResult(json.text(.pretty))
+  } else {
+    try printResult(verdict.text)
+  }
+  if let refusal = verdict.refusal { throw refusal }
+  guard !arguments.has("--json") else { return 0 }
   try printResult(
     "\(arguments.positionals[0]): fine (\(recipe.stages.count) stages, \(steps) steps, \(recipe.rewards.count) rewards)"
   )

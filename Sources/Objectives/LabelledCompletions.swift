@@ -24,9 +24,9 @@ extension TokenStreams {
       let sums = rows.reduce(0.0) { sum, i in sum + row(i).reduce(0) { mask[$1] ? $0 + Double(policyLogprobs[$1]) : $0 }
       }
       metrics.append(.init("logps/\(name)", sums / count, weight: count))
-      if let meanLogits {
-        let tokens = rows.reduce(0) { $0 + maskedCount(inRow: $1) }
-        metrics.append(.init("logits/\(name)", maskedMean(meanLogits, rows: rows), weight: Double(max(1, tokens))))
+      let tokens = rows.reduce(0) { $0 + maskedCount(inRow: $1) }
+      if let meanLogits, tokens > 0 {
+        metrics.append(.init("logits/\(name)", maskedMean(meanLogits, rows: rows), weight: Double(tokens)))
       }
     }
     if means.count == 2 {

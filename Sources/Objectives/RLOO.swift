@@ -58,7 +58,11 @@ public struct RLOO: PolicyObjective {
       metrics.append(.init("kl", kl.reduce(0, +) / Double(max(1, streams.maskedCount))))
     }
     var advantages = Spread.leftOneOut(scores, size: size)
-    if normalizes { advantages = Spread.normalized(advantages) }
+    if normalizes {
+      // Their mean is 0 by construction.
+      let scale = Spread(advantages).deviation + GroupAdvantages.deviationPadding
+      advantages = advantages.map { $0 / scale }
+    }
     // Completions without a score, or without another to compare with, move nothing.
     advantages = advantages.map { $0.isNaN ? 0 : $0 }
     for (i, extra) in rollouts.tokenRewards.enumerated() { advantages[i] += extra?.reduce(0, +) ?? 0 }

@@ -49,12 +49,6 @@ extension Spread {
     return Double(all.count { $0.isFlat && $0.count > 1 }) / Double(Swift.max(1, all.count))
   }
 
-  /// Known values with mean 0 and deviation 1; NaN where there are fewer than two.
-  static func normalized(_ values: [Double]) -> [Double] {
-    let spread = Spread(values)
-    return values.map { ($0 - spread.mean) / (spread.deviation + GroupAdvantages.deviationPadding) }
-  }
-
   /// Values minus the mean of their group's *other* known ones; NaN where there is no other, or the value itself is unknown. Exactly 0
   /// in a group that differs by no more than rounding.
   static func leftOneOut(_ values: [Double], size: Int) -> [Double] {

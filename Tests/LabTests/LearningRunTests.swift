@@ -79,7 +79,7 @@ enum LearningSupport {
     }
     let whole = try run(stage, "threads: 2", "whole")
     #expect(whole.ending == .finished && whole.steps.count == 3)
-    #expect(whole.metric("loss").allSatisfy(\.isFinite))
+    #expect(whole.metric("loss").allSatisfy { $0.isFinite })
     for (cut, threads) in [(1, 2), (3, 1)] {
       let other = try run(stage + ", micro_batch: \(cut)", "threads: \(threads)", "\(cut)-\(threads)")
       #expect(try other.weights() == whole.weights(), "micro_batch \(cut), \(threads) threads")
@@ -142,7 +142,7 @@ enum LearningSupport {
         in: folder.path + "/\(length)")
     }
     let free = try run(0)
-    #expect(free.metric("truncated_completions").allSatisfy(\.isNaN))
+    #expect(free.metric("truncated_completions").allSatisfy { $0.isNaN })
     #expect(try run(500).metric("truncated_completions") == [0, 0])
     #expect(try run(500).metric("loss") == free.metric("loss"))
     let cut = try run(40)

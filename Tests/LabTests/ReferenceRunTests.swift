@@ -10,8 +10,12 @@ import Testing
 
 /// The frozen model of a stage in its forms: each gives the same bits, and survives a stop.
 @Suite struct ReferenceRunTests {
+  private func run(_ stage: String, _ folder: TemporaryFolder, _ name: String) throws -> RunSupport.Outcome {
+    try run(stage, "threads: 2", folder, name)
+  }
+
   private func run(
-    _ stage: String, _ more: String = "threads: 2", _ folder: TemporaryFolder, _ name: String
+    _ stage: String, _ more: String, _ folder: TemporaryFolder, _ name: String
   ) throws -> RunSupport.Outcome {
     try RunSupport.run(
       LearningSupport.recipe(stage, more, in: folder.path, checkpoints: 0), in: folder.path + "/" + name)

@@ -40,7 +40,9 @@ import Testing
     let run = try RunSupport.run(
       LearningSupport.recipe("objective: reward", more, steps: 25, in: folder.path, checkpoints: 0),
       in: folder.path + "/run")
-    #expect(run.metric("loss").suffix(3).reduce(0, +) < 0.8 * run.metric("loss").prefix(3).reduce(0, +))
+    let losses = run.metric("loss")
+    let (before, after) = (losses.prefix(3).reduce(0, +), losses.suffix(3).reduce(0, +))
+    #expect(after < 0.8 * before)
     #expect(FileManager.default.fileExists(atPath: run.folder + "/adapter") == more.contains("lora"))
     let reward = try RewardLoader.load(
       RewardSpecification(name: "rm", source: run.folder + "/model"), workerCommand: [],

@@ -154,7 +154,8 @@ import Testing
       let survey = try #require(try store.survey(stage: 0))
       #expect(survey["generations"]?.int == 1 && survey["groups"]?.int == 4 && survey["verdict"]?.string == "learnable")
       #expect(run.metric("rewards/brief/normalized_std").allSatisfy { $0 > 0 }, "\(objective)")
-      #expect(run.metric("reward_length_correlation").allSatisfy(\.isFinite))
+      let correlations = run.metric("reward_length_correlation")
+      #expect(correlations.allSatisfy { $0.isFinite })
       #expect(run.steps.allSatisfy { $0.prompts.count == 12 && $0.prompts.allSatisfy { $0.rollouts.count == 1 } })
       var flat = single
       flat.rewards[0].parameters = ["unit": "characters", "max": 1000]

@@ -278,7 +278,12 @@ import Testing
 
   @Test func objectiveEvalComputesSuites() throws {
     let folder = try Program.temporaryFolder()
-    for suite in ["sft", "grpo_step", "adamw"] {
+    let suites = [
+      "sft", "packing", "logprob", "reward", "dpo", "kto", "bco", "cpo", "orpo", "grpo_advantages", "grpo_loss",
+      "grpo_step", "gspo_token", "dapo", "rloo", "reinforce_pp", "ppo", "kl", "adamw", "grad_clip", "lr_schedule",
+      "ref_sync",
+    ]
+    for suite in suites {
       let result = try Program.run([
         "objective", "eval", "--input", Fixtures.path("objectives/\(suite).json"), "--output",
         folder + "/\(suite).json",

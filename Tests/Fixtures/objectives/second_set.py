@@ -128,8 +128,9 @@ def grpo_advantages(d):
     groups = d.randint(1, 4)
     rows = groups * config["num_generations"]
     return dict(shape=(groups, d.randint(2, 9)), config=config, n_funcs=functions, rewards=d.choice(["normal", "binary"]),
-                constant_groups=[0] if d.chance(0.2) else [], truncated=d.sample(range(rows), d.randint(0, rows)),
-                nan=[(d.randrange(rows), d.randrange(functions)) for _ in range(d.choice([0, 0, 1, 4]))])
+                truncated=d.sample(range(rows), d.randint(0, rows)),
+                **({"constant_groups": [0]} if d.chance(0.2) else {
+                    "nan": [(d.randrange(rows), d.randrange(functions)) for _ in range(d.choice([0, 0, 1, 4]))]}))
 
 
 def losses(d):

@@ -1,4 +1,4 @@
-/// A reference model that follows the policy (TR-DPO, arXiv 2404.09656, eq. 4, the soft update).
+/// A reference model that follows the policy (TR-DPO, arXiv 2404.09656, eq. 4, the soft update), in plain arithmetic.
 public enum ReferenceSync {
   /// `ref ← α·policy + (1 − α)·ref`, in Double and rounded once.
   ///

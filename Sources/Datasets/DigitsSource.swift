@@ -99,8 +99,12 @@ public struct DigitsSource: SampleSource {
     let rows = (0..<length).map { _ in records.lowerBound + composition.integer(below: records.count) }
     let number = rows.reduce(into: "") { $0 += String(digits.labels[$1]) }
     let picture = draw(rows, composition: &composition, augmentation: &augmentation)
+    // What a careless reader would say: one digit is another.
+    let slip = composition.integer(below: length)
+    let other = (digits.labels[rows[slip]] + 1 + UInt8(composition.integer(below: 9))) % 10
+    let misread = rows.enumerated().reduce(into: "") { $0 += String($1.offset == slip ? other : digits.labels[$1.element]) }
 
-    return Sample(
+    var sample = Sample(
       id: index,
       prompt: [Message(role: "user", parts: [.image(0), .text(options.question)])],
       pictures: [picture],
@@ -109,6 +113,8 @@ public struct DigitsSource: SampleSource {
       columns: JSON.Object([
         ("number", .string(number)), ("length", .int(length)), ("records", .array(rows.map { .int($0) })),
       ]))
+    sample.rejected = options.filledAnswer(misread)
+    return sample
   }
 
   private func draw(

@@ -75,10 +75,10 @@ enum DataSources {
   private static func content(of source: Recipe.Source, task: SampleTask) throws -> any SampleSource {
     switch source.content {
     case .digits(let digits):
-      guard task == .sft || task == .rl else {
+      guard task != .unpaired else {
         throw AttuneError.request(
-          "the data source '\(source.name)' is of the kind digits, which holds no preferences, expected the kind jsonl",
-          at: .init(file: source.file), hint: "`attune data pairs` makes pairs and labels of its samples")
+          "the data source '\(source.name)' is of the kind digits, which holds no labelled completions, expected the kind jsonl or sampled",
+          at: .init(file: source.file), hint: "`attune data pairs --kind labels` makes them of its samples, and so does a source of the kind sampled")
       }
       var options = DigitsSource.Options()
       options.records = digits.records

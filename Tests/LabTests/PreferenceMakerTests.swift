@@ -281,7 +281,7 @@ import Testing
       stages: "{objective: kto, steps: 1, data: made}, {objective: dpo, steps: 1, data: made}",
       "the stage kto reads labelled completions", "the stage dpo pairs", "a source of its own")
     refuse(
-      "{kind: digits, file: data/digits/digits.csv}", stages: "{objective: dpo, steps: 1, data: made}",
-      "'made' is of the kind digits, which holds no preferences")
+      "{kind: digits, file: data/digits/digits.csv}", stages: "{objective: kto, steps: 1, data: made}",
+      "'made' is of the kind digits, which holds no labelled completions")
   }
 }

@@ -37,9 +37,16 @@ extension RecipeChecks {
   static func checkHeldOutPairs(_ recipe: JSON, _ reader: inout RecipeReader) {
     guard let name = recipe["evaluation"]?["preferences"]?.string else { return }
     let place = "evaluation.preferences"
-    let kind = recipe["data"]?[name]?["kind"]?.string
-    if let kind, kind != Recipe.Source.Kind.jsonl.rawValue {
-      reader.add("\(place): '\(name)' is of the kind \(kind), held-out pairs are read from jsonl", at: place)
+    let source = recipe["data"]?[name]
+    let kind = source?["kind"]?.string
+    if kind == Recipe.Source.Kind.sampled.rawValue {
+      reader.add(
+        "\(place): '\(name)' is sampled while the run trains, held-out pairs are of the kind jsonl or digits", at: place)
+    }
+    if kind == Recipe.Source.Kind.digits.rawValue, source?["count"]?.int == 0 {
+      reader.add(
+        "\(place): the source '\(name)' is endless, so all of its pairs cannot be evaluated", at: place,
+        hint: "set data.\(name).count")
     }
     let kinds = (recipe["stages"]?.array ?? []).compactMap {
       $0["objective"]?.string.flatMap(ObjectiveRegistry.named)?.kind

@@ -102,7 +102,9 @@ public struct DigitsSource: SampleSource {
     // What a careless reader would say: one digit is another.
     let slip = composition.integer(below: length)
     let other = (digits.labels[rows[slip]] + 1 + UInt8(composition.integer(below: 9))) % 10
-    let misread = rows.enumerated().reduce(into: "") { $0 += String($1.offset == slip ? other : digits.labels[$1.element]) }
+    let misread = rows.enumerated().reduce(into: "") { text, digit in
+      text += String(digit.offset == slip ? other : digits.labels[digit.element])
+    }
 
     var sample = Sample(
       id: index,

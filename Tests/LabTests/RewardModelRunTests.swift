@@ -70,7 +70,7 @@ import Testing
     }
     #expect(try run(500).metric("dropped_pairs").reduce(0, +) == 0)
     let longest = LearningSupport.pairs.count
-    let cut = try run(60).metric("dropped_pairs").reduce(0, +)
+    let cut = try run(40).metric("dropped_pairs").reduce(0, +)
     #expect(cut > 0 && cut < Double(3 * longest), "\(cut)")
     let error = #expect(throws: AttuneError.self) { _ = try run(3) }
     #expect(error?.message.contains("every pair of data train") == true)

@@ -78,7 +78,8 @@ enum DataSources {
       guard task != .unpaired else {
         throw AttuneError.request(
           "the data source '\(source.name)' is of the kind digits, which holds no labelled completions, expected the kind jsonl or sampled",
-          at: .init(file: source.file), hint: "`attune data pairs --kind labels` makes them of its samples, and so does a source of the kind sampled")
+          at: .init(file: source.file),
+          hint: "`attune data pairs --kind labels` makes them of its samples, and so does a source of the kind sampled")
       }
       var options = DigitsSource.Options()
       options.records = digits.records

@@ -41,7 +41,8 @@ extension RecipeChecks {
     let kind = source?["kind"]?.string
     if kind == Recipe.Source.Kind.sampled.rawValue {
       reader.add(
-        "\(place): '\(name)' is sampled while the run trains, held-out pairs are of the kind jsonl or digits", at: place)
+        "\(place): '\(name)' is sampled while the run trains, held-out pairs are of the kind jsonl or digits", at: place
+      )
     }
     if kind == Recipe.Source.Kind.digits.rawValue, source?["count"]?.int == 0 {
       reader.add(

@@ -40,6 +40,21 @@ import Testing
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path + "/cache").count == 2)
   }
 
+  /// What computes the numbers is gone when steps begin; where nothing is missing it never comes.
+  @Test func aCachedReferenceLeavesMemory() throws {
+    let folder = try TemporaryFolder()
+    let copy = try run("objective: dpo", "threads: 2\ndtype: bf16", folder, "copy")
+    let stage = "objective: dpo, reference: cached, reference_cache: \(folder.path)/cache"
+    let first = try run(stage, "threads: 2\ndtype: bf16", folder, "first")
+    let second = try run(stage, "threads: 2\ndtype: bf16", folder, "second")
+    for phase in ["forward", "backward", "optimizer"] {
+      let sizes = [copy, first, second].map { $0.phases[phase] ?? .nan }
+      #expect(sizes[1] < sizes[0] && sizes[2] < sizes[0], "\(phase): \(sizes)")
+    }
+    let sizes = [copy, first, second].map { $0.phases["reference"] ?? .nan }
+    #expect(sizes[2] < sizes[1] && sizes[2] < sizes[0], "\(sizes)")
+  }
+
   @Test func aBrokenEndOfACacheIsCutOff() throws {
     let folder = try TemporaryFolder()
     let stage = "objective: dpo, reference: cached, reference_cache: \(folder.path)/cache"

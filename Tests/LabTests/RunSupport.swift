@@ -13,6 +13,8 @@ enum RunSupport {
     var steps: [StepRecord]
     var notes: [String]
     var evaluations: [EvaluationRecord] = []
+    /// Largest memory of tensors by phase, MiB.
+    var phases: [String: Double] = [:]
     var folder: String
 
     /// A metric of every step; NaN where it is missing.
@@ -46,11 +48,13 @@ enum RunSupport {
     var steps: [StepRecord] = []
     var notes: [String] = []
     var evaluations: [EvaluationRecord] = []
+    var phases: [String: Double] = [:]
     func handle(_ event: RunEvent) throws {
       switch event {
       case .step(let step): steps.append(step)
       case .note(let text): notes.append(text)
       case .evaluated(let record): evaluations.append(record)
+      case .memory(let all, _): phases = Dictionary(all.map { ($0.name, $0.mebibytes) }, uniquingKeysWith: max)
       default: break
       }
     }
@@ -100,6 +104,8 @@ enum RunSupport {
         return calls > questions
       }, report: { _ in })
     return Outcome(
-      ending: ending, steps: recorder.steps, notes: recorder.notes, evaluations: recorder.evaluations, folder: folder)
+      ending: ending, steps: recorder.steps, notes: recorder.notes, evaluations: recorder.evaluations,
+      phases: recorder.phases,
+      folder: folder)
   }
 }

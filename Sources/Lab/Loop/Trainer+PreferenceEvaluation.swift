@@ -66,9 +66,10 @@ extension Trainer {
 }
 
 extension StepSums {
-  /// The loss and some of the metrics under the names that evaluations have.
+  /// The loss and some of the metrics, in this order, under the names that evaluations have.
   fileprivate func evaluation(_ names: [String]) -> [(name: String, value: Double)] {
-    [("eval/loss", loss)]
-      + means.values.filter { names.contains($0.name) }.map { (name: "eval/" + $0.name, value: $0.value) }
+    let values = means.values
+    return [("eval/loss", loss)]
+      + names.compactMap { name in values.first { $0.name == name }.map { ("eval/" + name, $0.value) } }
   }
 }

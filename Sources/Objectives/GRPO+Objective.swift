@@ -5,6 +5,15 @@ extension GRPO {
   public var statistics: Set<TokenStatistic> { [.entropy] }
   /// The threshold of the quantile is the step's.
   public var needsWholeStep: Bool { configuration.topEntropyQuantile < 1 }
+  public var normalizesRewardsFirst: Bool { configuration.aggregation == .normalizeThenSum }
+
+  /// A bound of the ratio inside the clip range would take away what the clip leaves.
+  public func checkForTraining() throws {
+    let c = configuration
+    guard let delta = c.delta, delta <= 1 + c.upperEpsilon else { return }
+    throw AttuneError.request("delta is \(delta), expected more than 1 + epsilon_high = \(1 + c.upperEpsilon)")
+  }
+
   public var movesWithoutAdvantage: Bool {
     configuration.beta != 0 || configuration.hasEntropyBonus || configuration.topEntropyQuantile != 1
   }

@@ -22,6 +22,10 @@ public protocol Objective: Sendable {
   /// True if what a row adds to the loss depends on the other rows of its step: the loss is then evaluated once on the streams
   /// of the whole step, however many micro-batches those come from.
   var needsWholeStep: Bool { get }
+  /// Refuses settings that can be computed but not learned from; suites compute them all the same.
+  ///
+  /// - Throws: `AttuneError` that begins with a parameter's name.
+  func checkForTraining() throws
   /// Takes note of a step that is done.
   ///
   /// - Parameters:
@@ -35,6 +39,7 @@ extension Objective {
   public var statistics: Set<TokenStatistic> { [] }
   public var usesReference: Bool { false }
   public var needsWholeStep: Bool { false }
+  public func checkForTraining() throws {}
   public func finishStep(_ tallies: [String: Double], _ memory: inout [String: Double]) {}
 
   /// The objective with the hyper-parameters that a mapping gives.
@@ -114,6 +119,8 @@ extension PairObjective {
 public protocol UnpairedObjective: Objective {
   /// True if it wants, for every prompt, the log-ratio of another prompt's completion.
   var usesMismatched: Bool { get }
+  /// What a person should know of so many labels of each kind; nil if nothing.
+  func remark(desirable: Int, undesirable: Int) -> String?
   /// - Parameters:
   ///   - streams: one row per completion.
   ///   - desirable: one per row.
@@ -124,6 +131,10 @@ public protocol UnpairedObjective: Objective {
     _ streams: TokenStreams, desirable: [Bool], mismatchedLogRatios: [Double], _ totals: StepTotals,
     _ memory: [String: Double]
   ) throws -> ObjectiveResult
+}
+
+extension UnpairedObjective {
+  public func remark(desirable: Int, undesirable: Int) -> String? { nil }
 }
 
 /// Learns to score: one number per completion, of pairs.

@@ -68,11 +68,13 @@ public struct StreamGradients: Sendable {
   }
 
   /// The gradients of some of the tokens.
-  public func slice(_ tokens: Range<Int>) -> StreamGradients {
+  ///
+  /// - Parameter prompts: which of the prompts' tokens.
+  public func slice(_ tokens: Range<Int>, prompts: Range<Int>) -> StreamGradients {
     StreamGradients(
       logprob: Array(logprob[tokens]), entropy: entropy.map { Array($0[tokens]) },
       logSumExp: logSumExp.map { Array($0[tokens]) }, meanLogit: meanLogit.map { Array($0[tokens]) },
-      value: value.map { Array($0[tokens]) })
+      value: value.map { Array($0[tokens]) }, promptLogprob: promptLogprob.map { Array($0[prompts]) })
   }
 }
 

@@ -5,6 +5,8 @@ import Core
 public protocol PolicyObjective: Objective {
   /// True if completions are compared within groups, so that a prompt needs at least two.
   var comparesGroups: Bool { get }
+  /// True if each reward is normalised within its group before rewards are added.
+  var normalizesRewardsFirst: Bool { get }
   /// True if it reads a critic's value at every token.
   var usesValues: Bool { get }
   /// True if reference log-probabilities are wanted before the loss, for a KL term in the reward.
@@ -37,6 +39,7 @@ public protocol PolicyObjective: Objective {
 
 extension PolicyObjective {
   public var comparesGroups: Bool { true }
+  public var normalizesRewardsFirst: Bool { false }
   public var usesValues: Bool { false }
   public var usesReferenceInReward: Bool { false }
   public var movesWithoutAdvantage: Bool { true }

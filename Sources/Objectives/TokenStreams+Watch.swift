@@ -16,8 +16,7 @@ extension TokenStreams {
     var sum = 0.0
     var count = 0
     for t in 0..<tokenCount where mask[t] {
-      let d = Double(q[t]) - Double(p[t])
-      sum += PortableMath.expm1(d) - d
+      sum += KLEstimator.k3.value(Double(p[t]) - Double(q[t]))
       count += 1
     }
     return count == 0 ? .nan : sum / Double(count)

@@ -119,6 +119,7 @@ public struct TokenStreams: Sendable {
     samplingLogprobs = joined(samplingLogprobs, other.samplingLogprobs)
     referenceLogprobs = joined(referenceLogprobs, other.referenceLogprobs)
     values = joined(values, other.values)
+    if let more = other.prompts { prompts?.append(more) } else { prompts = nil }
   }
 
   /// The stream, or an error that says who needed it.
@@ -166,6 +167,14 @@ public struct PromptStreams: Sendable {
 
   /// The tokens of row `i`.
   public func row(_ i: Int) -> Range<Int> { rowOffsets[i]..<rowOffsets[i + 1] }
+
+  /// Puts the prompts of another batch behind these.
+  mutating func append(_ other: PromptStreams) {
+    let first = tokenCount
+    rowOffsets += other.rowOffsets.dropFirst().map { $0 + first }
+    mask += other.mask
+    policyLogprobs += other.policyLogprobs
+  }
 
   /// - Throws: `AttuneError` if the rows do not cover the tokens, or the mask has another length.
   public func validate() throws {

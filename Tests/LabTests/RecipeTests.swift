@@ -289,7 +289,7 @@ import Testing
     refuse(
       Self.small, ["stages.sft.sft={loss_type: dft, label_smoothing_factor: 0.1}"],
       "label_smoothing_factor 0.1 has no meaning with loss_type 'dft'")
-    refuse(Self.small, ["stages.grpo.grpo.delta=1.1"], "expected more than 1 + epsilon_high = 1.2")
+    refuse(Self.small, ["stages.grpo.grpo.delta=1.1"], "delta is 1.1, expected more than 1 + epsilon_high = 1.2")
     refuse(Self.small, ["optimizer.warmup_steps=2.5"], "expected a whole number of steps, or a fraction")
     refuse(Self.small, ["optimizer={schedule: polynomial, end_learning_rate: 1}"], "less than the learning rate")
     refuse(Self.small, ["data.train.records=[5, 5]"], "no record lies between")

@@ -63,12 +63,15 @@ package struct StepGradients {
     let result = try evaluate(trees.indices, whole)
     try note(result, tokens: whole.maskedCount)
     guard recording else { return }
-    var first = 0
+    var (first, firstOfPrompts) = (0, 0)
     for part in parts {
       let forward = self.forward(trees, part, recording: true)
       let own = first..<first + forward.tokenCount
-      backward(forward, self.values(values, part, recording: true), values?.pass, result.gradients.slice(own))
-      first = own.upperBound
+      let prompts = firstOfPrompts..<firstOfPrompts + (forward.promptLogprobs?.count ?? 0)
+      backward(
+        forward, self.values(values, part, recording: true), values?.pass,
+        result.gradients.slice(own, prompts: prompts))
+      (first, firstOfPrompts) = (own.upperBound, prompts.upperBound)
     }
   }
 

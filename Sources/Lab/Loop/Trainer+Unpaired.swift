@@ -48,10 +48,10 @@ extension Trainer {
 
   /// Says so if one label outweighs the other by more than the method's authors advise.
   func noteLabelBalance(_ stage: Recipe.Stage) throws {
-    guard position.step == 0, let kto = stage.objective as? KTO,
+    guard position.step == 0, let objective = stage.objective as? any UnpairedObjective,
       let counts = streams[stage.data]?.source.labelCounts
     else { return }
-    if let remark = kto.remark(desirable: counts.desirable, undesirable: counts.undesirable) {
+    if let remark = objective.remark(desirable: counts.desirable, undesirable: counts.undesirable) {
       try emit(.note("stage \(stage.name): \(remark)"))
     }
   }

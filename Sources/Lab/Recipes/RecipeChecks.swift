@@ -113,11 +113,7 @@ enum RecipeChecks {
       if let objective = objective as? any PolicyObjective { checkGroups(entry, objective, stage, path, &reader) }
       checkReference(entry, objective, stage, recipe, path, &reader)
       checkBatch(entry, objective, stage, path, &reader)
-      if let grpo = (objective as? GRPO)?.configuration, let delta = grpo.delta, delta <= 1 + grpo.upperEpsilon {
-        reader.add(
-          "\(section).delta: found \(delta), expected more than 1 + epsilon_high = \(1 + grpo.upperEpsilon)",
-          at: section + ".delta")
-      }
+      try objective.checkForTraining()
     } catch {
       // A key that could not be read has been told of; its neighbours then stand without it.
       guard let error = error as? AttuneError, reader.problems.error == nil else { return }

@@ -62,13 +62,6 @@ extension RewardBatch {
           statuses: outcomes[column.reward].map(\.status))
       },
       lengths: lengths, totals: matrix.values.indices.map { matrix.total($0) ?? .nan },
-      normalizesFirst: stage.normalizesRewardsFirst)
-  }
-}
-
-extension Recipe.Stage {
-  /// True if each reward is normalised within its group before rewards are added.
-  fileprivate var normalizesRewardsFirst: Bool {
-    (objective as? GRPO)?.configuration.aggregation == .normalizeThenSum
+      normalizesFirst: stage.policyObjective?.normalizesRewardsFirst == true)
   }
 }

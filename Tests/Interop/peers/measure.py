@@ -257,7 +257,7 @@ def trl(a):
     elif a.trainer in ("cpo", "orpo"):
         from trl.experimental import cpo, orpo
         config, maker = {"cpo": (cpo.CPOConfig, cpo.CPOTrainer), "orpo": (orpo.ORPOConfig, orpo.ORPOTrainer)}[a.trainer]
-        trainer = maker(args=config(per_device_train_batch_size=8, max_length=512, max_prompt_length=256, **common),
+        trainer = maker(args=config(per_device_train_batch_size=8, max_length=512, **common),
                         train_dataset=Dataset.from_dict(pairs), **more)
     elif a.trainer == "sft":
         data = {"prompt": pairs["prompt"], "completion": pairs["chosen"]}
